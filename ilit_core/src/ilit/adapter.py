@@ -1,0 +1,159 @@
+"""What a framework adapter is: the only part that knows what a model is.
+
+The laws, proven for any adapter by ``ilit.testing.AdapterContract``:
+
+* an all-float recipe gives a model that is bit-equal to the given one;
+* the given model's parameters, buffers, mode, hooks and config are as before after every call;
+* lowering is deterministic: the same arguments give bit-equal outputs;
+* returned models share no mutable state with a cache or with each other, and can be deep-copied and pickled;
+* ``save`` followed by ``load`` is bit-equal;
+* bytes are counted from shapes and dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from ilit.metric import Metric
+from ilit.recipe import Recipe
+from ilit.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Cost of one forward pass.
+
+    Attributes:
+        seconds: wall time of the pass.
+        bytes: size of the model's parameters, buffers and packed weights, from shapes and dtypes.
+        activation_bytes: the largest sum of one leaf operation's inputs and outputs, from shapes and dtypes.
+    """
+
+    seconds: float
+    bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU the run is on.
+
+    Attributes:
+        model: the vendor's name of it.
+        isa: the widest instruction set the INT8 kernels may use, such as ``avx512_vnni`` or ``avx2``.
+        int8_class: ``V`` where u8 x s8 products are summed exactly, ``A`` where 16-bit intermediates saturate.
+        threads: threads the kernels use.
+    """
+
+    model: str
+    isa: str
+    int8_class: str
+    threads: int
+
+
+class Calibration(Protocol):
+    """Statistics of one pass over calibration data, good for every recipe of the space; opaque to the core."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the statistics, 64 hex digits."""
+
+    @property
+    def rows(self) -> int:
+        """Rows the pass really saw."""
+
+    @property
+    def row_digests(self) -> frozenset[str]:
+        """A digest of each row's input, to find rows that are also evaluated on."""
+
+    def save(self, file: Path) -> None:
+        """Write the statistics to ``file`` (``.safetensors``), never as pickle."""
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A framework. Plugins register classes with this shape, constructed without arguments, through ``ilit_adapters``.
+
+    A batch is what a loader yields, ``(input, label)``: a mapping goes in as ``model(**input)``, a tuple or list as
+    ``model(*input)``, else ``model(input)``. Only ``iter()`` is ever called on a loader.
+    """
+
+    name: ClassVar[str]
+
+    def cpu(self) -> Cpu:
+        """Return the CPU as it is now, environment and thread settings included."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions that decide a run's figures, such as ``{"torch": "2.13.0"}``."""
+
+    def describe(self, model: Any, example: Any) -> SearchSpace:
+        """Return the ops and every ``OpConfig`` that model and CPU allow, widest safe codes first, no calibrations.
+
+        ``example`` is one batch. One forward pass is run on it.
+
+        Raises:
+            ilit.errors.ModelError: nothing in the model can be quantized, or the model is not one of this framework's.
+            ilit.errors.DataError: the model does not accept the batch; names the missing or extra inputs.
+        """
+
+    def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> Calibration:
+        """Run the model once over as many batches as the longest of ``space.calibrations`` takes.
+
+        Raises:
+            ilit.errors.DataError: the loader yields nothing or too little.
+        """
+
+    def lower(self, model: Any, recipe: Recipe, calibration: Calibration) -> Any:
+        """Return an INT8 model in eval mode; the given one is never touched.
+
+        Raises:
+            ilit.errors.LoweringError: the engine rejects the recipe.
+        """
+
+    def int8_kernels(self, model: Any) -> int:
+        """Return how many INT8 kernels one forward pass of a lowered model runs."""
+
+    def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Calibration) -> list[float]:
+        """Return each recipe's ``ProbeOutcome.distance``, measured on kept calibration batches."""
+
+    def probe_ops(self, model: Any, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
+        """Return each INT8 op's own relative output error when it is fed its float32 input, in one pass."""
+
+    def evaluate(
+        self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None
+    ) -> float:
+        """Return ``metric`` over the loader. ``on_batch`` is told the rows of each batch as it is done.
+
+        Raises:
+            ilit.errors.DataError: the loader yields nothing, or the model does not accept a batch.
+            ilit.errors.EvaluationError: the metric gives no finite number.
+        """
+
+    def row_digests(self, batch: Any) -> list[str]:
+        """Return one digest per row of the batch's input, padding left out where the input says what is padding."""
+
+    def damaged(self, model: Any) -> Any:
+        """Return a copy whose floating-point parameters are all zero, to see whether a metric notices."""
+
+    def measure(self, model: Any, batch: Any) -> Measurement:
+        """Run the model once on one batch and return what that cost; the caller interleaves and takes medians."""
+
+    def outputs(self, model: Any, batch: Any) -> Any:
+        """Return the model's outputs on one batch as numpy arrays, in the structure ``Metric.update`` is given."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a lowered model as ``config.json``, ``model.safetensors`` and ``recipe.json``, never as pickle.
+
+        Raises:
+            ilit.errors.ArtefactError: the model cannot be written.
+        """
+
+    def load(self, folder: Path, model: Any = None) -> Any:
+        """Read what ``save`` wrote. ``model`` gives the architecture where no installed plugin can build it.
+
+        Raises:
+            ilit.errors.ArtefactError: files are missing, damaged, or of a version this adapter cannot read.
+        """

@@ -1,0 +1,67 @@
+"""Every error a user can cause, as one tree.
+
+IlitError
+├── ConfigError        the configuration file or keyword arguments
+├── PluginError        a plugin that is missing, misspelt or clashes with another
+├── DataError          a data loader, a data file or its rows
+├── ModelError         a model that cannot be read, described or quantized
+├── EvaluationError    an ``eval_func`` or metric that gives no usable number
+├── LoweringError      one recipe that the engine rejects; its trial is ``failed``, the search goes on
+├── RunError           a run folder: journal, lock, damaged record
+└── ArtefactError      a saved model that cannot be written or read back
+    UnsupportedError   also a ConfigError: known and planned, but not built yet
+
+An ``IlitError`` is the user's to cure, so its text is one line: where, what, cure. The command line prints
+that line and exits with 2; any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class IlitError(Exception):
+    """A mistake the user can cure. ``str(error)`` is one line: where, what, cure."""
+
+
+class ConfigError(IlitError):
+    """A key, value or file of the configuration is wrong."""
+
+
+class UnsupportedError(ConfigError):
+    """A documented key whose part is not built yet; refused so that it is never ignored in silence."""
+
+
+class PluginError(IlitError):
+    """A plugin is missing, failed to load, misspelt a hook or shares its name with another."""
+
+
+class DataError(IlitError):
+    """A loader or data file yields nothing, the wrong keys, bad labels or bad columns."""
+
+
+class ModelError(IlitError):
+    """The model or checkpoint cannot be read, described, or has nothing to quantize."""
+
+
+class EvaluationError(IlitError):
+    """An ``eval_func`` or metric raised, or returned something that is not a finite number."""
+
+
+class LoweringError(IlitError):
+    """The engine rejects one recipe. The search records the trial as ``failed`` and goes on."""
+
+
+class RunError(IlitError):
+    """A run folder is missing, locked by another process, or damaged."""
+
+
+class ArtefactError(IlitError):
+    """A tuned model cannot be written, or what is on disk cannot be read back."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of ``known``, or an empty string."""
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""

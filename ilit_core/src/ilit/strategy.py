@@ -1,0 +1,126 @@
+"""What a strategy is: a generator that asks for trials and probes and is sent their outcomes.
+
+The laws, proven for any strategy by ``ilit.testing.StrategyContract``:
+
+* the same outcomes and seed give the same requests: no clock, no I/O, no global random state;
+* every requested recipe lies in the space;
+* a ``failed`` outcome is survived;
+* the generator ends, whatever the outcomes;
+* closing it at any yield is clean.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from ilit.recipe import Recipe
+from ilit.space import SearchSpace
+
+Status = Literal["passed", "missed", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Ask for one full evaluation of ``recipe``. ``why`` is a few words for log and progress line."""
+
+    recipe: Recipe
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask for a cheap figure of ``recipe``: how far its outputs on calibration rows are from float32's.
+
+    With ``per_op`` the outcome also holds every INT8 op's own output error, seen in one instrumented pass
+    in which each op is fed its float32 input.
+    """
+
+    recipe: Recipe
+    per_op: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What a trial gave.
+
+    Attributes:
+        status: ``passed`` and ``missed`` were evaluated in full, ``pruned`` was stopped once it could no longer
+            pass, ``failed`` raised.
+        accuracy: the metric; None where ``failed``.
+        reason: for ``failed`` the error in one line, for ``passed`` why it cannot be ``best``, else empty.
+        accepted: passed and admissible under the objective, so that a search until the first hit may end.
+    """
+
+    status: Status
+    accuracy: float | None = None
+    reason: str = ""
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class ProbeOutcome:
+    """What a probe gave.
+
+    Attributes:
+        distance: mean squared distance of the outputs to float32's, divided by the variance of float32's outputs;
+            0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed.
+        per_op: op name -> the same figure for that op's own output; empty unless asked for.
+        reason: the error in one line where the recipe failed, else empty.
+    """
+
+    distance: float
+    per_op: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "per_op", MappingProxyType(dict(self.per_op)))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the float model gave and what is asked of a recipe.
+
+    Attributes:
+        accuracy: the metric of the float32 model.
+        target: the accuracy that passes.
+        higher_is_better: the metric's direction.
+        stop: ``met`` where the search ends at the first accepted recipe, ``budget`` where it goes on to better ones.
+    """
+
+    accuracy: float
+    target: float
+    higher_is_better: bool = True
+    stop: Literal["met", "budget"] = "met"
+
+
+Request = Trial | Probe
+Outcome = TrialOutcome | ProbeOutcome
+Requests = Generator[Request | tuple[Request, ...], Any, None]
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """A way to search. Plugins register classes with this shape through ``ilit_strategies``.
+
+    Attributes:
+        name: the name used in ``tuning.strategy``.
+        Options: a pydantic model (``extra="forbid"``) of the options ``tuning.strategy`` may give beside the name.
+            The class is constructed with one instance of it.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type]
+
+    def __init__(self, options: Any) -> None: ...
+
+    def search(self, space: SearchSpace, baseline: Baseline, rng: random.Random) -> Requests:
+        """Yield requests; a tuple of requests is answered by the tuple of their outcomes, in order.
+
+        The search loop stops listening by closing the generator: at the first accepted trial when ``baseline.stop``
+        is ``met``, and at any yield when the budget is spent.
+        """
