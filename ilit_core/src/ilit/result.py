@@ -1,0 +1,76 @@
+"""What a run gave: one record per trial and the ``TuneResult`` that tells all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilit.adapter import Cpu, Measurement
+from ilit.recipe import Recipe
+from ilit.strategy import Status
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One full evaluation of one recipe.
+
+    Attributes:
+        number: 1 for the first recipe evaluated; the float32 baseline is not among the trials.
+        recipe: what was evaluated.
+        status: ``passed``, ``missed``, ``pruned`` or ``failed``.
+        accuracy: the metric, None where ``failed``.
+        reason: why it failed, or why it passed and still cannot be ``best``; else empty.
+        why: the strategy's words for asking.
+        seconds: wall time of lowering and evaluating, measuring left out.
+        cost: medians of forward passes interleaved with the float32 model's; only for passed recipes.
+        float_cost: the float32 model's medians from the same interleaved passes.
+        int8_kernels: INT8 kernels one forward pass runs.
+    """
+
+    number: int
+    recipe: Recipe
+    status: Status
+    accuracy: float | None = None
+    reason: str = ""
+    why: str = ""
+    seconds: float = 0.0
+    cost: Measurement | None = None
+    float_cost: Measurement | None = None
+    int8_kernels: int = 0
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Everything a run found out, whether it met its criterion or not.
+
+    Attributes:
+        met: a recipe passed and is admissible under the objective.
+        reason: why the search ended, in one line.
+        metric: the metric's name, ``eval_func`` where a function judged.
+        baseline: the float32 model's accuracy.
+        target: the accuracy that passes.
+        best: the best record that meets the criterion by the objective, or None.
+        closest: the record with the smallest shortfall among those evaluated; ``best`` where met, None where none ran.
+        trials: all records in order.
+        front: the passed records none of which is worse than another in both accuracy and cost.
+        probes: recipes probed.
+        evaluations: full evaluations, the baseline's included.
+        seconds: wall time of the whole run.
+        cpu: what it ran on.
+        folder: the run folder.
+    """
+
+    met: bool
+    reason: str
+    metric: str
+    baseline: float
+    target: float
+    best: TrialRecord | None
+    closest: TrialRecord | None
+    trials: tuple[TrialRecord, ...]
+    front: tuple[TrialRecord, ...]
+    probes: int
+    evaluations: int
+    seconds: float
+    cpu: Cpu
+    folder: Path
