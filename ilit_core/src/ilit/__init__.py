@@ -1,0 +1,1 @@
+"""INT8 tuning within an accuracy criterion."""
