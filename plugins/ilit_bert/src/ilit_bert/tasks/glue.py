@@ -1,0 +1,250 @@
+"""GLUE's TSV files -> validated examples, and official label ids -> the checkpoint's own."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
+from ilit_bert.tasks import Columns, Split, Task
+
+_log = logging.getLogger(__name__)
+
+STS_B_RANGE = (0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task.
+
+    Attributes:
+        row: 0-based position among the file's examples.
+        text_a: the first (or only) text.
+        text_b: the second text, or None.
+        label: the label's id (an ``int``), a score (a ``float``), or None where there is none to compare with.
+        where: ``FILE:LINE`` for messages.
+    """
+
+    row: int
+    text_a: str
+    text_b: str | None = None
+    label: int | float | None = None
+    where: str = ""
+
+
+def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Example]:
+    """Read one split of a GLUE task; labels get their official ids.
+
+    Fields are split at tabs and nowhere else: quotes are text. A byte-order mark, CRLF line ends and blank lines at
+    the end of the file are taken as they come.
+
+    Raises:
+        ConfigError: ``task`` is not one of GLUE's.
+        DataError: the file is missing, empty or not UTF-8; a column is missing; a row has too few or too many fields
+            or a label that is none of the task's. Names file and line.
+    """
+    if task.columns is None:
+        raise ConfigError(f"task '{task.name}' has no TSV files; read it with ilit_bert.tasks.squad")
+    path = split_file(task, data_dir, split)
+    lines = _lines(path)
+    header = lines[0].split("\t") if task.columns.header else None
+    picked = _positions(task.columns, header, task, path)
+    first = 1 if task.columns.header else 0
+    examples: list[Example] = []
+    cut: list[int] = []
+    for number, line in enumerate(lines[first:], start=first + 1):
+        fields = line.split("\t")
+        if len(fields) <= max(p for p in picked if p is not None) and task.skips_cut_rows:
+            cut.append(number)
+            continue
+        _check_width(fields, picked, header, task, f"{path}:{number}")
+        examples.append(_example(len(examples), fields, picked, task, f"{path}:{number}"))
+    if not examples:
+        raise DataError(f"{path}: holds no rows; {task.name}'s official file has a row per line")
+    if cut:
+        _log.warning("%s: left out %d rows cut short by a line break (first: line %d)", path, len(cut), cut[0])
+    return examples
+
+
+def split_file(task: Task, data_dir: str | Path, split: Split) -> Path:
+    """Return the path of a split's file.
+
+    Raises:
+        DataError: it is missing; says what the split is for and, where the files lie one folder deeper, says so.
+    """
+    folder = Path(data_dir)
+    path = folder / task.files[split]
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder; name the one that holds {task.name}'s {task.files[split]}")
+    purpose = "calibration takes its rows from the training split" if split == "train" else "it is evaluated on"
+    deeper = next((child for child in (folder / task.name, folder / task.name.upper()) if child.is_dir()), None)
+    cure = f"did you mean the folder {deeper}?" if deeper else f"the folder holds {_listing(folder)}"
+    raise DataError(f"{path}: is missing ({purpose}); {cure}")
+
+
+def check_labels(examples: Sequence[Example], num_labels: int) -> None:
+    """Check that a model with ``num_labels`` outputs can give every example's label.
+
+    Raises:
+        ModelError: a score for a model that has more than one output, or a class label for a model that has one.
+        DataError: a label is out of the model's range; names file and line.
+    """
+    for example in examples:
+        if isinstance(example.label, float) and num_labels != 1:
+            raise ModelError(
+                f"num_labels: the model has {num_labels} outputs, but {example.where} has a score ({example.label:g}), "
+                "which takes 1; use a checkpoint that was fine-tuned for this task"
+            )
+        if isinstance(example.label, int) and num_labels == 1:
+            raise ModelError(
+                f"num_labels: the model has 1 output, a score, but {example.where} has a class label "
+                f"({example.label}); use a checkpoint that was fine-tuned for this task"
+            )
+        if isinstance(example.label, int) and not 0 <= example.label < num_labels:
+            raise DataError(
+                f"{example.where}: label {example.label} is out of range, the model has {num_labels} labels "
+                f"(0 to {num_labels - 1}); use a checkpoint that was fine-tuned for this task"
+            )
+
+
+def model_label_ids(task: Task, config: Any) -> tuple[int, ...]:
+    """Return the model's id of each of the task's labels, in the task's official order.
+
+    A checkpoint may number the labels in its own order and says so by ``id2label`` (or ``label2id``). Names are
+    compared without case, spaces and underscores. Where they are transformers' placeholders (``LABEL_0``), the
+    official order is taken; where they are words that are none of the task's, too, and the log says so.
+
+    Args:
+        task: a classification task.
+        config: the model's configuration.
+
+    Raises:
+        ModelError: the checkpoint names some of the task's labels but not all, so it is another task's.
+    """
+    official = tuple(range(len(task.labels)))
+    by_name = _labels_by_name(config)
+    wanted = [_plain(name) for name in task.label_names]
+    known = [name for name in wanted if name in by_name]
+    if wanted and len(known) == len(wanted):
+        return tuple(by_name[name] for name in wanted)
+    if known:
+        missing = next(name for name in task.label_names if _plain(name) not in by_name)
+        raise ModelError(
+            f"id2label: the checkpoint's labels are {', '.join(by_name)}, without {task.name}'s '{missing}'; "
+            "use a checkpoint that was fine-tuned for this task"
+        )
+    numbered = {_plain(text) for text in _numbered_names(len(task.labels))}
+    if not set(by_name) <= numbered:
+        _log.warning(
+            "the checkpoint's labels (%s) are none of %s's; they are taken in the official order: %s",
+            ", ".join(by_name),
+            task.name,
+            ", ".join(task.label_names),
+        )
+    return official
+
+
+def _numbered_names(count: int) -> list[str]:
+    """Return the label names that say nothing but the id: ``LABEL_0``, ``0``, ... up to at least ``count``."""
+    return [text for index in range(max(count, 16)) for text in (f"LABEL_{index}", str(index))]
+
+
+def with_label_ids(examples: Sequence[Example], ids: Sequence[int]) -> list[Example]:
+    """Return the examples with ``ids[label]`` for each class label; scores stay as they are."""
+    return [replace(e, label=ids[e.label]) if isinstance(e.label, int) else e for e in examples]
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the file's lines without their ends, blank lines at the end left out; a lone CR is text."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DataError(f"{path}: is empty; fetch the task's file again")
+    return lines
+
+
+def _positions(columns: Columns, header: Sequence[str] | None, task: Task, path: Path) -> tuple[int | None, ...]:
+    """Return where text_a, text_b and label are among a row's fields; None for a text_b the task has not."""
+    names = [name.strip() for name in header or ()]
+    positions: list[int | None] = []
+    for wanted in (columns.text_a, columns.text_b, columns.label):
+        if isinstance(wanted, str) and wanted not in names:
+            raise DataError(
+                f"{path}:1: no column '{wanted}', which {task.name} needs; the file has "
+                f"{', '.join(repr(name) for name in names)}{did_you_mean(wanted, names)}"
+            )
+        positions.append(names.index(wanted) if isinstance(wanted, str) else wanted)
+    return tuple(positions)
+
+
+def _check_width(
+    fields: Sequence[str], picked: Sequence[int | None], header: Sequence[str] | None, task: Task, where: str
+) -> None:
+    """Check that the fields the task needs are there, and none that no column is named for."""
+    needed = max(p for p in picked if p is not None) + 1
+    most = len(header) if header else needed
+    if needed <= len(fields) <= most:
+        return
+    allowed = str(most) if needed == most else f"{needed} to {most}"
+    raise DataError(
+        f"{where}: {len(fields)} tab-separated fields where {task.name} has {allowed}; "
+        "mend the line, or fetch the task's file again"
+    )
+
+
+def _example(row: int, fields: Sequence[str], picked: Sequence[int | None], task: Task, where: str) -> Example:
+    """Make one example of a row's fields."""
+    first, second, label = picked
+    return Example(
+        row,
+        fields[first or 0],
+        None if second is None else fields[second],
+        _label(fields[label or 0].strip(), task, where),
+        where,
+    )
+
+
+def _label(text: str, task: Task, where: str) -> int | float:
+    """Return the id of a class label, or the score."""
+    if task.kind == "classification":
+        if text in task.labels:
+            return task.labels.index(text)
+        raise DataError(f"{where}: label '{text}' is none of {task.name}'s; allowed: {', '.join(task.labels)}")
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    low, high = STS_B_RANGE
+    if not low <= score <= high:  # also False for NaN
+        raise DataError(f"{where}: label '{text}' is no score of {task.name}; allowed: numbers from {low:g} to {high:g}")
+    return score
+
+
+def _labels_by_name(config: Any) -> dict[str, int]:
+    """Return plain label name -> id as the checkpoint's configuration has it, in the order of the ids."""
+    id2label = getattr(config, "id2label", None) or {}
+    label2id = getattr(config, "label2id", None) or {}
+    pairs = {int(index): name for index, name in id2label.items()} or {int(i): name for name, i in label2id.items()}
+    return {_plain(str(pairs[index])): index for index in sorted(pairs)}
+
+
+def _plain(name: str) -> str:
+    """Return a label's name without what checkpoints spell differently."""
+    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _listing(folder: Path) -> str:
+    """Return the names of the folder's first files."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else "nothing"
