@@ -8,8 +8,11 @@ IlitError
 ├── EvaluationError    an ``eval_func`` or metric that gives no usable number
 ├── LoweringError      one recipe that the engine rejects; its trial is ``failed``, the search goes on
 ├── RunError           a run folder: journal, lock, damaged record
+├── MissedError        no recipe met the criterion, and ``on_miss="raise"`` asked to hear of it this way
 └── ArtefactError      a saved model that cannot be written or read back
     UnsupportedError   also a ConfigError: known and planned, but not built yet
+
+Beside the tree, ``IlitWarning`` is the category of every ``warnings.warn`` of ours.
 
 An ``IlitError`` is the user's to cure, so its text is one line: where, what, cure. The command line prints
 that line and exits with 2; any other exception is a bug of ours and keeps its traceback.
@@ -57,8 +60,25 @@ class RunError(IlitError):
     """A run folder is missing, locked by another process, or damaged."""
 
 
+class MissedError(IlitError):
+    """No recipe met the criterion; raised only where ``on_miss="raise"`` was given. ``Tuner.result`` tells all."""
+
+
 class ArtefactError(IlitError):
     """A tuned model cannot be written, or what is on disk cannot be read back."""
+
+
+class IlitWarning(UserWarning):
+    """Something the user should look at, though the run goes on."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error in one line: its text where it is ours, else its class and the first line of its text."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else ""
+    if isinstance(error, IlitError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

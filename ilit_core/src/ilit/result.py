@@ -58,6 +58,7 @@ class TuneResult:
         seconds: wall time of the whole run.
         cpu: what it ran on.
         folder: the run folder.
+        interrupted: Ctrl-C ended the search; what is here is the best so far.
     """
 
     met: bool
@@ -74,3 +75,4 @@ class TuneResult:
     seconds: float
     cpu: Cpu
     folder: Path
+    interrupted: bool = False
