@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from ilit.criterion import Criterion
+from ilit.document import Node, entries, from_python, from_yaml, plain
+from ilit.errors import ConfigError
+from ilit.keys import Found, Schema, collect, overlay
+from ilit.leaves import Reader, choice, choices, counts, flag, not_yet, real, share, text, whole
 from ilit.space import CalibrationSize
 
 
@@ -24,28 +31,40 @@ class TensorLimits:
 
 @dataclass(frozen=True)
 class OpLimits:
-    """What the user allows for the ops that ``pattern`` matches, or for the whole model where it is empty."""
+    """What the user allows for the ops that ``pattern`` matches, or for the whole model where it is empty.
+
+    ``dtype`` is ``int8`` or ``float32`` of the op as a whole, ``approach`` ``static`` or ``dynamic``; what is empty
+    says nothing. ``where`` is the place in the file, for errors.
+    """
 
     pattern: str = ""
     dtype: tuple[str, ...] = ()
     approach: tuple[str, ...] = ()
     weight: TensorLimits = TensorLimits()
     activation: TensorLimits = TensorLimits()
-    where: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Named:
-    """A part looked up by name among plugins, with its options. ``where`` is the place in the file, for errors."""
+    """A part looked up by name among plugins, with its options.
+
+    Attributes:
+        name: as the plugin registered it.
+        options: keyword arguments for it.
+        value: the plain value or list in ``topk: 1``, its only positional argument; None where there is none.
+        where: the place in the file, for errors.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""
+    value: Any = None
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run's configuration, resolved: every default filled in.
+    """One run's configuration, resolved: every default filled in. Two are equal when they ask for the same run.
 
     Attributes:
         framework: the adapter's name, empty where the model decides.
@@ -53,9 +72,13 @@ class Config:
         model_limits: limits for the whole model.
         op_limits: limits by op name or glob, in the file's order.
         metric: None where the configuration names none.
-        criterion: its direction is None's stand-in True until the metric is known, unless ``higher_is_better`` was given.
+        criterion: its direction is True as a stand-in until the metric is known, unless ``higher_is_better`` was
+            given.
         higher_is_better: as given, or None where the metric decides.
+        timeout: seconds; 0 sets no limit.
         stop: ``met`` ends at the first accepted recipe, ``budget`` at the timeout or the strategy's end.
+        threads: threads the kernels may use; None leaves them as they are.
+        source: the file as the user named it, or ``Tuner(...)``.
     """
 
     framework: str = ""
@@ -64,7 +87,7 @@ class Config:
     model_limits: OpLimits = OpLimits()
     op_limits: tuple[OpLimits, ...] = ()
     metric: Named | None = None
-    criterion: Criterion = Criterion()
+    criterion: Criterion = field(default_factory=Criterion)
     higher_is_better: bool | None = None
     strategy: Named = Named("basic")
     objective: Named = Named("performance")
@@ -76,4 +99,307 @@ class Config:
     run_folder: Path = Path("./ilit_runs")
     run_key: str = ""
     threads: int | None = None
-    source: str = ""
+    source: str = field(default="", compare=False)
+
+
+ALGORITHMS = {name: name for name in ("minmax", "kl", "percentile", "mse")}
+APPROACHES = {"post_training_static_quant": ("static",), "post_training_dynamic_quant": ("dynamic",), "auto": ()}
+_SCHEMES = {"sym": "sym", "asym": "asym"}
+_GRANULARITIES = {"per_tensor": "per_tensor", "per_channel": "per_channel"}
+_FLOATS = {"float32": "float32", "fp32": "float32"}
+_CODES = {"int8": "int8", "uint8": "uint8"}
+_BITS = {"8": 8, "7": 7}
+
+_TENSOR_KEYS: dict[str, Reader] = {
+    "dtype": choices({**_CODES, **_FLOATS}, later=("bfloat16", "bf16")),
+    "scheme": choices(_SCHEMES),
+    "granularity": choices(_GRANULARITIES, later=("per_token",)),
+    "algorithm": choices(ALGORITHMS),
+    "bits": choices(_BITS),
+}
+_TENSORS = ("weight", "activation")
+_OP_SCHEMA = Schema(
+    {
+        "dtype": choices({"int8": "int8", **_FLOATS}, later=("bfloat16", "bf16")),
+        "approach": choice(APPROACHES),
+        **{f"{tensor}.{leaf}": reader for tensor in _TENSORS for leaf, reader in _TENSOR_KEYS.items()},
+    }
+)
+
+
+def _read_named(node: Node) -> Named:
+    """Read a bare name, or a mapping with ``name`` and options."""
+    if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
+        return Named(text(node), where=node.where)
+    given = {entry.path[-1]: entry for entry in entries(node)}
+    if "name" not in given:
+        raise node.error("has no name; write 'name: ...' beside the options")
+    name = text(given.pop("name"))
+    return Named(name, {key: plain(entry) for key, entry in given.items()}, where=node.where)
+
+
+def _read_metric(node: Node) -> Named:
+    """Read a bare name, ``name: value``, ``name: {options}``, or a mapping with ``name`` and options."""
+    if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
+        return _read_named(node)
+    given = list(entries(node))
+    if any(entry.path[-1] == "name" for entry in given):
+        return _read_named(node)
+    if len(given) != 1:
+        names = ", ".join(entry.path[-1] for entry in given) or "none"
+        raise node.error(f"takes exactly one metric, not {len(given)} ({names}); keep one")
+    metric = given[0]
+    if metric.kind == "mapping" or (metric.kind == "list" and any(item.kind == "mapping" for item in metric.data)):
+        options = {entry.path[-1]: plain(entry) for entry in entries(metric)}
+        return Named(metric.path[-1], options, where=node.where)
+    return Named(metric.path[-1], value=plain(metric), where=node.where)
+
+
+def _read_executor(node: Node) -> Named:
+    named = _read_named(node)
+    if named.name != "serial":
+        raise not_yet(node, f"executor {named.name!r}", "write 'serial', or remove it")
+    return named
+
+
+def _read_ops(node: Node) -> tuple[OpLimits, ...]:
+    """Read op name or glob -> limits."""
+    limits = []
+    for entry in entries(node):
+        found = collect(entry, _OP_SCHEMA)
+        if not found:
+            raise entry.error("says nothing about the op; write 'dtype: float32' or other limits under it")
+        values = {key: item.value for key, item in found.items()}
+        limits.append(_limits(values, entry.path[-1], entry.where))
+    return tuple(limits)
+
+
+def _limits(values: Mapping[str, Any], pattern: str, where: str) -> OpLimits:
+    """Build limits from values by the keys of ``_OP_SCHEMA``."""
+    weight, activation = (
+        TensorLimits(**{leaf: values.get(f"{tensor}.{leaf}", ()) for leaf in _TENSOR_KEYS}) for tensor in _TENSORS
+    )
+    return OpLimits(pattern, values.get("dtype", ()), values.get("approach", ()), weight, activation, where)
+
+
+def _read_device(node: Node) -> str:
+    name = text(node)
+    if name != "cpu":
+        raise node.error(f"{name!r} is not supported; ilit tunes for 'cpu' only")
+    return name
+
+
+def _read_resume(node: Node) -> str:
+    word = choice({"never": "never", "auto": "auto", "require": "require"})(node)
+    if word != "never":
+        raise not_yet(node, f"{word!r}", "write 'never', or remove it")
+    return word
+
+
+def _read_holdout(node: Node) -> float:
+    value = share(node)
+    if value:
+        raise not_yet(node, "keeping rows from the search", "write 0, or remove it")
+    return value
+
+
+def _read_transforms(node: Node) -> str:
+    if node.kind == "scalar" and node.data == "none":
+        return "none"
+    raise not_yet(node, "anything but 'none'", "write 'none', or remove it")
+
+
+def _read_confidence(node: Node) -> float:
+    raise not_yet(node, "an interval around the accuracy")
+
+
+# Where the leaves of the whole model's limits stand: key -> the key of ``_OP_SCHEMA`` with the same meaning.
+_MODEL_LEAVES = {
+    "quantization.approach": "approach",
+    **{f"quantization.{t}.{leaf}": f"{t}.{leaf}" for t in _TENSORS for leaf in ("granularity", "scheme", "dtype")},
+    **{f"calibration.algorithm.{t}": f"{t}.algorithm" for t in _TENSORS},
+    **{f"quantization.bits.{t}": f"{t}.bits" for t in _TENSORS},
+}
+_SCHEMA = Schema(
+    keys={
+        "framework.name": text,
+        "device": _read_device,
+        "calibration.iterations": counts,
+        "calibration.samples": counts,
+        **{key: _OP_SCHEMA.keys[leaf] for key, leaf in _MODEL_LEAVES.items()},
+        "quantization.transforms": _read_transforms,
+        "tuning.ops": _read_ops,
+        "tuning.metric": _read_metric,
+        "tuning.accuracy_criterion.relative": share,
+        "tuning.accuracy_criterion.absolute": real,
+        "tuning.accuracy_criterion.higher_is_better": flag,
+        "tuning.strategy": _read_named,
+        "tuning.objective": _read_named,
+        "tuning.timeout": real,
+        "tuning.stop": choice({"met": "met", "budget": "budget"}),
+        "tuning.max_trials": whole(1),
+        "tuning.random_seed": whole(0, 2**32 - 1),
+        "run.folder": text,
+        "run.resume": _read_resume,
+        "run.key": text,
+        "run.threads": whole(1),
+        "run.executor": _read_executor,
+        "evaluation.confidence": _read_confidence,
+        "evaluation.holdout": _read_holdout,
+    },
+    renamed={
+        "snapshot.path": "run.folder",
+        "tuning.metrics": "tuning.metric",
+        "quantization.op_wise": "tuning.ops",
+        "quantization.calibration.sampling_size": "calibration.samples",
+        **{
+            f"quantization.model_wise.{t}.{leaf}": f"quantization.{t}.{leaf}"
+            for t in _TENSORS
+            for leaf in ("granularity", "scheme", "dtype")
+        },
+        **{f"quantization.model_wise.{t}.algorithm": f"calibration.algorithm.{t}" for t in _TENSORS},
+        "tuning.exit_policy.timeout": "tuning.timeout",
+        "tuning.exit_policy.max_trials": "tuning.max_trials",
+        "evaluation.accuracy.metric": "tuning.metric",
+        "model.framework": "framework.name",
+    },
+    rivals=(
+        frozenset({"calibration.iterations", "calibration.samples"}),
+        frozenset({"tuning.accuracy_criterion.relative", "tuning.accuracy_criterion.absolute"}),
+    ),
+)
+
+
+def read_config(source: str | Path | Mapping[str, Any] | None = None, **overrides: Any) -> Config:
+    """Read a configuration.
+
+    Args:
+        source: a YAML file's path, a mapping of the same shape, or None for the defaults.
+        overrides: sections (``tuning={"timeout": 60}``) whose keys win over those of ``source``.
+
+    Raises:
+        ConfigError: the first mistake, as ``conf.yaml:7: tuning.strategy: fact; cure``; the place is ``Tuner(...)``
+            without a line for what came from Python.
+        UnsupportedError: a documented key whose part is not built yet.
+    """
+    layers = [from_python(overrides)]
+    if isinstance(source, Mapping):
+        layers.insert(0, from_python(source))
+    elif isinstance(source, (str, os.PathLike)):
+        layers.insert(0, from_yaml(_text_of(Path(source)), str(source)))
+    elif source is not None:
+        kind = type(source).__name__
+        raise ConfigError(f"Tuner(...): a configuration is a file's path or a mapping, not a {kind}; give one of them")
+    found: dict[str, Found] = {}
+    for layer in layers:
+        found = overlay(found, collect(layer, _SCHEMA), _SCHEMA)
+    return _config({key: item.value for key, item in found.items()}, layers[0].source)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{file}: no such file; give a configuration's path, or write one with 'ilit init'"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not text in UTF-8; save it as a UTF-8 text file") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}; give a readable YAML file") from error
+
+
+def _config(values: Mapping[str, Any], source: str) -> Config:
+    """Fill in the defaults."""
+    default = Config()
+    relative, absolute = (values.get(f"tuning.accuracy_criterion.{kind}") for kind in ("relative", "absolute"))
+    higher = values.get("tuning.accuracy_criterion.higher_is_better")
+    kind, tolerance = ("relative", relative) if absolute is None else ("absolute", absolute)
+    unit: Literal["rows", "batches"] = "batches" if "calibration.iterations" in values else "rows"
+    sizes = values.get("calibration.iterations") or values.get("calibration.samples") or (128,)
+    timeout = values.get("tuning.timeout", default.timeout)
+    limits = {leaf: values[key] for key, leaf in _MODEL_LEAVES.items() if key in values}
+    return Config(
+        framework=values.get("framework.name", default.framework),
+        calibrations=tuple(CalibrationSize(size, unit) for size in sizes),
+        model_limits=_limits(limits, "", f"{source}: quantization"),
+        op_limits=values.get("tuning.ops", ()),
+        metric=values.get("tuning.metric"),
+        criterion=Criterion(kind, 0.01 if tolerance is None else tolerance, higher is not False),
+        higher_is_better=higher,
+        strategy=values.get("tuning.strategy", default.strategy),
+        objective=values.get("tuning.objective", default.objective),
+        executor=values.get("run.executor", default.executor),
+        timeout=timeout,
+        stop=values.get("tuning.stop", "budget" if timeout else "met"),
+        max_trials=values.get("tuning.max_trials", default.max_trials),
+        random_seed=values.get("tuning.random_seed", default.random_seed),
+        run_folder=Path(values.get("run.folder", default.run_folder)),
+        run_key=values.get("run.key", ""),
+        threads=values.get("run.threads"),
+        source=source,
+    )
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """Return the configuration with every default filled in, as the mapping that reads back to an equal ``Config``."""
+    limits = _limit_values(config.model_limits)
+    flat = {
+        "framework.name": config.framework,
+        "device": config.device,
+        f"calibration.{'samples' if config.calibrations[0].unit == 'rows' else 'iterations'}": [
+            size.count for size in config.calibrations
+        ],
+        **{key: limits[leaf] for key, leaf in _MODEL_LEAVES.items() if leaf in limits},
+        "tuning.ops": {entry.pattern: _nested(_limit_values(entry)) for entry in config.op_limits},
+        "tuning.metric": None if config.metric is None else _metric_value(config.metric),
+        f"tuning.accuracy_criterion.{config.criterion.kind}": config.criterion.tolerance,
+        "tuning.accuracy_criterion.higher_is_better": config.higher_is_better,
+        "tuning.strategy": _named_value(config.strategy),
+        "tuning.objective": _named_value(config.objective),
+        "tuning.timeout": config.timeout,
+        "tuning.stop": config.stop,
+        "tuning.max_trials": config.max_trials,
+        "tuning.random_seed": config.random_seed,
+        "run.folder": str(config.run_folder),
+        "run.key": config.run_key,
+        "run.threads": config.threads,
+        "run.executor": _named_value(config.executor),
+    }
+    return _nested({key: value for key, value in flat.items() if value is not None and value not in ("", {})})
+
+
+def resolved_yaml(config: Config) -> str:
+    """Return ``resolved`` as YAML text."""
+    return yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _limit_values(limits: OpLimits) -> dict[str, Any]:
+    """Return what ``_limits`` was given."""
+    values: dict[str, Any] = {"dtype": list(limits.dtype)}
+    values["approach"] = [name for name, approach in APPROACHES.items() if approach and approach == limits.approach]
+    for tensor, given in zip(_TENSORS, (limits.weight, limits.activation), strict=True):
+        values |= {f"{tensor}.{leaf}": list(getattr(given, leaf)) for leaf in _TENSOR_KEYS}
+    return {key: value for key, value in values.items() if value}
+
+
+def _named_value(named: Named) -> Any:
+    return {"name": named.name, **named.options} if named.options else named.name
+
+
+def _metric_value(named: Named) -> Any:
+    if named.value is not None:
+        return {named.name: named.value}
+    return {named.name: dict(named.options)} if named.options else named.name
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into mappings within mappings."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        level = tree
+        for section in sections:
+            level = level.setdefault(section, {})
+        level[name] = value
+    return tree
