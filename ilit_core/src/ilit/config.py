@@ -15,6 +15,7 @@ from ilit.document import Node, entries, from_python, from_yaml, plain
 from ilit.errors import ConfigError
 from ilit.keys import Found, Schema, collect, overlay
 from ilit.leaves import Reader, choice, choices, counts, flag, not_yet, real, share, text, whole
+from ilit.recipe import Approach
 from ilit.space import CalibrationSize
 
 
@@ -33,13 +34,13 @@ class TensorLimits:
 class OpLimits:
     """What the user allows for the ops that ``pattern`` matches, or for the whole model where it is empty.
 
-    ``dtype`` is ``int8`` or ``float32`` of the op as a whole, ``approach`` ``static`` or ``dynamic``; what is empty
-    says nothing. ``where`` is the place in the file, for errors.
+    ``dtype`` is ``int8`` or ``float32`` of the op as a whole; what is empty says nothing, so that an op takes the
+    model's limits there. ``where`` is the place in the file, for errors.
     """
 
     pattern: str = ""
     dtype: tuple[str, ...] = ()
-    approach: tuple[str, ...] = ()
+    approach: tuple[Approach, ...] = ()
     weight: TensorLimits = TensorLimits()
     activation: TensorLimits = TensorLimits()
     where: str = field(default="", compare=False)
@@ -103,7 +104,12 @@ class Config:
 
 
 ALGORITHMS = {name: name for name in ("minmax", "kl", "percentile", "mse")}
-APPROACHES = {"post_training_static_quant": ("static",), "post_training_dynamic_quant": ("dynamic",), "auto": ()}
+APPROACHES: dict[str, tuple[Approach, ...]] = {
+    "post_training_static_quant": ("static",),
+    "post_training_dynamic_quant": ("dynamic",),
+    "auto": ("static", "dynamic", "weight_only"),
+}
+_AUTO = APPROACHES["auto"]
 _SCHEMES = {"sym": "sym", "asym": "asym"}
 _GRANULARITIES = {"per_tensor": "per_tensor", "per_channel": "per_channel"}
 _FLOATS = {"float32": "float32", "fp32": "float32"}
@@ -318,7 +324,8 @@ def _config(values: Mapping[str, Any], source: str) -> Config:
     unit: Literal["rows", "batches"] = "batches" if "calibration.iterations" in values else "rows"
     sizes = values.get("calibration.iterations") or values.get("calibration.samples") or (128,)
     timeout = values.get("tuning.timeout", default.timeout)
-    limits = {leaf: values[key] for key, leaf in _MODEL_LEAVES.items() if key in values}
+    # For the whole model auto says nothing; for an op it takes back what the model says.
+    limits = {leaf: values[key] for key, leaf in _MODEL_LEAVES.items() if values.get(key, _AUTO) != _AUTO}
     return Config(
         framework=values.get("framework.name", default.framework),
         calibrations=tuple(CalibrationSize(size, unit) for size in sizes),
@@ -377,7 +384,7 @@ def resolved_yaml(config: Config) -> str:
 def _limit_values(limits: OpLimits) -> dict[str, Any]:
     """Return what ``_limits`` was given."""
     values: dict[str, Any] = {"dtype": list(limits.dtype)}
-    values["approach"] = [name for name, approach in APPROACHES.items() if approach and approach == limits.approach]
+    values["approach"] = next((name for name, approach in APPROACHES.items() if approach == limits.approach), None)
     for tensor, given in zip(_TENSORS, (limits.weight, limits.activation), strict=True):
         values |= {f"{tensor}.{leaf}": list(getattr(given, leaf)) for leaf in _TENSOR_KEYS}
     return {key: value for key, value in values.items() if value}
