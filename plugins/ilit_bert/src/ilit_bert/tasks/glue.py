@@ -52,17 +52,20 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
     path = split_file(task, data_dir, split)
     lines = _lines(path)
     header = lines[0].split("\t") if task.columns.header else None
-    picked = _positions(task.columns, header, task, path)
+    layout = _layout(task.columns, header, task, path)
     first = 1 if task.columns.header else 0
     examples: list[Example] = []
     cut: list[int] = []
     for number, line in enumerate(lines[first:], start=first + 1):
         fields = line.split("\t")
-        if len(fields) <= max(p for p in picked if p is not None) and task.skips_cut_rows:
+        where = f"{path}:{number}"
+        if len(fields) < layout.needed and task.skips_cut_rows:
             cut.append(number)
             continue
-        _check_width(fields, picked, header, task, f"{path}:{number}")
-        examples.append(_example(len(examples), fields, picked, task, f"{path}:{number}"))
+        _check_width(fields, layout, task, where)
+        text_b = None if layout.text_b is None else fields[layout.text_b]
+        label = _label(fields[layout.label].strip(), task, where)
+        examples.append(Example(len(examples), fields[layout.text_a], text_b, label, where))
     if not examples:
         raise DataError(f"{path}: holds no rows; {task.name}'s official file has a row per line")
     if cut:
@@ -150,14 +153,24 @@ def model_label_ids(task: Task, config: Any) -> tuple[int, ...]:
     return official
 
 
-def _numbered_names(count: int) -> list[str]:
-    """Return the label names that say nothing but the id: ``LABEL_0``, ``0``, ... up to at least ``count``."""
-    return [text for index in range(max(count, 16)) for text in (f"LABEL_{index}", str(index))]
-
-
 def with_label_ids(examples: Sequence[Example], ids: Sequence[int]) -> list[Example]:
     """Return the examples with ``ids[label]`` for each class label; scores stay as they are."""
     return [replace(e, label=ids[e.label]) if isinstance(e.label, int) else e for e in examples]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a row's fields are, 0-based, and how many fields a row may have at most."""
+
+    text_a: int
+    text_b: int | None
+    label: int
+    most: int
+
+    @property
+    def needed(self) -> int:
+        """The fewest fields that hold all the task needs; columns behind these may be missing."""
+        return max(self.text_a, self.text_b or 0, self.label) + 1
 
 
 def _lines(path: Path) -> list[str]:
@@ -174,44 +187,33 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _positions(columns: Columns, header: Sequence[str] | None, task: Task, path: Path) -> tuple[int | None, ...]:
-    """Return where text_a, text_b and label are among a row's fields; None for a text_b the task has not."""
+def _layout(columns: Columns, header: Sequence[str] | None, task: Task, path: Path) -> _Layout:
+    """Find the task's columns in the header."""
     names = [name.strip() for name in header or ()]
-    positions: list[int | None] = []
-    for wanted in (columns.text_a, columns.text_b, columns.label):
-        if isinstance(wanted, str) and wanted not in names:
+
+    def position(wanted: str | int) -> int:
+        if isinstance(wanted, int):
+            return wanted
+        if wanted not in names:
             raise DataError(
                 f"{path}:1: no column '{wanted}', which {task.name} needs; the file has "
                 f"{', '.join(repr(name) for name in names)}{did_you_mean(wanted, names)}"
             )
-        positions.append(names.index(wanted) if isinstance(wanted, str) else wanted)
-    return tuple(positions)
+        return names.index(wanted)
+
+    text_b = None if columns.text_b is None else position(columns.text_b)
+    layout = _Layout(position(columns.text_a), text_b, position(columns.label), 0)
+    return replace(layout, most=len(names) or layout.needed)
 
 
-def _check_width(
-    fields: Sequence[str], picked: Sequence[int | None], header: Sequence[str] | None, task: Task, where: str
-) -> None:
+def _check_width(fields: Sequence[str], layout: _Layout, task: Task, where: str) -> None:
     """Check that the fields the task needs are there, and none that no column is named for."""
-    needed = max(p for p in picked if p is not None) + 1
-    most = len(header) if header else needed
-    if needed <= len(fields) <= most:
+    if layout.needed <= len(fields) <= layout.most:
         return
-    allowed = str(most) if needed == most else f"{needed} to {most}"
+    allowed = str(layout.most) if layout.needed == layout.most else f"{layout.needed} to {layout.most}"
     raise DataError(
         f"{where}: {len(fields)} tab-separated fields where {task.name} has {allowed}; "
         "mend the line, or fetch the task's file again"
-    )
-
-
-def _example(row: int, fields: Sequence[str], picked: Sequence[int | None], task: Task, where: str) -> Example:
-    """Make one example of a row's fields."""
-    first, second, label = picked
-    return Example(
-        row,
-        fields[first or 0],
-        None if second is None else fields[second],
-        _label(fields[label or 0].strip(), task, where),
-        where,
     )
 
 
@@ -227,7 +229,9 @@ def _label(text: str, task: Task, where: str) -> int | float:
         score = math.nan
     low, high = STS_B_RANGE
     if not low <= score <= high:  # also False for NaN
-        raise DataError(f"{where}: label '{text}' is no score of {task.name}; allowed: numbers from {low:g} to {high:g}")
+        raise DataError(
+            f"{where}: label '{text}' is no score of {task.name}; allowed: numbers from {low:g} to {high:g}"
+        )
     return score
 
 
@@ -248,3 +252,8 @@ def _listing(folder: Path) -> str:
     """Return the names of the folder's first files."""
     names = sorted(entry.name for entry in folder.iterdir())
     return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else "nothing"
+
+
+def _numbered_names(count: int) -> list[str]:
+    """Return the label names that say nothing but the id: ``LABEL_0``, ``0``, ... up to at least ``count``."""
+    return [text for index in range(max(count, 16)) for text in (f"LABEL_{index}", str(index))]

@@ -1,0 +1,259 @@
+"""Tokenized rows in batches of like length, each padded to its longest row."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ilit.errors import ConfigError, DataError
+from ilit_bert.dataloader import takes_token_types
+from ilit_bert.tasks import Split, Task
+from ilit_bert.tasks.glue import Example, check_labels, model_label_ids, read_examples, with_label_ids
+from ilit_bert.tasks.squad import Window, WindowSize, cut_windows, read_questions
+from ilit_bert.tokenizer import fitting_length
+
+Array = NDArray[Any]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One tokenized input.
+
+    Attributes:
+        id: the row's number in its file (for SQuAD the window's index).
+        input_ids: int64 ``(tokens,)``, without padding.
+        token_type_ids: int64 ``(tokens,)``.
+        label: what the batch's labels hold for this row.
+    """
+
+    id: int
+    input_ids: Array
+    token_type_ids: Array
+    label: Any
+
+
+class LengthBatches:
+    """A loader that may be iterated again and again, in the same order each time.
+
+    Rows of like length are batched together, so that little is computed on padding; the batches themselves come in
+    a fixed shuffled order, so that the first few are not all of the shortest rows.
+
+    Yields ``(inputs, labels)``: ``input_ids``, ``attention_mask`` and, where the model has token types,
+    ``token_type_ids``, int64 ``(rows, tokens)`` padded on the right; labels ``(rows,)`` or, for SQuAD, ``(rows, 2)``.
+
+    Args:
+        rows: the rows.
+        pad_id: token id of padding.
+        token_types: whether to give ``token_type_ids``.
+        batch_size: rows of a batch; the last of a length may have fewer.
+        seed: of the batches' order.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], pad_id: int, *, token_types: bool, batch_size: int = 32, seed: int = 9527
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch size {batch_size}: a batch holds at least 1 row")
+        ordered = sorted(rows, key=lambda row: len(row.input_ids))
+        self._batches = [ordered[first : first + batch_size] for first in range(0, len(ordered), batch_size)]
+        random.Random(seed).shuffle(self._batches)  # noqa: S311 (an order, not a secret)
+        self._pad_id = pad_id
+        self._token_types = token_types
+
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+        for rows in self._batches:
+            inputs = {
+                "input_ids": _padded([row.input_ids for row in rows], self._pad_id),
+                "attention_mask": _padded([np.ones_like(row.input_ids) for row in rows], 0),
+            }
+            if self._token_types:
+                inputs["token_type_ids"] = _padded([row.token_type_ids for row in rows], 0)
+            yield inputs, torch.tensor([row.label for row in rows])
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._batches)
+
+    @property
+    def row_ids(self) -> tuple[int, ...]:
+        """Ids of the rows in the order they are yielded."""
+        return tuple(row.id for batch in self._batches for row in batch)
+
+    def in_file_order(self, values: Sequence[Any]) -> list[Any]:
+        """Return one value per row, given in the order the rows are yielded, in the order of the file.
+
+        Raises:
+            DataError: there are more or fewer values than rows.
+        """
+        ids = self.row_ids
+        if len(values) != len(ids):
+            raise DataError(f"{len(values)} values for {len(ids)} rows; give one for each row, in the order yielded")
+        return [value for _, value in sorted(zip(ids, values, strict=True), key=lambda pair: pair[0])]
+
+
+def evaluation_loader(
+    task: Task,
+    data_dir: str | Path,
+    model: Any,
+    tokenizer: Any,
+    *,
+    samples: int | None = None,
+    batch_size: int = 32,
+    max_length: int | None = None,
+) -> LengthBatches:
+    """Load a task's dev split.
+
+    Args:
+        task: from ``find_task``.
+        data_dir: the folder with the task's files.
+        model: the transformers model the batches are for; its configuration and forward are looked at.
+        tokenizer: from ``load_tokenizer``.
+        samples: the first so many examples (for SQuAD questions, with all their windows), all where there are fewer.
+        batch_size: rows of a batch.
+        max_length: tokens of an input at most; 128 by default, for SQuAD 384 as ``WindowSize.for_model`` has it.
+
+    Raises:
+        ConfigError: ``samples`` or ``max_length`` is out of range.
+        DataError: the file is missing or damaged, or has labels the model does not.
+        ModelError: the model is of another kind of task.
+    """
+    if samples is not None and samples < 1:
+        raise ConfigError(f"evaluation samples {samples}: at least 1 is needed")
+    if task.kind == "question_answering":
+        questions = read_questions(task, data_dir, "dev")[:samples]
+        rows = _window_rows(cut_windows(questions, tokenizer, WindowSize.for_model(model, tokenizer, max_length)))
+    else:
+        examples = _examples(task, data_dir, "dev", model)[:samples]
+        rows = tokenize(examples, tokenizer, fitting_length(model, tokenizer, max_length, 128))
+    return _batches(rows, model, tokenizer, batch_size)
+
+
+def calibration_loader(
+    task: Task,
+    data_dir: str | Path,
+    model: Any,
+    tokenizer: Any,
+    *,
+    rows: int = 128,
+    seed: int = 9527,
+    batch_size: int = 32,
+    max_length: int | None = None,
+) -> LengthBatches:
+    """Load ``rows`` different rows of a task's training split, chosen by ``seed``; never a row of the dev split.
+
+    For SQuAD a row is a window, each of another question. The other arguments and errors are ``evaluation_loader``'s.
+
+    Raises:
+        ConfigError: ``rows`` is less than 1.
+        DataError: the training split is missing or has fewer rows.
+    """
+    if rows < 1:
+        raise ConfigError(f"calibration samples {rows}: at least 1 is needed")
+    rng = random.Random(seed)  # noqa: S311 (a sample, not a secret)
+    if task.kind == "question_answering":
+        questions = _sample(read_questions(task, data_dir, "train"), rows, rng, task)
+        windows = cut_windows(questions, tokenizer, WindowSize.for_model(model, tokenizer, max_length))
+        groups = [list(group) for _, group in itertools.groupby(windows, key=lambda window: window.question)]
+        tokenized = _window_rows([rng.choice(group) for group in groups])
+    else:
+        examples = _sample(_examples(task, data_dir, "train", model), rows, rng, task)
+        tokenized = tokenize(examples, tokenizer, fitting_length(model, tokenizer, max_length, 128))
+    return _batches(tokenized, model, tokenizer, batch_size, seed)
+
+
+def prediction_loader(
+    texts: Sequence[tuple[str, str | None]],
+    model: Any,
+    tokenizer: Any,
+    *,
+    batch_size: int = 32,
+    max_length: int | None = None,
+) -> LengthBatches:
+    """Load texts or pairs of texts that have no labels; what is yielded as labels are their positions in ``texts``.
+
+    Raises:
+        ConfigError: ``max_length`` is out of range.
+        DataError: there are no texts, or some have a second text and some have none.
+    """
+    examples = [
+        Example(index, first, second, index, f"line {index + 1}") for index, (first, second) in enumerate(texts)
+    ]
+    rows = tokenize(examples, tokenizer, fitting_length(model, tokenizer, max_length, 128))
+    return _batches(rows, model, tokenizer, batch_size)
+
+
+def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Row]:
+    """Tokenize single texts or pairs; the longer of a pair is cut first.
+
+    Raises:
+        DataError: there are no examples, or some have a second text and some have none.
+    """
+    if not examples:
+        raise DataError("there is nothing to tokenize; give at least one text")
+    paired = examples[0].text_b is not None
+    odd = next((e for e in examples if (e.text_b is not None) != paired), None)
+    if odd is not None:
+        numbers = ("one text", "two") if paired else ("two texts", "one")
+        raise DataError(
+            f"{odd.where}: has {numbers[0]}, {examples[0].where} has {numbers[1]}; give all rows the same number"
+        )
+    encoded = tokenizer(
+        [example.text_a for example in examples],
+        [example.text_b for example in examples] if paired else None,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    columns = zip(examples, encoded["input_ids"], encoded["token_type_ids"], strict=True)
+    return [Row(e.row, np.asarray(ids, np.int64), np.asarray(kinds, np.int64), e.label) for e, ids, kinds in columns]
+
+
+def _examples(task: Task, data_dir: str | Path, split: Split, model: Any) -> list[Example]:
+    """Read a GLUE split with the model's own label ids."""
+    examples = read_examples(task, data_dir, split)
+    if task.kind == "classification" and model.config.num_labels > 1:
+        examples = with_label_ids(examples, model_label_ids(task, model.config))
+    check_labels(examples, model.config.num_labels)
+    return examples
+
+
+def _sample(items: Sequence[Item], count: int, rng: random.Random, task: Task) -> list[Item]:
+    """Return ``count`` different items in the file's order."""
+    if count > len(items):
+        raise DataError(
+            f"calibration samples {count}: {task.name}'s {task.files['train']} has {len(items)} rows; ask for fewer"
+        )
+    return [items[index] for index in sorted(rng.sample(range(len(items)), count))]
+
+
+def _window_rows(windows: Sequence[Window]) -> list[Row]:
+    """Return the windows as rows, labelled with index and checksum."""
+    return [
+        Row(index, window.input_ids, window.token_type_ids, (index, window.checksum))
+        for index, window in enumerate(windows)
+    ]
+
+
+def _batches(rows: Sequence[Row], model: Any, tokenizer: Any, batch_size: int, seed: int = 9527) -> LengthBatches:
+    """Batch rows for a model; without a padding token any id does, since the mask hides it."""
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    return LengthBatches(rows, pad_id, token_types=takes_token_types(model), batch_size=batch_size, seed=seed)
+
+
+def _padded(arrays: Sequence[Array], value: int) -> torch.Tensor:
+    """Return the rows as one int64 tensor ``(rows, longest)``, filled on the right with ``value``."""
+    filled = np.full((len(arrays), max(map(len, arrays))), value, dtype=np.int64)
+    for row, array in zip(filled, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(filled)
