@@ -22,15 +22,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ilit.adapter import Cpu, Measurement
-from ilit.errors import RunError
+from ilit.errors import RunError, one_line
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.strategy import ProbeOutcome
 
 FORMAT_VERSION = 1
+Read = TypeVar("Read")
 _log = logging.getLogger(__name__)
 
 
@@ -144,7 +145,9 @@ class JournalWriter:
         try:
             self._stream: IO[bytes] = file.open("xb")
         except OSError as error:
-            raise RunError(f"{file}: the journal cannot be created ({error.strerror}); choose another run.folder") from error
+            raise RunError(
+                f"{file}: the journal cannot be created ({error.strerror}); choose another run.folder"
+            ) from error
         self._append("header", _header_to_json(header))
 
     def append(self, entry: Entry) -> None:
@@ -187,8 +190,8 @@ def read_journal(file: Path) -> Journal:
     records = [_checked(line, number, file) for number, line in enumerate(lines)]
     if not records:
         raise RunError(f"{file}: the journal has no header, so the run ended before it began; remove the folder")
-    header = _read(lambda: _header_from_json(records[0]), 1, file)
-    entries = tuple(_read(lambda r=r: _entry_from_json(r), i, file) for i, r in enumerate(records[1:], 2))
+    header = _read(_header_from_json, records[0], file)
+    entries = tuple(_read(_entry_from_json, record, file) for record in records[1:])
     return Journal(header, entries, torn=bool(rest))
 
 
@@ -210,12 +213,15 @@ def _checked(line: bytes, number: int, file: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def _read(parse: Callable[[], Any], line: int, file: Path) -> Any:
-    """Return what ``parse`` gives; a sound line that does not hold what its kind needs was not written by ilit."""
+def _read(parse: Callable[[Mapping[str, Any]], Read], record: Mapping[str, Any], file: Path) -> Read:
+    """Return what ``parse`` makes of a record; a sound line that lacks what its kind needs was not written by ilit."""
     try:
-        return parse()
+        return parse(record)
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{file}: line {line} is no record of format version {FORMAT_VERSION} ({error!r})") from error
+        raise RunError(
+            f"{file}: line {record['n'] + 1} is no record of format version {FORMAT_VERSION} ({one_line(error)}); "
+            "use the ilit that wrote it"
+        ) from error
 
 
 def _canonical(record: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,131 @@
+"""A model's score, from a metric or from the user's ``eval_func``: always one finite float."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ilit.adapter import Adapter
+from ilit.errors import EvaluationError, IlitError, IlitWarning, one_line
+from ilit.metric import Metric
+
+EVAL_FUNC = "eval_func"
+_FIRST_BATCHES = 8
+_ENOUGH_ROWS = 64
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How models are scored.
+
+    Attributes:
+        name: the metric's name, or ``eval_func``.
+        score: model -> one finite float.
+    """
+
+    name: str
+    score: Callable[[Any], float]
+
+    @property
+    def is_function(self) -> bool:
+        """True where the user's ``eval_func`` judges, of which nothing is known."""
+        return self.name == EVAL_FUNC
+
+
+def judge_by_metric(adapter: Adapter, loader: Iterable[Any], metric: Callable[[], Metric], name: str) -> Judge:
+    """Return a judge that runs ``adapter.evaluate`` with a fresh metric each time."""
+
+    def score(model: Any) -> float:
+        return finite(adapter.evaluate(model, loader, metric()), f"metric {name}")
+
+    return Judge(name, score)
+
+
+def judge_by_function(eval_func: Callable[[Any], Any]) -> Judge:
+    """Return a judge that calls ``eval_func(model)``; whatever it raises becomes an ``EvaluationError``."""
+
+    def score(model: Any) -> float:
+        try:
+            value = eval_func(model)
+        except IlitError:
+            raise
+        except Exception as error:
+            raise EvaluationError(f"eval_func: raised {one_line(error)}; it must return one finite number") from error
+        return finite(value, EVAL_FUNC)
+
+    return Judge(EVAL_FUNC, score)
+
+
+def finite(value: Any, place: str) -> float:
+    """Return ``value`` as a float.
+
+    Numbers of any kind are taken, and whatever holds just one: numpy scalars, 0-d arrays and tensors.
+
+    Raises:
+        EvaluationError: a bool, None, text, several numbers, NaN or infinity.
+    """
+    plain = value
+    if not isinstance(value, numbers.Real) and callable(getattr(value, "item", None)):
+        try:
+            plain = value.item()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise EvaluationError(f"{place}: gave {_show(value)}; it must be one finite number") from error
+    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+        raise EvaluationError(f"{place}: gave {_show(value)}; it must be one finite number")
+    if not math.isfinite(plain):
+        raise EvaluationError(f"{place}: gave {float(plain)}; it must be one finite number, so check model and data")
+    return float(plain)
+
+
+def _show(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def check_metric_moves(
+    adapter: Adapter, model: Any, loader: Iterable[Any], metric: Callable[[], Metric], name: str, baseline: float
+) -> None:
+    """Refuse a metric that does not notice when every weight of the model is zero.
+
+    The two scores are compared batch by batch on the first 8 batches; mostly the first one settles it. Only where
+    none of them differs (a broken metric, or data sorted by label) the zeroed model is evaluated in full.
+
+    Raises:
+        EvaluationError: the full scores are equal to the last digit on 64 rows or more. On fewer rows an equal score
+            may be chance, so there it is an ``IlitWarning``.
+    """
+    damaged = adapter.damaged(model)
+    for batch in itertools.islice(loader, _FIRST_BATCHES):
+        if _moves(adapter, model, damaged, [batch], metric):
+            return
+    rows: list[int] = []
+    try:
+        score = adapter.evaluate(damaged, loader, metric(), rows.append)
+    except EvaluationError as error:
+        _log.info("metric %s is not defined for the zeroed model, so it does notice: %s", name, one_line(error))
+        return
+    if score != baseline:
+        return
+    message = (
+        f"metric {name}: gives {baseline:g} for the model and {score:g} for the model with every weight zero, over "
+        f"{sum(rows)} rows, so it cannot judge; either it ignores the outputs, or the model answers alike for every row"
+    )
+    if sum(rows) >= _ENOUGH_ROWS:
+        raise EvaluationError(message)
+    warnings.warn(message, IlitWarning, stacklevel=2)
+
+
+def _moves(adapter: Adapter, model: Any, damaged: Any, batches: list[Any], metric: Callable[[], Metric]) -> bool:
+    """Whether the two scores differ; a metric undefined on so few rows (one class only, say) tells nothing."""
+    try:
+        return adapter.evaluate(model, batches, metric()) != adapter.evaluate(damaged, batches, metric())
+    except EvaluationError as error:
+        _log.debug("no score on one batch: %s", one_line(error))
+        return False
