@@ -1,0 +1,109 @@
+"""Repairing a recipe that misses: change ops one after the other, then take back what was not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from ilit.recipe import FLOAT32, OpConfig, Recipe
+from ilit.space import SearchSpace
+from ilit.strategy import Trial
+from ilit_strategies.probes import Steps
+
+Change = tuple[str, OpConfig]
+"""An op's name and the ``OpConfig`` it is given in place of the base recipe's."""
+
+
+def float_changes(space: SearchSpace, names: Sequence[str]) -> list[Change]:
+    """Return the change to float32 for each named op that the space allows it for, in the given order."""
+    return [(name, FLOAT32) for name in names if FLOAT32 in space.ops[name].candidates]
+
+
+def longest_prefix(base: Recipe, changes: Sequence[Change]) -> int:
+    """Return how many of ``changes`` may be made together: all, or fewer where no op would be left in INT8.
+
+    A recipe without an INT8 op is the float model, whose accuracy is the baseline: not worth a trial.
+    """
+    left = set(base.quantized_ops)
+    for count, (name, config) in enumerate(changes):
+        if not config.quantized:
+            left.discard(name)
+        if not left:
+            return count
+    return len(changes)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the names for a request's ``why``, cut after three."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def passes(base: Recipe, changes: Sequence[Change], what: str) -> Steps[bool]:
+    """Evaluate ``base`` with ``changes`` made, in one trial; a failed or pruned one has not passed."""
+    count = f"{len(changes)} op{'s' if len(changes) != 1 else ''} changed"
+    why = f"{what}, {count}: {named([name for name, _ in changes])}"
+    outcome = yield Trial(base.with_ops(dict(changes)), why)
+    return bool(outcome.status == "passed")
+
+
+def shortest_prefix(
+    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"]
+) -> Steps[Sequence[Change] | None]:
+    """Return the shortest prefix of ``changes`` found to pass, or None where the longest still misses.
+
+    Starts at length ``start``. From a miss it goes to twice the length where the search ends at the first hit
+    (``met``), so that this hit has fewer than twice as many changes as it needs, and half-way to the end otherwise;
+    from a hit it bisects down. Evaluations at worst, for n changes: ``2 * ceil(log2 n) + 1`` and
+    ``ceil(log2 n) + 1``. Where more changes do not always help, the result still is a prefix that passed.
+    """
+    low, high = 0, longest_prefix(base, changes)
+    length, found = min(max(1, start), high), False
+    while length > low:
+        if (yield from passes(base, changes[:length], "fallback")):
+            high, found = length, True
+        else:
+            low = length
+        length = _next_length(low, high, found, stop)
+    return changes[:high] if found else None
+
+
+def _next_length(low: int, high: int, found: bool, stop: Literal["met", "budget"]) -> int:
+    """Return the next length to try, or ``low`` at the end; ``high`` is known to pass only where ``found``."""
+    if found:
+        return (low + high) // 2
+    return min(high, 2 * low) if stop == "met" else (low + high + 1) // 2
+
+
+def put_back(base: Recipe, changes: Sequence[Change]) -> Steps[Sequence[Change]]:
+    """Take back changes that were not needed, while the recipe still passes; return those that remain.
+
+    ``changes`` pass together and are the shortest such prefix, so the last one is needed. The others form a pool, the
+    least harmful op first. The whole pool is taken back; where that misses, bisection over the pool finds the first
+    op that cannot be, and the rest after it is the next pool. Evaluations at worst, for k needed of n changes:
+    ``k * (1 + ceil(log2 n))``.
+    """
+    kept = list(changes)
+    pool = list(reversed(changes[:-1]))
+    while pool:
+        if (yield from passes(base, _without(kept, pool), "back to INT8")):
+            return _without(kept, pool)
+        low, high = 0, len(pool)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if (yield from passes(base, _without(kept, pool[:middle]), "back to INT8")):
+                low = middle
+            else:
+                high = middle
+        kept = _without(kept, pool[:low])
+        pool = pool[high:]
+    return kept
+
+
+def one_by_one(base: Recipe, changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """Yield the prefixes of ``changes`` that leave an op in INT8, each one change longer."""
+    for count in range(1, longest_prefix(base, changes) + 1):
+        yield changes[:count]
+
+
+def _without(changes: Sequence[Change], dropped: Sequence[Change]) -> list[Change]:
+    return [change for change in changes if change not in dropped]
