@@ -1,0 +1,19 @@
+"""The parts ilit brings itself, registered through the same hooks as everyone else's."""
+
+from __future__ import annotations
+
+from ilit.executor import Executor, SerialExecutor
+from ilit.hookspecs import hookimpl
+from ilit.objective import FOOTPRINT, MODEL_SIZE, PERFORMANCE, Objective
+
+
+@hookimpl
+def ilit_objectives() -> list[Objective]:
+    """Offer forward time, memory of model and activations, and size of the model."""
+    return [PERFORMANCE, FOOTPRINT, MODEL_SIZE]
+
+
+@hookimpl
+def ilit_executors() -> list[type[Executor]]:
+    """Offer one request after the other."""
+    return [SerialExecutor]
