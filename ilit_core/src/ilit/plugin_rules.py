@@ -8,7 +8,7 @@ from typing import Any
 
 import pluggy
 
-from ilit.errors import PluginError, did_you_mean
+from ilit.errors import PluginError, did_you_mean, one_line
 
 GROUP = "ilit"
 
@@ -46,11 +46,8 @@ KINDS: dict[str, Kind] = {
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an exception in one line; one of ours needs no type in front."""
-    text = " ".join(str(error).split())
-    if isinstance(error, (PluginError, pluggy.PluginValidationError)) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """Return in one line why a plugin is disabled. Pluggy spreads its complaint over several."""
+    return " ".join(str(error).split()) if isinstance(error, pluggy.PluginValidationError) else one_line(error)
 
 
 def spec_names(specs: Any) -> set[str]:

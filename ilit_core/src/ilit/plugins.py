@@ -101,16 +101,16 @@ class Registry:
             if before != provenance:
                 self._refuse_name(provenance, before, loaded)
             elif provenance.name not in loaded:
-                with self._isolated(provenance.name):
+                with self.isolated(provenance.name):
                     loaded[provenance.name] = entry_point.load()
         for name, plugin in loaded.items():
             specs = getattr(plugin, "hookspecs", None)
             if specs is not None and not any(specs is known for known in self._specs):
-                with self._isolated(name):
+                with self.isolated(name):
                     self._add_specs(specs)
         for name, plugin in loaded.items():
             if name not in self._errors:
-                with self._isolated(name):
+                with self.isolated(name):
                     self._register(name, plugin)
 
     def _refuse_name(self, provenance: Provenance, before: Provenance, loaded: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Registry:
         self._manager.register(plugin, name)
 
     @contextmanager
-    def _isolated(self, name: str) -> Iterator[None]:
+    def isolated(self, name: str) -> Iterator[None]:
         """Disable the plugin where the block raises, and let the program go on."""
         try:
             yield
@@ -240,7 +240,7 @@ class Registry:
         if kind not in self._parts:
             self._parts[kind] = parts = []
             for name in self.working:
-                with self._isolated(name):
+                with self.isolated(name):
                     parts += [(name, part) for part in self._asked_for(name, KINDS[kind])]
         return self._parts[kind]
 

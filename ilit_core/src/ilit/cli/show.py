@@ -1,0 +1,101 @@
+"""``ilit show``: what a run found out, from its folder alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ilit.cli.output import JsonFlag, report
+from ilit.journal import trial_to_json
+from ilit.result import TrialRecord
+from ilit.run import Run, open_run
+
+
+def show(run: Annotated[Path, typer.Argument(help="The run folder.")], as_json: JsonFlag = False) -> None:
+    """Show a run's trials, its target, and the recipe it ended with."""
+    opened = open_run(run)
+    report(_to_json(opened), as_json, lambda console: _show(opened, console))
+
+
+def _to_json(run: Run) -> dict[str, Any]:
+    header, finished = run.header, run.finished
+    return {
+        "folder": run.folder,
+        "state": run.state,
+        "torn": run.torn,
+        "met": finished.met if finished else None,
+        "reason": finished.reason if finished else None,
+        "metric": header.metric,
+        "baseline": header.baseline,
+        "target": header.target,
+        "criterion": header.criterion,
+        "strategy": header.strategy,
+        "objective": header.objective,
+        "ops_total": header.ops,
+        "recipes": str(header.recipes),
+        "probes": len(run.probes),
+        "cpu": asdict(header.cpu),
+        "versions": header.versions,
+        "best": run.best.number if run.best else None,
+        "closest": run.closest.number if run.closest else None,
+        "trials": [{**trial_to_json(trial), "ops_float": trial.recipe.float_ops} for trial in run.trials],
+    }
+
+
+def _show(run: Run, console: Console) -> None:
+    header = run.header
+    console.print(_table(run))
+    lines = [
+        f"{header.metric}: {header.criterion}",
+        f"strategy {header.strategy}, objective {header.objective}, {len(run.probes)} probes; {_size(header.recipes)}",
+        f"CPU: {header.cpu.model}, {header.cpu.isa} (class {header.cpu.int8_class}), {header.cpu.threads} threads",
+        f"{run.state}: {run.finished.reason if run.finished else 'the journal ends without a result'}",
+    ]
+    if run.torn:
+        lines.append("the last record was cut off while it was written, and is left out")
+    if run.best:
+        lines += _ending("best", run.best, run)
+    elif run.closest:
+        lines += _ending("closest", run.closest, run)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _size(recipes: int) -> str:
+    return f"{recipes:,} recipes" if recipes < 10**9 else f"about 10^{recipes.bit_length() * 30103 // 100000} recipes"
+
+
+def _table(run: Run) -> Table:
+    table = Table("trial", "status", run.header.metric, "float ops", "time", "speed-up", "asked for, and why not")
+    for trial in run.trials:
+        mark = "best" if trial == run.best else "closest" if trial == run.closest else ""
+        table.add_row(
+            f"{trial.number} {mark}".strip(),
+            trial.status,
+            "" if trial.accuracy is None else f"{trial.accuracy:.4f}",
+            str(len(trial.recipe.float_ops)),
+            f"{trial.seconds:.1f} s",
+            _speed_up(trial),
+            escape("; ".join(text for text in (trial.why, trial.reason) if text)),
+        )
+    return table
+
+
+def _speed_up(trial: TrialRecord) -> str:
+    if trial.cost is None or trial.float_cost is None or not trial.cost.seconds:
+        return ""
+    return f"{trial.float_cost.seconds / trial.cost.seconds:.2f}"
+
+
+def _ending(word: str, trial: TrialRecord, run: Run) -> list[str]:
+    floats = trial.recipe.float_ops
+    kept = f"in float: {', '.join(floats)}" if floats else "all of them in INT8"
+    score = "" if trial.accuracy is None else f", {run.header.metric} {trial.accuracy:.4f}"
+    saved = f", saved in {run.folder / word}" if (run.folder / word).is_dir() else ""
+    return [f"{word}: trial {trial.number}{score}{saved}", f"{len(trial.recipe.ops)} ops, {kept}"]
