@@ -119,7 +119,7 @@ def check_metric_moves(
     )
     if sum(rows) >= _ENOUGH_ROWS:
         raise EvaluationError(message)
-    warnings.warn(message, IlitWarning, stacklevel=2)
+    warnings.warn(message, IlitWarning, stacklevel=5)
 
 
 def _moves(adapter: Adapter, model: Any, damaged: Any, batches: list[Any], metric: Callable[[], Metric]) -> bool:

@@ -1,14 +1,79 @@
-"""What a data loader must be, checked before any work is done with it: only ``iter()`` is ever called on one."""
+"""What a data loader must be, and what plugins make of one; only ``iter()`` is ever called on any."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from ilit.errors import DataError, IlitError, one_line
+from ilit.errors import DataError, IlitError, PluginError, one_line
+from ilit.plugins import Registry, registry
 
 KEPT_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Data:
+    """The loaders of one run, wrapped and checked.
+
+    Attributes:
+        calibration: what calibration goes over.
+        example: its first batch.
+        evaluation: what the metric goes over; None where an ``eval_func`` judges.
+    """
+
+    calibration: Any
+    example: Any
+    evaluation: Any = None
+
+
+def gather(model: Any, q_dataloader: Any, eval_dataloader: Any, plugins: Registry) -> Data:
+    """Wrap both loaders by the plugins and look at each one's first batch.
+
+    Raises:
+        DataError: see ``first_batch``.
+        PluginError: a wrapper failed.
+    """
+    calibration = wrap_by_hook(q_dataloader, model, plugins)
+    example = first_batch(calibration, "q_dataloader")
+    if eval_dataloader is None:
+        return Data(calibration, example)
+    evaluation = wrap_by_hook(eval_dataloader, model, plugins)
+    first_batch(evaluation, "eval_dataloader")
+    return Data(calibration, example, evaluation)
+
+
+def wrap_dataloader(loader: Any, model: Any, name: str | None = None) -> Any:
+    """Return ``loader`` wrapped so that its batches fit ``model``, as ``Tuner.tune`` does with every loader.
+
+    Args:
+        loader: any iterable that can be iterated again.
+        model: the model its batches are for.
+        name: a wrapper's name; without it the first plugin that knows loader and model wraps it, and where none
+            does the loader comes back as it is.
+
+    Raises:
+        PluginError: no wrapper has that name, or a plugin failed.
+    """
+    return registry().dataloader(name)(loader, model) if name else wrap_by_hook(loader, model, registry())
+
+
+def wrap_by_hook(loader: Any, model: Any, plugins: Registry) -> Any:
+    """Return the first plugin's wrapping of ``loader``, or the loader itself where no plugin wants it.
+
+    Raises:
+        PluginError: a plugin raised.
+    """
+    try:
+        wrapped = plugins.hook.ilit_wrap_dataloader(loader=loader, model=model)
+    except IlitError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"hook ilit_wrap_dataloader: a plugin raised {one_line(error)}; fix or uninstall it"
+        ) from error
+    return loader if wrapped is None else wrapped
 
 
 def first_batch(loader: Any, place: str) -> Any:

@@ -1,0 +1,333 @@
+"""``Tuner.tune``: from a float model and some data to an INT8 model within the tolerated loss, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import platform
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from ilit.adapter import Adapter, Calibration
+from ilit.artefact import keep
+from ilit.baseline import Yardstick, assess, choose_yardstick
+from ilit.card import write_card
+from ilit.choice import best_of, closest_of, front_of
+from ilit.config import Config, read_config, resolved_yaml
+from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
+from ilit.journal import Finished, Header, JournalWriter
+from ilit.limits import narrow
+from ilit.loaders import Data, gather
+from ilit.plugins import Registry, registry
+from ilit.result import TrialRecord, TuneResult
+from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, Clock, Run, create_folder, lock_folder
+from ilit.runlog import RunLog, run_log
+from ilit.search import Ending, Limits, search
+from ilit.selection import Parts, select_parts
+from ilit.space import SearchSpace
+from ilit.space_rules import apply_rules
+from ilit.trial import Workbench
+
+OnMiss = Literal["none", "closest", "raise"]
+_log = logging.getLogger(__name__)
+
+
+class Tuner:
+    """Finds an INT8 model that keeps the accuracy its owner tolerates.
+
+    Attributes:
+        config: the configuration as resolved.
+        result: what the last ``tune`` found out, whether it met the criterion, missed it or was interrupted; None
+            before, and where it ended before the first trial.
+    """
+
+    def __init__(
+        self,
+        conf: str | Path | Mapping[str, Any] | None = None,
+        *,
+        plugins: Registry | None = None,
+        clock: Clock | None = None,
+        **overrides: Any,
+    ) -> None:
+        """Read the configuration.
+
+        Args:
+            conf: a YAML file, or its content as a mapping.
+            plugins: the parts to choose from; by default everything installed.
+            clock: where times come from; for tests.
+            overrides: configuration keys as keyword arguments; they win over ``conf``.
+
+        Raises:
+            ConfigError: an unknown key, a wrong value, with its place.
+        """
+        self.config: Config = read_config(conf, **overrides)
+        self.result: TuneResult | None = None
+        self._plugins = plugins
+        self._clock = clock or Clock()
+
+    def tune(
+        self,
+        model: Any,
+        q_dataloader: Any,
+        eval_dataloader: Any = None,
+        eval_func: Callable[[Any], Any] | None = None,
+        *,
+        on_miss: OnMiss = "none",
+    ) -> Any:
+        """Return the best INT8 model that meets the criterion, or None.
+
+        Exactly one of ``eval_dataloader`` (with a ``tuning.metric``) and ``eval_func`` is given. The model itself is
+        never changed. Ctrl-C during the search ends it, and the best so far is returned.
+
+        Args:
+            model: a trained float model.
+            q_dataloader: calibration data: iterable again and again, yielding ``(input, label)``.
+            eval_dataloader: evaluation data of the same form.
+            eval_func: ``eval_func(model)`` returns one finite number.
+            on_miss: what to do where nothing met the criterion: ``none`` warns and returns None, ``closest`` warns
+                and returns the model that came closest, ``raise`` raises.
+
+        Raises:
+            ConfigError: the configuration does not fit model, data or arguments.
+            DataError: a loader that is empty, iterable only once, or does not fit the model.
+            EvaluationError: the float model's score is no finite number, or the metric notices nothing.
+            MissedError: nothing met the criterion and ``on_miss`` is ``raise``.
+            IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
+        """
+        if on_miss not in ("none", "closest", "raise"):
+            raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
+        self.result = None
+        plugins = self._plugins or registry()
+        begun = self._clock.seconds()
+        with run_log() as log:
+            yardstick = choose_yardstick(self.config, eval_dataloader, eval_func, plugins)
+            parts = select_parts(self.config, model, plugins)
+            data = gather(model, q_dataloader, eval_dataloader, plugins)
+            with _threads(parts.adapter, self.config.threads):
+                space = _describe(self.config, parts, model, data, plugins)
+                with _folder(self.config, self._clock, log) as folder:
+                    calibration = _calibrate(parts.adapter, model, data, space, folder)
+                    bench = assess(self.config, parts, yardstick, model, data, space, calibration, self._clock.seconds)
+                    header = _header(self.config, parts, yardstick, bench, self._clock)
+                    with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
+                        live = _Live(folder, header, plugins, journal)
+                        live.started()
+                        ending = _search(self.config, parts, bench, journal, live)
+                        self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
+                        kept = _keep_and_finish(self.result, ending, bench, live)
+        for suspicion in bench.suspicions:
+            warnings.warn(suspicion, IlitWarning, stacklevel=2)
+        if ending.error is not None:
+            raise ending.error
+        return kept if self.result.met else _missed(self.result, header, kept, on_miss)
+
+
+@contextlib.contextmanager
+def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
+    """Run with ``count`` threads where the configuration says so, and put the number back afterwards."""
+    set_threads = getattr(adapter, "set_threads", None)
+    if count is None:
+        yield
+        return
+    if set_threads is None:
+        raise UnsupportedError(f"run.threads: adapter '{adapter.name}' cannot set threads; remove the key")
+    before = adapter.cpu().threads
+    set_threads(count)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
+    """Return the space that model, CPU, plugins' rules and the configuration allow."""
+    offered = parts.adapter.describe(model, data.example)
+    space = narrow(apply_rules(offered, model, config, plugins), config)
+    cpu = parts.adapter.cpu()
+    _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
+    _log.info(
+        "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
+    )
+    return space
+
+
+@contextlib.contextmanager
+def _folder(config: Config, clock: Clock, log: RunLog) -> Iterator[Path]:
+    """Create the run folder, locked, with ``log.txt`` in it; what ends the run is written there too."""
+    folder = create_folder(config.run_folder, resolved_yaml(config), clock.now())
+    log.write_to(folder / LOG)
+    lock = lock_folder(folder)
+    try:
+        yield folder
+    except BaseException as error:
+        _log.info("ended by %s", one_line(error), exc_info=True)
+        raise
+    finally:
+        lock.release()
+
+
+def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, folder: Path) -> Calibration:
+    calibration = adapter.calibrate(model, data.calibration, space)
+    calibration.save(folder / CALIBRATION)
+    _log.info("calibrated on %d rows", calibration.rows)
+    return calibration
+
+
+def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench, clock: Clock) -> Header:
+    adapter, baseline = parts.adapter, bench.baseline
+    digests = {
+        "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
+        "calibration": bench.calibration.digest,
+    }
+    model_digest = getattr(adapter, "model_digest", None)
+    if model_digest is not None:
+        digests["model"] = model_digest(bench.model)
+    return Header(
+        created=clock.now().isoformat(timespec="seconds"),
+        adapter=adapter.name,
+        versions={"ilit": version("ilit-core"), "python": platform.python_version(), **adapter.versions()},
+        cpu=adapter.cpu(),
+        seed=config.random_seed,
+        digests=digests,
+        metric=yardstick.name,
+        criterion=bench.criterion.sentence(baseline.accuracy),
+        baseline=baseline.accuracy,
+        target=baseline.target,
+        higher_is_better=baseline.higher_is_better,
+        strategy=parts.strategy.name,
+        objective=parts.objective.name,
+        max_trials=config.max_trials,
+        ops=len(bench.space.ops),
+        recipes=bench.space.size(),
+    )
+
+
+@dataclass
+class _Live:
+    """The run as event hooks see it while it goes on."""
+
+    folder: Path
+    header: Header
+    plugins: Registry
+    journal: JournalWriter
+    trials: tuple[TrialRecord, ...] = ()
+
+    def run(self) -> Run:
+        return Run(self.folder, self.header, self.trials)
+
+    def started(self) -> None:
+        self.plugins.notify("ilit_run_started", run=self.run())
+
+    def trial_finished(self, record: TrialRecord) -> None:
+        score = "-" if record.accuracy is None else f"{record.accuracy:.4f}"
+        about = "; ".join(part for part in (record.reason, record.why) if part)
+        _log.info(
+            "trial %d %s: %s %s, %.1f s; %s",
+            record.number,
+            record.status,
+            self.header.metric,
+            score,
+            record.seconds,
+            about,
+        )
+        self.trials = (*self.trials, record)
+        self.plugins.notify("ilit_trial_finished", run=self.run(), trial=record)
+
+    def finished(self, result: TuneResult, reason: str) -> None:
+        end = Finished(
+            reason,
+            result.met,
+            best=result.best.number if result.best else None,
+            closest=result.closest.number if result.closest else None,
+            interrupted=result.interrupted,
+            seconds=result.seconds,
+        )
+        _log.info("ended: %s", reason)
+        run = replace(self.run(), finished=end, state="interrupted" if result.interrupted else "finished")
+        try:
+            self.journal.append(end)
+        finally:
+            self.plugins.notify("ilit_run_finished", run=run, result=result)
+
+
+def _search(config: Config, parts: Parts, bench: Workbench, journal: JournalWriter, live: _Live) -> Ending:
+    limits = Limits(config.max_trials, config.timeout, config.stop == "met")
+    rng = random.Random(config.random_seed)  # noqa: S311 - a search, not a secret
+    return search(bench, parts.strategy, rng, parts.executor, limits, journal, live.trial_finished)
+
+
+def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seconds: float) -> TuneResult:
+    best = best_of(ending.trials, bench.objective, bench.criterion)
+    return TuneResult(
+        met=best is not None,
+        reason=ending.reason,
+        metric=header.metric,
+        baseline=header.baseline,
+        target=header.target,
+        best=best,
+        closest=best or closest_of(ending.trials, bench.criterion, header.baseline),
+        trials=ending.trials,
+        front=front_of(ending.trials, bench.objective, bench.criterion),
+        probes=ending.probes,
+        evaluations=1 + sum(record.accuracy is not None for record in ending.trials),
+        seconds=seconds,
+        cpu=header.cpu,
+        folder=folder,
+        interrupted=ending.interrupted,
+    )
+
+
+def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> Any:
+    """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
+    reason = ending.reason
+    try:
+        return _keep(result, bench, live.header)
+    except BaseException as error:
+        reason = f"{reason}; the model could not be kept: {one_line(error)}"
+        if ending.error is not None:
+            raise ending.error from error
+        raise
+    finally:
+        live.finished(result, reason)
+
+
+def _keep(result: TuneResult, bench: Workbench, header: Header) -> Any:
+    """Lower the chosen recipe anew, since an ``eval_func`` may have changed the model it was given, and keep it."""
+    chosen = result.best or result.closest
+    if chosen is None:
+        return None
+    lowered = bench.adapter.lower(bench.model, chosen.recipe, bench.calibration)
+    folder = result.folder / (BEST if result.met else CLOSEST)
+    add_card = partial(write_card, header=header, record=chosen)
+    return keep(bench.adapter, lowered, bench.model, folder, bench.batches[0], add_card)
+
+
+def _missed(result: TuneResult, header: Header, closest: Any, on_miss: OnMiss) -> Any:
+    """Say once that nothing met the criterion, how near the closest came, and how to get it."""
+    message = miss_message(result, header.criterion)
+    if on_miss == "raise":
+        raise MissedError(message)
+    warnings.warn(message, IlitWarning, stacklevel=3)
+    return closest if on_miss == "closest" else None
+
+
+def miss_message(result: TuneResult, criterion: str) -> str:
+    """Return what a run that met nothing says, in one line."""
+    closest = result.closest
+    asked = f"no recipe met {result.metric} {criterion} ({result.reason})"
+    if closest is None:
+        failed = [record.reason for record in result.trials if record.reason]
+        why = f"; the first failed with: {failed[0]}" if failed else ""
+        return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
+    against = f", and passes, but {closest.reason}" if closest.reason else ""
+    return (
+        f"{asked}; the closest, trial {closest.number}, scores {closest.accuracy:.4f}{against}; it is saved in "
+        f"{result.folder / CLOSEST}: get it by ilit.load or on_miss='closest'"
+    )
