@@ -1,0 +1,88 @@
+"""The work behind ``ilit bert evaluate``: one model's score on a task's dev split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilit.metric import Metric
+from ilit_bert.batches import evaluation_loader
+from ilit_bert.checkpoint import load_model
+from ilit_bert.metrics import METRICS, tuning_metric
+from ilit_bert.tasks import Task, find_task
+from ilit_bert.tasks.squad import read_questions
+from ilit_pytorch.adapter import PyTorchAdapter
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's score.
+
+    Attributes:
+        task: official name of the task.
+        metric: the metric's name.
+        accuracy: its value.
+        examples: examples it was evaluated on; for SQuAD questions, each of which has one window or more.
+        seconds: wall time of the forward passes and the metric.
+    """
+
+    task: str
+    metric: str
+    accuracy: float
+    examples: int
+    seconds: float
+
+
+def evaluate(
+    model: str | Path,
+    task: str,
+    data_dir: Path,
+    *,
+    metric: str | None = None,
+    max_length: int | None = None,
+    batch_size: int = 32,
+    eval_samples: int | None = None,
+    on_rows: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Score a float checkpoint or a tuned folder.
+
+    Args:
+        model: folder or hub id.
+        task: name of the task.
+        data_dir: folder with the task's files.
+        metric: one of the task's metrics; by default the one it is tuned on.
+        max_length: tokens of an input at most; 128 by default, 384 for SQuAD.
+        batch_size: rows of a batch.
+        eval_samples: only the first so many examples.
+        on_rows: told the rows of each batch as it is done.
+
+    Raises:
+        ilit.errors.IlitError: whatever is wrong with model, task or data, in one line.
+    """
+    chosen = find_task(task)
+    name = chosen.metric_named(metric)
+    network, tokenizer = load_model(model, chosen.kind)
+    loader = evaluation_loader(
+        chosen, data_dir, network, tokenizer, samples=eval_samples, batch_size=batch_size, max_length=max_length
+    )
+    judge = _metric(tuning_metric(chosen, network, tokenizer, data_dir, model, name, max_length))
+    begun = time.perf_counter()
+    accuracy = PyTorchAdapter().evaluate(network, loader, judge, on_rows)
+    seconds = time.perf_counter() - begun
+    return Evaluation(chosen.name, name, accuracy, _examples(chosen, data_dir, eval_samples, loader.row_ids), seconds)
+
+
+def _metric(judged_by: Mapping[str, Mapping[str, Any]]) -> Metric:
+    """Construct the metric that ``tuning_metric`` names."""
+    ((name, options),) = judged_by.items()
+    return next(metric for metric in METRICS if metric.name == name)(**options)
+
+
+def _examples(task: Task, data_dir: Path, samples: int | None, row_ids: tuple[int, ...]) -> int:
+    """Return how many examples the rows are of."""
+    if task.kind != "question_answering":
+        return len(row_ids)
+    return len(read_questions(task, data_dir, "dev")[:samples])

@@ -1,0 +1,69 @@
+"""What ilit-bert registers with ilit. Nothing heavy is imported before a hook needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ilit.hookspecs import hookimpl
+from ilit.recipe import FLOAT32
+from ilit.space import SearchSpace
+from ilit_bert.dataloader import KeywordBatches, matches
+
+if TYPE_CHECKING:
+    import typer
+
+EMBEDDINGS_KEPT_FLOAT = ("position_embeddings", "token_type_embeddings")
+
+
+@hookimpl
+def ilit_metrics() -> list[Any]:
+    """Offer GLUE's and SQuAD's metrics, by task and by formula."""
+    from ilit_bert.metrics import METRICS  # noqa: PLC0415 (loads scipy and scikit-learn)
+
+    return list(METRICS)
+
+
+@hookimpl
+def ilit_dataloaders() -> list[Any]:
+    """Offer the wrapper of tuple batches."""
+    return [KeywordBatches]
+
+
+@hookimpl
+def ilit_wrap_dataloader(loader: Any, model: Any) -> Any | None:
+    """Wrap the loader of any of transformers' models."""
+    return KeywordBatches(loader, model) if matches(loader, model) else None
+
+
+@hookimpl
+def ilit_space_rules(space: SearchSpace, model: Any) -> SearchSpace | None:
+    """Keep position and token-type embeddings in float: a few hundred rows, so that INT8 saves next to nothing."""
+    if getattr(getattr(model, "config", None), "model_type", None) is None:
+        return None
+    ops = {
+        name: replace(op, candidates=(FLOAT32,))
+        if name.endswith(EMBEDDINGS_KEPT_FLOAT) and FLOAT32 in op.candidates
+        else op
+        for name, op in space.ops.items()
+    }
+    return replace(space, ops=ops)
+
+
+@hookimpl
+def ilit_commands(app: typer.Typer) -> None:
+    """Add ``ilit bert ...``."""
+    from ilit_bert.cli import bert  # noqa: PLC0415 (every start of the command line would pay for it)
+
+    app.add_typer(bert, name="bert")
+
+
+@hookimpl
+def ilit_pytorch_build(config: Mapping[str, Any]) -> Any | None:
+    """Build the transformers architecture that a saved ``config.json`` names, so that ``ilit.load`` needs no model."""
+    if not {"model_type", "architectures"} <= set(config):
+        return None
+    from ilit_bert.checkpoint import build  # noqa: PLC0415 (loads torch and transformers)
+
+    return build(config)
