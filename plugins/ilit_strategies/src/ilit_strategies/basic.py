@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,7 @@ from ilit.recipe import Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
-from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_prefix
+from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_passing
 from ilit_strategies.probes import Steps, distances
 from ilit_strategies.ranking import foreseen_length, int8_repairs, suspects
 
@@ -51,15 +51,17 @@ class Basic:
     1. Probe the model-wise recipes and evaluate them from the closest on. One whose foreseen loss is hopeless is
        skipped. The loss is foreseen in proportion to the distance, from the closest evaluated so far.
     2. Rank the INT8 ops of the closest recipe by the damage each does alone (``ranking.suspects``).
-    3. Foresee by probes how many of them must change, and evaluate from that length on (``fallback.shortest_prefix``).
+    3. Foresee by probes how many of them must change, and evaluate from that length on (``fallback.shortest_passing``).
        Where probes show that other INT8 configs repair some of them, that mixed recipe is evaluated first.
     4. Where the search goes on after a hit (``stop: budget``, or a hit that the objective rejects): bisect to the
        shortest prefix, then put ops of it back into INT8.
 
-    Evaluations at worst, for m = ``model_wise_trials`` and n ops that may be in float32: m + 1 + 2 ceil(log2 n) + 1 up
-    to the first hit; with ``stop: budget`` all probed model-wise recipes, and where all of them miss
-    2 + ceil(log2 n) more to the shortest prefix and k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail
-    or that the objective rejects do not count towards m. Probes: those of the options, plus log2 n.
+    Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
+    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to three times where even the longest fallback misses. With
+    ``stop: budget``: all probed model-wise recipes; where all miss, 2 + ceil(log2 n) (again up to three times) to the
+    shortest fallback, and 1 + k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail or that the objective
+    rejects do not count towards m. Where probes see the damage it is far less: 1 + 1 up to the first hit. Probes:
+    those of the options, and one.
     """
 
     name: ClassVar[str] = "basic"
@@ -87,6 +89,8 @@ class Basic:
         for candidate in ordered:
             if baseline.stop == "met" and misses >= self.options.model_wise_trials:
                 break
+            if tried and math.isinf(candidate.distance):
+                break  # it failed as a probe, so would it as a trial; these come last
             base = closest_miss(tried, baseline)
             if base and misses and candidate.distance > HOPELESS * enough_distance(*base, baseline):
                 log.info("basic: skipped a model-wise recipe at distance %.3g as hopeless", candidate.distance)
@@ -103,26 +107,32 @@ class Basic:
         harmful = ranked[: foreseen_length(ranked, enough)]
         repairs = yield from int8_repairs(space, base, harmful, self.options.repair_candidates)
         to_float = float_changes(space, [suspect.name for suspect in ranked])
+        damage = {suspect.name: suspect.damage for suspect in ranked}
         if repairs:
-            floats = float_changes(space, [s.name for s in harmful if s.name not in repairs])
-            mixed = [*floats, *repairs.items()]
-            if (yield from self._passes_mixed(base, mixed, enough)):
-                yield from put_back(base, mixed)
+            in_float = float_changes(space, [s.name for s in harmful if s.name not in repairs])
+            mixed = [*in_float, *repairs.items()]
+            if (yield from self._passes_mixed(base, mixed, ALIKE * enough if to_float else math.inf)):
+                yield from put_back(base, mixed, harmless(in_float, damage, enough))
                 return
             base = base.with_ops({name: config for name, config in repairs.items() if name not in dict(to_float)})
-        start = sum(1 for name, _ in to_float if name in {suspect.name for suspect in harmful})
-        changes = yield from shortest_prefix(base, to_float, start, baseline.stop)
+        start = len(float_changes(space, [suspect.name for suspect in harmful]))
+        changes = yield from shortest_passing(base, to_float, start, baseline.stop)
         if changes:
-            yield from put_back(base, changes)
+            yield from put_back(base, changes, harmless(changes[:-1], damage, enough))
 
     def _passes_mixed(self, base: Recipe, mixed: Sequence[Change], enough: float) -> Steps[bool]:
-        """Evaluate repairs in INT8 and float together where a probe foresees that they suffice."""
+        """Evaluate repairs in INT8 and float together where the probed distance is at most ``enough``."""
         if longest_prefix(base, mixed) != len(mixed):
             return False
         (distance,) = yield from distances([base.with_ops(dict(mixed))], "repairs together")
-        if distance > ALIKE * enough:
+        if distance > enough:
             return False
         return (yield from passes(base, mixed, "repair"))
+
+
+def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: float) -> list[Change]:
+    """Return the changes that may be worth taking back, the least harmful op first: not hopeless by its damage."""
+    return [change for change in reversed(changes) if damage[change[0]] <= HOPELESS * enough]
 
 
 def closest_miss(

@@ -13,6 +13,8 @@ from ilit_strategies.probes import Steps
 Change = tuple[str, OpConfig]
 """An op's name and the ``OpConfig`` it is given in place of the base recipe's."""
 
+TURNS = 2
+
 
 def float_changes(space: SearchSpace, names: Sequence[str]) -> list[Change]:
     """Return the change to float32 for each named op that the space allows it for, in the given order."""
@@ -74,16 +76,30 @@ def _next_length(low: int, high: int, found: bool, stop: Literal["met", "budget"
     return min(high, 2 * low) if stop == "met" else (low + high + 1) // 2
 
 
-def put_back(base: Recipe, changes: Sequence[Change]) -> Steps[Sequence[Change]]:
-    """Take back changes that were not needed, while the recipe still passes; return those that remain.
+def shortest_passing(
+    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"]
+) -> Steps[Sequence[Change] | None]:
+    """Return ``shortest_prefix``, with the order of ``changes`` mended where it was wrong at its very end.
 
-    ``changes`` pass together and are the shortest such prefix, so the last one is needed. The others form a pool, the
-    least harmful op first. The whole pool is taken back; where that misses, bisection over the pool finds the first
-    op that cannot be, and the rest after it is the next pool. Evaluations at worst, for k needed of n changes:
-    ``k * (1 + ceil(log2 n))``.
+    Where the longest prefix left only the last op in INT8 and missed, that op is needed, however harmless it looked:
+    it moves to the front. At most ``TURNS`` times, since more of that kind would leave next to nothing in INT8.
+    """
+    for turn in range(1 + TURNS):
+        found = yield from shortest_prefix(base, changes, start if turn == 0 else turn, stop)
+        if found or longest_prefix(base, changes) == len(changes):
+            return found
+        changes = [changes[-1], *changes[:-1]]
+    return None
+
+
+def put_back(base: Recipe, changes: Sequence[Change], pool: Sequence[Change]) -> Steps[Sequence[Change]]:
+    """Take back those changes of ``pool`` that are not needed, while the recipe still passes; return what remains.
+
+    ``changes`` pass together; ``pool`` is part of them, the least harmful op first. The whole pool is taken back;
+    where that misses, bisection over the pool finds the first op that cannot be, and the rest after it is the next
+    pool. Evaluations at worst, for k needed of n in the pool: ``k * (1 + ceil(log2 n)) + 1``.
     """
     kept = list(changes)
-    pool = list(reversed(changes[:-1]))
     while pool:
         if (yield from passes(base, _without(kept, pool), "back to INT8")):
             return _without(kept, pool)
