@@ -133,9 +133,12 @@ def from_yaml(text: str, source: str) -> Node:
         line = f":{mark.line + 1}" if mark else ""
         problem = " ".join(str(error.problem or error.context).split())
         raise ConfigError(f"{source}{line}: not YAML: {problem}; check indentation, colons and quotes there") from error
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{source}: not YAML: {problem}; save the file as plain UTF-8 text") from error
+    except yaml.reader.ReaderError as error:
+        # The position counts characters from the start, a byte order mark not among them.
+        line_number = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{source}:{line_number}: not YAML: the character {text[error.position]!r}; remove it"
+        ) from error
     except RecursionError as error:
         raise ConfigError(f"{source}: nested too deeply to be a configuration; check its brackets") from error
     if root is None:
