@@ -231,9 +231,7 @@ def _examples(task: Task, data_dir: str | Path, split: Split, model: Any) -> lis
 def _sample(items: Sequence[Item], count: int, rng: random.Random, task: Task) -> list[Item]:
     """Return ``count`` different items in the file's order."""
     if count > len(items):
-        raise DataError(
-            f"calibration samples {count}: {task.name}'s {task.files['train']} has {len(items)} rows; ask for fewer"
-        )
+        raise DataError(f"calibration samples {count}: {task.name}'s {task.train} has {len(items)} rows; ask for fewer")
     return [items[index] for index in sorted(rng.sample(range(len(items)), count))]
 
 

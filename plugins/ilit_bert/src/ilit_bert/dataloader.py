@@ -83,7 +83,7 @@ def _pair(batch: Any, number: int, token_types: bool) -> tuple[Any, Any]:
         raise _unfit(batch, number)
     if len(batch) == 2:
         return batch[0], batch[1]
-    names, count = _names(batch)
+    names, count = _names(batch) if 3 <= len(batch) <= 5 else ((), 0)
     if not names:
         raise _unfit(batch, number)
     inputs = dict(zip(names, batch, strict=False))
@@ -94,7 +94,7 @@ def _pair(batch: Any, number: int, token_types: bool) -> tuple[Any, Any]:
 
 
 def _names(batch: Sequence[Any]) -> tuple[tuple[str, ...], int]:
-    """Return the keyword names of the batch's tensors and how many label tensors follow; no names where it is unfit."""
+    """Return the names of the inputs among 3 to 5 tensors and how many labels follow; no names where unfit."""
     shapes = [tuple(getattr(item, "shape", ())) for item in batch]
     tokens, rows = shapes[0], shapes[0][:1]
     if len(tokens) != 2 or any(shape[:1] != rows for shape in shapes) or shapes[1] != tokens:
@@ -106,9 +106,7 @@ def _names(batch: Sequence[Any]) -> tuple[tuple[str, ...], int]:
         return plain, 1
     if len(batch) == 4:
         return (typed, 1) if has_types else (plain, 2)
-    if len(batch) == 5 and has_types:
-        return typed, 2
-    return (), 0
+    return (typed, 2) if has_types else ((), 0)
 
 
 def _unfit(batch: Any, number: int) -> DataError:

@@ -328,7 +328,6 @@ def tuning_metric(
     task: Task,
     model: Any,
     tokenizer: Any,
-    *,
     data_dir: str | Path,
     source: str | Path,
     metric: str | None = None,

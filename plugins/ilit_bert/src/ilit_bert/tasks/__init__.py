@@ -6,9 +6,7 @@ Columns and labels are those of the official files; the metrics are those of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal
 
 from ilit.errors import ConfigError, did_you_mean
@@ -45,7 +43,8 @@ class Task:
         name: its official spelling, such as ``SST-2``.
         kind: what the model's head does.
         metrics: names of the official metrics, as `ilit_bert.metrics` scores them.
-        files: split -> file name in the task's folder; read-only.
+        train: file name of the training split in the task's folder.
+        dev: file name of the split that is evaluated on.
         columns: where the TSV keeps what; None for SQuAD.
         labels: labels as the file spells them, in the official order of their ids; empty for regression and SQuAD.
         label_names: the same labels as checkpoints name them in ``id2label``.
@@ -57,15 +56,17 @@ class Task:
     name: str
     kind: Kind
     metrics: tuple[str, ...]
-    files: Mapping[Split, str] = field(default_factory=lambda: {"train": "train.tsv", "dev": "dev.tsv"})
+    train: str = "train.tsv"
+    dev: str = "dev.tsv"
     columns: Columns | None = None
     labels: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     skips_cut_rows: bool = False
     unanswerable: bool = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
+    def file(self, split: Split) -> str:
+        """Return the split's file name."""
+        return self.train if split == "train" else self.dev
 
     @property
     def metric(self) -> str:
@@ -138,7 +139,7 @@ TASKS: tuple[Task, ...] = (
         "MNLI",
         "classification",
         ("acc",),
-        files={"train": "train.tsv", "dev": "dev_matched.tsv"},
+        dev="dev_matched.tsv",
         columns=_MNLI_COLUMNS,
         labels=_MNLI,
         label_names=_MNLI,
@@ -147,7 +148,7 @@ TASKS: tuple[Task, ...] = (
         "MNLI-MM",
         "classification",
         ("acc",),
-        files={"train": "train.tsv", "dev": "dev_mismatched.tsv"},
+        dev="dev_mismatched.tsv",
         columns=_MNLI_COLUMNS,
         labels=_MNLI,
         label_names=_MNLI,
@@ -180,13 +181,15 @@ TASKS: tuple[Task, ...] = (
         "SQuAD-v1.1",
         "question_answering",
         ("exact", "f1"),
-        files={"train": "train-v1.1.json", "dev": "dev-v1.1.json"},
+        train="train-v1.1.json",
+        dev="dev-v1.1.json",
     ),
     Task(
         "SQuAD-v2.0",
         "question_answering",
         ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1", *_BEST),
-        files={"train": "train-v2.0.json", "dev": "dev-v2.0.json"},
+        train="train-v2.0.json",
+        dev="dev-v2.0.json",
         unanswerable=True,
     ),
 )

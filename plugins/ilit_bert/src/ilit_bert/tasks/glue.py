@@ -80,11 +80,11 @@ def split_file(task: Task, data_dir: str | Path, split: Split) -> Path:
         DataError: it is missing; says what the split is for and, where the files lie one folder deeper, says so.
     """
     folder = Path(data_dir)
-    path = folder / task.files[split]
+    path = folder / task.file(split)
     if path.is_file():
         return path
     if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder; name the one that holds {task.name}'s {task.files[split]}")
+        raise DataError(f"{folder}: is no folder; name the one that holds {task.name}'s {task.file(split)}")
     purpose = "calibration takes its rows from the training split" if split == "train" else "it is evaluated on"
     deeper = next((child for child in (folder / task.name, folder / task.name.upper()) if child.is_dir()), None)
     cure = f"did you mean the folder {deeper}?" if deeper else f"the folder holds {_listing(folder)}"
@@ -201,8 +201,9 @@ def _layout(columns: Columns, header: Sequence[str] | None, task: Task, path: Pa
             )
         return names.index(wanted)
 
+    text_a = position(columns.text_a)
     text_b = None if columns.text_b is None else position(columns.text_b)
-    layout = _Layout(position(columns.text_a), text_b, position(columns.label), 0)
+    layout = _Layout(text_a, text_b, position(columns.label), 0)
     return replace(layout, most=len(names) or layout.needed)
 
 

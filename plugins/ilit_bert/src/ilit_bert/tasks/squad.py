@@ -133,7 +133,7 @@ def read_questions(task: Task, data_dir: str | Path, split: Split) -> list[Quest
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: is no JSON ({error}); fetch {task.files[split]} again") from error
+        raise DataError(f"{path}: is no JSON ({error}); fetch {task.file(split)} again") from error
     questions: dict[str, Question] = {}
     for entry, context, where in _entries(content, path):
         question = _question(entry, context, task, where)
@@ -141,7 +141,7 @@ def read_questions(task: Task, data_dir: str | Path, split: Split) -> list[Quest
             raise DataError(f"{where}.id: '{question.id}' is there twice; each question needs an id of its own")
         questions[question.id] = question
     if not questions:
-        raise DataError(f"{path}: data holds no questions; fetch {task.files[split]} again")
+        raise DataError(f"{path}: data holds no questions; fetch {task.file(split)} again")
     return list(questions.values())
 
 
