@@ -8,10 +8,10 @@ import random
 import tracemalloc
 
 import pytest
-from ilit_strategies.exhaustive import Exhaustive
-from ilit_strategies.radix import is_float_model, worth_trying
 
 from ilit.testing.strategies import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
+from ilit_strategies.exhaustive import Exhaustive
+from ilit_strategies.radix import is_float_model, worth_trying
 
 
 class TestContract(StrategyContract):
@@ -46,7 +46,7 @@ def test_a_huge_space_starts_at_once_in_flat_memory(caplog: pytest.LogCaptureFix
     """10**47 recipes: the first thousand come within a megabyte, and log and request say how many there are."""
     space = synthetic_space(100)
     with caplog.at_level(logging.INFO):
-        search = Exhaustive(Exhaustive.Options()).search(space, BASELINE, random.Random(1))
+        search = Exhaustive(Exhaustive.Options()).search(space, BASELINE, random.Random(1))  # noqa: S311 - a seed, not a secret
         first = next(search)
     tracemalloc.start()
     for _ in itertools.islice(search, 1000):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from ilit_strategies.mse import Mse
 
 from ilit.recipe import FLOAT32
 from ilit.strategy import Outcome, Probe, ProbeOutcome, Request, Trial, TrialOutcome
@@ -16,6 +15,7 @@ from ilit.testing.strategies import (
     simulate,
     synthetic_space,
 )
+from ilit_strategies.mse import Mse
 
 
 class TestContract(StrategyContract):

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from ilit_strategies import plugin
 
 from ilit.strategy import Strategy
+from ilit_strategies import plugin
 
 DIGESTS = """
 import hashlib, sys

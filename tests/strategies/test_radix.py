@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ilit_strategies.radix import is_float_model, recipe_at, worth_trying
 
 from ilit.testing.strategies import SPACES, STATIC, synthetic_space
+from ilit_strategies.radix import is_float_model, recipe_at, worth_trying
 
 
 @pytest.mark.parametrize("name", SPACES)

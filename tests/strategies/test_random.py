@@ -9,10 +9,10 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ilit_strategies.radix import is_float_model, worth_trying
-from ilit_strategies.random import Random, shuffled
 
 from ilit.testing.strategies import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
+from ilit_strategies.radix import is_float_model, worth_trying
+from ilit_strategies.random import Random, shuffled
 
 
 class TestContract(StrategyContract):
@@ -48,7 +48,7 @@ def test_the_seed_decides_the_order() -> None:
 def test_a_huge_space_is_drawn_from_in_flat_memory() -> None:
     """10**47 recipes: a thousand different ones come within a megabyte, spread over the whole space."""
     space = synthetic_space(100)
-    search = Random(Random.Options()).search(space, BASELINE, random.Random(1))
+    search = Random(Random.Options()).search(space, BASELINE, random.Random(1))  # noqa: S311 - a seed, not a secret
     next(search)
     tracemalloc.start()
     first_ops = {str(trial.recipe.ops["layer.0"]) for trial in itertools.islice(search, 1000)}
@@ -67,7 +67,7 @@ def test_shuffled_is_a_permutation(size: int, key: bytes) -> None:
 
 def test_shuffled_has_every_order_of_four() -> None:
     """All 24 orders of 4 numbers come up, none of them much more often than the others."""
-    keys = random.Random(0)
+    keys = random.Random(0)  # noqa: S311 - a seed, not a secret
     counts: dict[tuple[int, ...], int] = {}
     for _ in range(4800):
         order = tuple(shuffled(4, keys.randbytes(16)))

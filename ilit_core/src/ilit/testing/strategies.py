@@ -55,13 +55,14 @@ def simulate(
 
     Raises:
         EndlessError: more than ``limit`` requests.
+        TypeError: the strategy yielded something other than a request or a tuple of requests.
     """
     generator = strategy.search(space, baseline, random.Random(seed))  # noqa: S311 - a seeded search, not a secret
     made: list[Request] = []
     try:
         asked = next(generator)
         while True:
-            requests = asked if isinstance(asked, tuple) else (asked,)
+            requests = _requests(strategy, asked)
             made.extend(requests)
             if len(made) > limit:
                 raise EndlessError(f"strategy '{strategy.name}' made more than {limit} requests and did not end")
@@ -73,6 +74,14 @@ def simulate(
         return made
     finally:
         generator.close()
+
+
+def _requests(strategy: Strategy, asked: object) -> tuple[Request, ...]:
+    """Return what was yielded as a tuple of requests."""
+    requests = asked if isinstance(asked, tuple) else (asked,)
+    if not requests or not all(isinstance(request, Trial | Probe) for request in requests):
+        raise TypeError(f"strategy '{strategy.name}' yielded {asked!r}, not a Trial, a Probe or a tuple of them")
+    return requests
 
 
 def synthetic_space(
@@ -244,12 +253,9 @@ class StrategyContract:
     def test_requests_lie_in_the_space(
         self, strategy: Strategy, space: SearchSpace, answer: Answer, baseline: Baseline
     ) -> None:
-        """Every request is a ``Trial`` or ``Probe`` of a recipe that the space contains."""
+        """Every request is a ``Trial`` or ``Probe`` (or a tuple of them) of a recipe that the space contains."""
         for request in self._requests(strategy, space, answer, baseline):
-            _require(isinstance(request, Trial | Probe), f"{request!r} is neither Trial nor Probe")
-            _require(
-                request.recipe in space, f"not in the space: {request.why or request!r}: {request.recipe.to_json()}"
-            )
+            _require(request.recipe in space, f"not in the space: '{request.why}': {request.recipe.to_json()}")
 
     def test_ends_and_survives_failures(
         self, strategy: Strategy, space: SearchSpace, answer: Answer, baseline: Baseline
@@ -302,6 +308,7 @@ class StrategyContract:
         longest = _Stepped(strategy, space, answer)
         while longest.step() and longest.steps < 40:
             pass
+        longest.generator.close()
         for steps in range(longest.steps + 1):
             search = _Stepped(strategy, space, answer)
             for _ in range(steps):
@@ -314,6 +321,7 @@ class _Stepped:
 
     def __init__(self, strategy: Strategy, space: SearchSpace, answer: Answer) -> None:
         self.generator = strategy.search(space, BASELINE, random.Random(9527))  # noqa: S311 - a seeded search
+        self.strategy = strategy
         self.answer = answer
         self.made: list[Request] = []
         self.steps = 0
@@ -326,7 +334,7 @@ class _Stepped:
         except StopIteration:
             self._reply = None
             return False
-        requests = asked if isinstance(asked, tuple) else (asked,)
+        requests = _requests(self.strategy, asked)
         self.made.extend(requests)
         self.steps += 1
         outcomes = tuple(self.answer(request) for request in requests)

@@ -19,6 +19,7 @@ from ilit_strategies.probes import Steps, distances
 from ilit_strategies.ranking import foreseen_length, int8_repairs, suspects
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
+HARMFUL = 2.0  # an op that alone does this many times the distance that is enough is not tried in INT8 again
 UNKNOWN_SHARE = 0.25  # of the base's distance must go, where no accuracy says how much
 UNKNOWN_DISTANCE = 0.05  # is enough, where not even the base's distance is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
@@ -57,8 +58,8 @@ class Basic:
        shortest prefix, then put ops of it back into INT8.
 
     Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
-    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to three times where even the longest fallback misses. With
-    ``stop: budget``: all probed model-wise recipes; where all miss, 2 + ceil(log2 n) (again up to three times) to the
+    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. With
+    ``stop: budget``: all probed model-wise recipes; where all miss, 2 + ceil(log2 n) (again up to four times) to the
     shortest fallback, and 1 + k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail or that the objective
     rejects do not count towards m. Where probes see the damage it is far less: 1 + 1 up to the first hit. Probes:
     those of the options, and one.
@@ -131,8 +132,8 @@ class Basic:
 
 
 def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: float) -> list[Change]:
-    """Return the changes that may be worth taking back, the least harmful op first: not hopeless by its damage."""
-    return [change for change in reversed(changes) if damage[change[0]] <= HOPELESS * enough]
+    """Return the changes that may be worth taking back, the least harmful op first."""
+    return [change for change in reversed(changes) if damage[change[0]] <= HARMFUL * enough]
 
 
 def closest_miss(

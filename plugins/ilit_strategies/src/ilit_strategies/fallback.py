@@ -13,7 +13,7 @@ from ilit_strategies.probes import Steps
 Change = tuple[str, OpConfig]
 """An op's name and the ``OpConfig`` it is given in place of the base recipe's."""
 
-TURNS = 2
+TURNS = 3  # needed ops that the ranking took for the most harmless of all; each costs another run of trials
 
 
 def float_changes(space: SearchSpace, names: Sequence[str]) -> list[Change]:

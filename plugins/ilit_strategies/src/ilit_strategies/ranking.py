@@ -50,10 +50,10 @@ def foreseen_length(ranked: Sequence[Suspect], enough: float) -> int:
     """Return how many of ``ranked`` must change for the others' damage to add up to ``enough`` or less, at least 1.
 
     Distances are mean squares, and the output errors of ops are all but uncorrelated, so damages add up. Where more
-    than a quarter of the ops (and more than 4) would have to change, the damage is everywhere and no length can be
+    than a quarter of the ops (and more than 6) would have to change, the damage is everywhere and no length can be
     foreseen: then an eighth, which misses double.
     """
-    for length in range(1, max(4, len(ranked) // 4) + 1):
+    for length in range(1, max(6, len(ranked) // 4) + 1):
         if math.fsum(suspect.damage for suspect in ranked[length:]) <= enough:
             return length
     return max(1, len(ranked) // 8)
