@@ -12,7 +12,7 @@ from typing import Any
 
 from ilit.config import Config, OpLimits, TensorLimits
 from ilit.errors import ConfigError
-from ilit.recipe import OpConfig, QuantSpec
+from ilit.recipe import Approach, OpConfig, QuantSpec
 from ilit.space import CalibrationSize, Op, SearchSpace
 
 logger = logging.getLogger("ilit")
@@ -103,16 +103,19 @@ def _given(limits: TensorLimits) -> dict[str, Any]:
 def _candidates(op: Op, limits: OpLimits) -> tuple[OpConfig, ...]:
     """Return what is both offered and allowed, narrowed by the defaults, in order."""
     offered = tuple(dict.fromkeys(config.approach for config in op.candidates if config.quantized))
-    wanted = [approach for approach in offered if approach in limits.approach]
-    # Embeddings know weights only; they do what they can under either approach.
-    approaches = wanted if wanted or not limits.approach else [a for a in offered if offered == ("weight_only",)]
     kept = []
-    for approach in approaches:
+    for approach in _approaches(offered, limits):
         group = [c for c in op.candidates if c.quantized and c.approach == approach and _allowed(c, limits)]
         kept += _widest(_by_default(group, limits), limits)
     kept.sort(key=lambda config: _rank(config, limits, offered))
     floats = [c for c in op.candidates if not c.quantized and (not limits.dtype or c.dtype in limits.dtype)]
     return (*kept, *floats)
+
+
+def _approaches(offered: Sequence[Approach | None], limits: OpLimits) -> list[Approach | None]:
+    """Return which of an op's approaches are allowed; one that knows weights only has no other to choose."""
+    allowed = [approach for approach in offered if not limits.approach or approach in limits.approach]
+    return allowed or [approach for approach in offered if set(offered) == {"weight_only"}]
 
 
 def _allowed(config: OpConfig, limits: OpLimits) -> bool:
@@ -254,8 +257,7 @@ def _check(
         ):
             raise ConfigError(f"{entry.where}: {loss.sentence()}")
     if len(lost) == len(space.ops):
-        wheres = [loss for loss in lost if loss.op.quantizable] or lost
-        raise ConfigError(_nothing_left(wheres))
+        raise ConfigError(_nothing_left([loss for loss in lost if loss.op.quantizable]))
     if unasked:
         logger.info("stays in float32, since limits leave no INT8 candidate: %s", _few([x.op.name for x in unasked]))
 
