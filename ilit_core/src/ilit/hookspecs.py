@@ -3,6 +3,9 @@
 Hooks discover and observe; data moves by plain calls. A hook that gives nothing may be left out or return None.
 """
 
+# mypy: disable-error-code="empty-body"
+# A specification has a signature and a docstring; plugins bring the bodies.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -77,8 +80,9 @@ def ilit_select_adapter(model: Any) -> str | None:
 def ilit_wrap_dataloader(loader: Any, model: Any) -> Any | None:
     """Return ``loader`` wrapped so that its batches fit ``model``, or None where it is not yours.
 
-    Called once for each loader given to ``Tuner.tune``. The first answer counts; without one the loader is used as it is.
-    The wrapped loader must be iterable again and again, and must not iterate the original before it is iterated itself.
+    Called once for each loader given to ``Tuner.tune``. The first answer counts; without one the loader is used as it
+    is. The wrapped loader must be iterable again and again, and must not iterate the original before it is iterated
+    itself.
     """
 
 
@@ -86,8 +90,8 @@ def ilit_wrap_dataloader(loader: Any, model: Any) -> Any | None:
 def ilit_space_rules(space: SearchSpace, model: Any) -> SearchSpace | None:
     """Return a narrower space, or None. Called after ``Adapter.describe`` and before the user's limits.
 
-    Rules only propose defaults: an op that the user's ``tuning.ops`` names keeps what that says. Answers are intersected; one that widens the space is
-    refused with the plugin's name.
+    Rules only propose defaults: an op that the user's ``tuning.ops`` names keeps what that says. Answers are
+    intersected; one that widens the space is refused with the plugin's name.
     """
 
 
