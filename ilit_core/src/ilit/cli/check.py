@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ilit.cli.output import JsonFlag, only_json, report
 from ilit.config import Config, Named, OpLimits, TensorLimits, read_config, resolved, resolved_yaml
-from ilit.names import check_names
+from ilit.parts import check_names
 from ilit.plugins import Registry, registry
 
 
