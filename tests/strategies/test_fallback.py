@@ -15,9 +15,9 @@ from ilit.strategy import TrialOutcome
 from ilit.testing.strategies import DYNAMIC, STATIC, synthetic_space
 from ilit_strategies.fallback import (
     TURNS,
+    described,
     float_changes,
     longest_prefix,
-    named,
     one_by_one,
     put_back,
     shortest_passing,
@@ -146,10 +146,15 @@ def test_one_by_one_never_reaches_the_float_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "text"),
-    [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b, c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
-    ids=["none", "one", "three", "five"],
+    ("floats", "others", "text"),
+    [
+        ("", "", "no change"),
+        ("a", "", "1 in float: a"),
+        ("abcde", "", "5 in float: a, b, c and 2 more"),
+        ("ab", "c", "2 in float: a, b; 1 in another INT8 config: c"),
+    ],
+    ids=["none", "one", "five", "mixed"],
 )
-def test_named(names: list[str], text: str) -> None:
-    """A progress line names three ops and counts the rest."""
-    assert named(names) == text
+def test_described(floats: str, others: str, text: str) -> None:
+    """A progress line names three ops of a kind and counts the rest."""
+    assert described([(name, FLOAT32) for name in floats] + [(name, DYNAMIC) for name in others]) == text

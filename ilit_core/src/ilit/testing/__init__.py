@@ -14,6 +14,7 @@ pytest is imported only where a suite is.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'ilit.testing' has no attribute {name!r}")
     home = f"ilit.testing.{_HOME[name]}"
-    if name.endswith("Contract"):
+    suite = any(other.endswith("Contract") for other in _HOMES[_HOME[name]])
+    if suite and home not in sys.modules:
         # Before its first import, so that a failing assert of a suite shows its values.
         importlib.import_module("pytest").register_assert_rewrite(home)
     value = getattr(importlib.import_module(home), name)

@@ -35,16 +35,22 @@ def longest_prefix(base: Recipe, changes: Sequence[Change]) -> int:
     return len(changes)
 
 
-def named(names: Sequence[str]) -> str:
-    """Return the names for a request's ``why``, cut after three."""
+def described(changes: Sequence[Change]) -> str:
+    """Return the changes for a request's ``why``: ``2 in float: a, b; 1 in another INT8 config: c``."""
+    kinds = {
+        "in float": [name for name, config in changes if not config.quantized],
+        "in another INT8 config": [name for name, config in changes if config.quantized],
+    }
+    return "; ".join(f"{len(names)} {kind}: {_named(names)}" for kind, names in kinds.items() if names) or "no change"
+
+
+def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def passes(base: Recipe, changes: Sequence[Change], what: str) -> Steps[bool]:
     """Evaluate ``base`` with ``changes`` made, in one trial; a failed or pruned one has not passed."""
-    count = f"{len(changes)} op{'s' if len(changes) != 1 else ''} changed"
-    why = f"{what}, {count}: {named([name for name, _ in changes])}"
-    outcome = yield Trial(base.with_ops(dict(changes)), why)
+    outcome = yield Trial(base.with_ops(dict(changes)), f"{what}, {described(changes)}")
     return bool(outcome.status == "passed")
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial
-from ilit_strategies.fallback import float_changes, named, one_by_one
+from ilit_strategies.fallback import described, float_changes, one_by_one
 from ilit_strategies.probes import by_own_error
 
 
@@ -43,6 +43,6 @@ class Mse:
             return
         order = yield from by_own_error(base)
         for changes in one_by_one(base, float_changes(space, order)):
-            outcome = yield Trial(base.with_ops(dict(changes)), f"in float: {named([name for name, _ in changes])}")
+            outcome = yield Trial(base.with_ops(dict(changes)), f"fallback, {described(changes)}")
             if outcome.accepted:
                 return

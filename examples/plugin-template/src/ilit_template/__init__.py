@@ -1,0 +1,1 @@
+"""A template for ilit plugins: one strategy and one metric."""
