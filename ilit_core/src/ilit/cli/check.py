@@ -95,14 +95,9 @@ def _limits(limits: OpLimits) -> str:
 
 
 def _tensor(limits: TensorLimits) -> list[str]:
-    leaves = (
-        limits.dtype,
-        limits.scheme,
-        limits.granularity,
-        limits.algorithm,
-        tuple(f"{b} bits" for b in limits.bits),
-    )
-    return ["/".join(values) for values in leaves if values]
+    bits = [f"{'/'.join(map(str, limits.bits))} bits"] if limits.bits else []
+    leaves = (limits.dtype, limits.scheme, limits.granularity, limits.algorithm)
+    return [*("/".join(values) for values in leaves if values), *bits]
 
 
 def _show(config: Config, searched: dict[str, str], notes: list[str], console: Console) -> None:

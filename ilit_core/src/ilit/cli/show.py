@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ilit.cli.output import JsonFlag, report
+from ilit.console import trials_table
 from ilit.journal import trial_to_json
 from ilit.result import TrialRecord
 from ilit.run import Run, open_run
@@ -50,7 +49,7 @@ def _to_json(run: Run) -> dict[str, Any]:
 
 def _show(run: Run, console: Console) -> None:
     header = run.header
-    console.print(_table(run))
+    console.print(trials_table(run))
     lines = [
         f"{header.metric}: {header.criterion}",
         f"strategy {header.strategy}, objective {header.objective}, {len(run.probes)} probes; {_size(header.recipes)}",
@@ -69,28 +68,6 @@ def _show(run: Run, console: Console) -> None:
 
 def _size(recipes: int) -> str:
     return f"{recipes:,} recipes" if recipes < 10**9 else f"about 10^{recipes.bit_length() * 30103 // 100000} recipes"
-
-
-def _table(run: Run) -> Table:
-    table = Table("trial", "status", run.header.metric, "float ops", "time", "speed-up", "asked for, and why not")
-    for trial in run.trials:
-        mark = "best" if trial == run.best else "closest" if trial == run.closest else ""
-        table.add_row(
-            f"{trial.number} {mark}".strip(),
-            trial.status,
-            "" if trial.accuracy is None else f"{trial.accuracy:.4f}",
-            str(len(trial.recipe.float_ops)),
-            f"{trial.seconds:.1f} s",
-            _speed_up(trial),
-            escape("; ".join(text for text in (trial.why, trial.reason) if text)),
-        )
-    return table
-
-
-def _speed_up(trial: TrialRecord) -> str:
-    if trial.cost is None or trial.float_cost is None or not trial.cost.seconds:
-        return ""
-    return f"{trial.float_cost.seconds / trial.cost.seconds:.2f}"
 
 
 def _ending(word: str, trial: TrialRecord, run: Run) -> list[str]:

@@ -1,0 +1,63 @@
+"""``ilit init``: a configuration to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ilit.cli import main
+from ilit.cli.init import TEMPLATE
+from ilit.config import Config, read_config
+
+
+@pytest.fixture(autouse=True)
+def _here(installed, tmp_path, monkeypatch):
+    """Work in an empty folder, with no plugin installed."""
+    monkeypatch.chdir(tmp_path)
+    installed()
+
+
+def test_what_is_written_says_the_defaults(capsys):
+    """The file is read without a change and asks for what an empty one does, with its framework named."""
+    assert main(["init"]) == 0
+    assert capsys.readouterr().out == "wrote conf.yaml\n"
+    assert read_config("conf.yaml") == Config(framework="pytorch")
+
+
+def test_every_line_that_is_commented_out_can_be_used():
+    """Removing the marks before keys leaves a file that is read."""
+    uncommented = re.sub(r"^(\s*)# (?=( {2})*(?:[\w]+|\"[^\"]+\"):( |$))", r"\1", TEMPLATE, flags=re.MULTILINE)
+    Path("all.yaml").write_text(uncommented)
+    config = read_config("all.yaml")
+    assert config.metric is not None
+    assert config.threads == 4
+    assert config.model_limits.weight.granularity == ("per_channel",)
+    assert config.model_limits.activation.algorithm == ("minmax", "kl")
+    assert [entry.pattern for entry in config.op_limits] == ["*.classifier"]
+
+
+def test_a_file_that_is_there_stays_as_it_is(capsys):
+    """Nothing is ever overwritten."""
+    Path("mine.yaml").write_text("device: cpu\n")
+    assert main(["init", "mine.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "error: mine.yaml: exists already and stays as it is; name another file, or remove it\n"
+    )
+    assert Path("mine.yaml").read_text() == "device: cpu\n"
+
+
+def test_a_folder_that_is_missing_is_told(capsys):
+    """A path that cannot be written is one line."""
+    assert main(["init", "no/conf.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "error: no/conf.yaml: cannot be written: No such file or directory; name another file\n"
+    )
+
+
+def test_json_names_the_file(capsys):
+    """For scripts, the file written."""
+    assert main(["init", "other.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": "other.yaml"}

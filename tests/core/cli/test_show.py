@@ -1,0 +1,129 @@
+"""``ilit show``: a run from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ilit.adapter import Cpu, Measurement
+from ilit.cli import main
+from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
+from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.result import TrialRecord
+from ilit.strategy import ProbeOutcome
+
+INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
+HEADER = Header(
+    created="2026-01-02T03:04:05",
+    adapter="fake",
+    versions={"ilit": "0.1.0"},
+    cpu=Cpu("a CPU", "avx2", "A", 2),
+    seed=1,
+    digests={},
+    metric="f1",
+    criterion="1 % relative of 0.9000: at least 0.8910",
+    baseline=0.9,
+    target=0.891,
+    higher_is_better=True,
+    strategy="basic",
+    objective="performance",
+    max_trials=100,
+    ops=2,
+    recipes=4,
+)
+TRIALS = (
+    TrialRecord(1, Recipe({"a": INT8, "b": INT8}), "missed", 0.85, why="all in INT8", seconds=2.0, int8_kernels=2),
+    TrialRecord(2, Recipe({"a": INT8, "b": FLOAT32}), "failed", reason="the engine has no kernel", seconds=0.1),
+    TrialRecord(
+        3,
+        Recipe({"a": FLOAT32, "b": INT8}),
+        "passed",
+        0.895,
+        seconds=2.5,
+        cost=Measurement(0.5, 10, 10),
+        float_cost=Measurement(1.0, 20, 10),
+        int8_kernels=1,
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def _here(installed, tmp_path, monkeypatch):
+    """Work in an empty folder, with no plugin installed and room for the table."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    installed()
+
+
+def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished | None) -> Path:
+    """Write a run folder by the journal's own writer."""
+    folder = Path("run")
+    folder.mkdir()
+    writer = JournalWriter(folder / "journal.jsonl", HEADER)
+    writer.append(Probed(0, trials[0].recipe.digest, False, ProbeOutcome(0.1)))
+    for number, trial in enumerate(trials, start=1):
+        writer.append(Tried(number, trial))
+    if finished:
+        writer.append(finished)
+    writer.close()
+    return folder
+
+
+def test_a_run_that_met_its_target_is_shown(capsys):
+    """The table has a line a trial, and below stand target, end and the ops kept in float."""
+    folder = run_folder(finished=Finished("met by trial 3", True, best=3, closest=3))
+    (folder / "best").mkdir()
+    assert main(["show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    table, below = shown[: shown.rindex("┘") + 2], shown[shown.rindex("┘") + 2 :]
+    assert [line.split()[1:4] for line in table.splitlines() if line.startswith("│")] == [
+        ["1", "│", "missed"],
+        ["2", "│", "failed"],
+        ["3", "best", "│"],
+    ]
+    assert "2.00" in table
+    assert "the engine has no kernel" in table
+    assert below.splitlines() == [
+        "f1: 1 % relative of 0.9000: at least 0.8910",
+        "strategy basic, objective performance, 1 probes; 4 recipes",
+        "CPU: a CPU, avx2 (class A), 2 threads",
+        "finished: met by trial 3",
+        "best: trial 3, f1 0.8950, saved in run/best",
+        "2 ops, in float: a",
+    ]
+
+
+def test_a_run_that_missed_shows_its_closest(capsys):
+    """Where nothing passed, the nearest recipe is named and told to be all INT8."""
+    folder = run_folder(trials=TRIALS[:2], finished=Finished("nothing left", False, closest=1))
+    assert main(["show", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "closest: trial 1, f1 0.8500",
+        "2 ops, all of them in INT8",
+    ]
+
+
+def test_a_run_that_was_killed_can_be_looked_at(capsys):
+    """Without a last record the trials are there, and so is the fact that it has no result."""
+    assert main(["show", str(run_folder(finished=None))]) == 0
+    assert "interrupted: the journal ends without a result" in capsys.readouterr().out
+
+
+def test_json_has_all_trials_and_the_ending(capsys):
+    """A script finds target, numbers of best and closest, and every trial with its float ops."""
+    assert main(["show", str(run_folder(finished=Finished("met", True, best=3, closest=3))), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["met"], data["best"], data["target"], data["probes"]) == (True, 3, 0.891, 1)
+    assert [(trial["status"], trial["accuracy"], trial["ops_float"]) for trial in data["trials"]] == [
+        ("missed", 0.85, []),
+        ("failed", None, ["b"]),
+        ("passed", 0.895, ["a"]),
+    ]
+
+
+def test_a_folder_that_is_no_run_is_told(capsys):
+    """A mistake in the path is one line and exit code 2."""
+    assert main(["show", "nope"]) == 2
+    assert capsys.readouterr().err.startswith("error: nope: no such run folder")
