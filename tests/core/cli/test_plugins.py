@@ -22,7 +22,7 @@ def test_the_json_tells_provenance_parts_and_errors(installed, capsys):
     """Each plugin is one object; a broken one has its error and the tool works on."""
     installed(energy=offering("energy"), bad=ImportError("No module named 'rays'"))
     assert main(["plugins", "--json"]) == 0
-    _, energy, bad = json.loads(capsys.readouterr().out)["plugins"]
+    *_, energy, bad = json.loads(capsys.readouterr().out)["plugins"]
     assert energy == {
         "name": "energy",
         "distribution": "ilit-energy",
