@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from ilit.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.executor import Executor, SerialExecutor
 from ilit.hookspecs import hookimpl
 from ilit.objective import FOOTPRINT, MODEL_SIZE, PERFORMANCE, Objective
+
+__all__ = [
+    "ilit_executors",
+    "ilit_objectives",
+    "ilit_run_finished",
+    "ilit_run_started",
+    "ilit_trial_finished",
+]
 
 
 @hookimpl
