@@ -155,6 +155,20 @@ def test_only_iter_is_called_and_late():
     assert [len(list(both)), len(list(both)), loader.iterations] == [1, 1, 2]
 
 
+def test_batches_are_taken_one_at_a_time():
+    """A batch is yielded before the next is asked for, so memory stays flat."""
+    asked = []
+
+    class Counting:
+        def __iter__(self):
+            for number in range(3):
+                asked.append(number)
+                yield IDS, MASK, LABELS
+
+    next(iter(KeywordBatches(Counting(), MODELS["bert"]())))
+    assert asked == [0]
+
+
 def test_matches_transformers_models_only():
     """Any transformers model matches, nothing else does, and a one-shot iterator is left for others to refuse."""
     assert all(matches([], make()) for make in MODELS.values())

@@ -176,6 +176,19 @@ def test_positions_to_train_on(tokenizer):
     assert span_positions(windows[0], Question("a", "who?", LONG)) == (0, 0)
 
 
+def test_an_answer_cut_by_a_window_is_not_trained_on(tokenizer):
+    """A window that holds only the first or only the last words of an answer says 'not here'."""
+    windows = cut_windows([Question("a", "who?", LONG)], tokenizer, WindowSize(24, 5, 8))
+    edge = int(windows[0].offsets[-2, 0])  # where the first window's last word starts
+    left = Question("a", "who?", LONG, (LONG[edge : edge + 20],), (edge,))
+    assert span_positions(windows[0], left) == (0, 0)
+    assert span_positions(windows[1], left) != (0, 0)
+    start = int(windows[1].offsets[4, 0]) - 6  # before the second window's first context token
+    right = Question("a", "who?", LONG, (LONG[start : start + 14],), (start,))
+    assert span_positions(windows[1], right) == (0, 0)
+    assert span_positions(windows[0], right) != (0, 0)
+
+
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
