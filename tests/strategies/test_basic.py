@@ -184,6 +184,16 @@ def test_with_a_budget_every_promising_model_wise_recipe_is_evaluated() -> None:
     assert [set(recipe.ops.values()) for recipe in evaluated] == [{STATIC}, {DYNAMIC}]
 
 
+def test_a_hit_among_the_model_wise_recipes_leaves_nothing_to_repair() -> None:
+    """Where one misses and another passes in INT8 throughout, no op goes to float, whatever the budget."""
+    answer = planted({"layer.5": 0.012}, BUDGET, harmless=[DYNAMIC], background=1e-2)
+
+    evaluated = trials(synthetic_space(38), answer, BUDGET)
+
+    assert len(evaluated) == 2
+    assert not any(recipe.float_ops for recipe in evaluated)
+
+
 def test_metrics_where_lower_is_better() -> None:
     """The closest recipe and the loss follow the metric's direction."""
     baseline = Baseline(0.10, 0.11, higher_is_better=False)
@@ -261,6 +271,11 @@ def test_damage_that_only_the_evaluation_sees_is_repaired_at_the_first_hit(seed:
 def test_loss(outcome: TrialOutcome, expected: float) -> None:
     """The loss is in the metric's unit, infinite where it is not known."""
     assert loss(outcome, MET) == pytest.approx(expected)
+
+
+def test_loss_where_lower_is_better() -> None:
+    """A metric that rose by 0.05 lost 0.05."""
+    assert loss(TrialOutcome("missed", 0.15), Baseline(0.10, 0.11, higher_is_better=False)) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
