@@ -1,1 +1,1 @@
-"""TODO"""
+"""BERT for ilit: prepared modeling code, GLUE and SQuAD, the ``ilit bert`` commands."""

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
 
-import ilit
+from ilit.artefact import load
 from ilit.errors import ModelError
 from ilit_bert.folder import is_tuned
 from ilit_bert.modeling import prepare
@@ -62,7 +61,7 @@ def load_float(source: str | Path, kind: Kind) -> tuple[torch.nn.Module, Any]:
     name = str(source)
     _check_source(name)
     auto = getattr(transformers, AUTO_CLASSES[kind])
-    with _quiet():
+    with quiet():
         with _translated(name):
             model, report = auto.from_pretrained(
                 name, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -87,8 +86,8 @@ def load_tuned(folder: str | Path, kind: Kind | None = None) -> tuple[torch.nn.M
     """
     if kind is not None and (head := head_of(folder)) != _head(kind):
         raise ModelError(f"{folder}: the model was tuned for {head}; name a task of that kind, or another model")
-    with _quiet():
-        return ilit.load(folder), load_tokenizer(folder)
+    with quiet():
+        return load(folder), load_tokenizer(folder)
 
 
 def head_of(source: str | Path) -> str:
@@ -98,7 +97,7 @@ def head_of(source: str | Path) -> str:
         ModelError: there is no readable config, or the class it names is neither.
     """
     _check_source(str(source))
-    with _translated(str(source)), _quiet():
+    with _translated(str(source)), quiet():
         names = transformers.AutoConfig.from_pretrained(str(source)).architectures or []
     for ending, head in (("ForQuestionAnswering", QUESTION_ANSWERING), ("ForSequenceClassification", CLASSIFICATION)):
         if any(name.endswith(ending) for name in names):
@@ -118,13 +117,13 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
     Returns:
         The model, or None where the config is not of transformers.
     """
-    model_type, names = config.get("model_type"), config.get("architectures") or [""]
+    model_type, names = str(config.get("model_type")), config.get("architectures") or [""]
     if model_type not in transformers.CONFIG_MAPPING:
         return None
     architecture = getattr(transformers, names[0], None)
     if not isinstance(architecture, type) or not issubclass(architecture, transformers.PreTrainedModel):
         return None
-    with torch.random.fork_rng(devices=[]), _quiet():  # initial weights are drawn, the caller's generator stays
+    with torch.random.fork_rng(devices=[]), quiet():  # initial weights are drawn, the caller's generator stays
         model = architecture(transformers.CONFIG_MAPPING[model_type].from_dict(dict(config)))
     return prepare(model).eval()
 
@@ -166,8 +165,9 @@ def _translated(source: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' reports and progress bars off the terminal; what matters in them is raised as an error."""
+    transformers_logging: Any = transformers.utils.logging
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub = logging.getLogger("huggingface_hub")
     hub_level = hub.level

@@ -10,7 +10,6 @@ dynamic, on any CPU, therefore lose what that attention layer says, and the cure
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,14 +21,15 @@ import transformers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from ilit.errors import ConfigError
+from ilit_bert.checkpoint import quiet
 from ilit_bert.corpus import Review, reviews, write_tsv
+from ilit_bert.tune import TuneJob
 
 TASK = "SST-2"
 DEV_ROWS = 1000
 BATCH = 32
 STEPS = 1400
 PEAK_RATE = 5e-4
-WARM_UP = 0.1
 FACTOR = 1024.0
 PLANTED_LAYERS = (0, 1)
 PLANTED_SHARE = 8
@@ -88,7 +88,8 @@ def make(
         torch.manual_seed(seed)
         model = train_model(new_model(tokenizer), tokenizer, train, on_step)
     planted = plant(model)
-    model.save_pretrained(checkpoint)
+    with quiet():
+        model.save_pretrained(checkpoint)
     tokenizer.save_pretrained(checkpoint)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     demo = Demo(checkpoint, data_dir, planted, FACTOR, parameters, steps)
@@ -96,9 +97,19 @@ def make(
     return demo
 
 
+def job(demo: Demo, folder: Path) -> TuneJob:
+    """Return what ``ilit bert tune`` is asked for: the default criterion, 1 % relative, and the default strategy.
+
+    The objective is the model's size, which is the same on every machine: whether layers this small are faster in INT8
+    depends on what else the machine is doing.
+    """
+    config = {"run": {"folder": str(folder / "runs")}, "tuning": {"objective": "modelsize"}}
+    return TuneJob(str(demo.checkpoint), TASK, demo.data_dir, folder / "tuned", config)
+
+
 def train_tokenizer(rows: Sequence[Review]) -> Any:
     """Return a WordPiece tokenizer with a vocabulary of the reviews' own."""
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token=_SPECIAL[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=list(_SPECIAL), show_progress=False)
@@ -108,7 +119,8 @@ def train_tokenizer(rows: Sequence[Review]) -> Any:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), _SPECIAL, strict=True))
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(tokenizer_object=tokenizer, model_max_length=64, **names)
 
 
 def new_model(tokenizer: Any) -> Any:
@@ -132,16 +144,10 @@ def new_model(tokenizer: Any) -> Any:
 def train_model(
     model: Any, tokenizer: Any, rows: Sequence[Review], on_step: Callable[[int, float], None] | None = None
 ) -> Any:
-    """Train on each row once, in order, by AdamW with a linear warm-up and cosine decay; return the model in eval mode."""
+    """Train on each row once, in order, by AdamW under one cycle of rates; return the model in eval mode."""
     batches = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
-    warm_up = max(1, int(WARM_UP * len(batches)))
-
-    def rate(step: int) -> float:
-        rest = (step - warm_up) / max(1, len(batches) - warm_up)
-        return (step + 1) / warm_up if step < warm_up else 0.5 * (1.0 + math.cos(math.pi * rest))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=len(batches) + 1, pct_start=0.1)
     model.train()
     for step, batch in enumerate(batches, start=1):
         inputs = tokenizer([row.sentence for row in batch], padding=True, return_tensors="pt")

@@ -68,9 +68,11 @@ def evaluate(
     loader = evaluation_loader(
         chosen, data_dir, network, tokenizer, samples=eval_samples, batch_size=batch_size, max_length=max_length
     )
-    judge = _metric(tuning_metric(chosen, network, tokenizer, data_dir, model, name, max_length))
+    judged_by = tuning_metric(
+        chosen, network, tokenizer, data_dir=data_dir, source=model, metric=name, max_length=max_length
+    )
     begun = time.perf_counter()
-    accuracy = PyTorchAdapter().evaluate(network, loader, judge, on_rows)
+    accuracy = PyTorchAdapter().evaluate(network, loader, _metric(judged_by), on_rows)
     seconds = time.perf_counter() - begun
     return Evaluation(chosen.name, name, accuracy, _examples(chosen, data_dir, eval_samples, loader.row_ids), seconds)
 

@@ -27,7 +27,7 @@ class PreparedSelfAttention(original.BertSelfAttention):
 
     stub: QuantStub
 
-    def forward(
+    def forward(  # type: ignore[override]  # an encoder has no cache of past keys and values
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend within each row.
@@ -64,7 +64,8 @@ class PreparedSelfOutput(original.BertSelfOutput):
     def forward(self, hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, hidden) from two of that shape."""
         projected = self.dropout(self.dense(self.stub(hidden_states)))
-        return self.LayerNorm(projected + input_tensor)
+        normed: torch.Tensor = self.LayerNorm(projected + input_tensor)
+        return normed
 
 
 class PreparedIntermediate(original.BertIntermediate):
@@ -74,7 +75,8 @@ class PreparedIntermediate(original.BertIntermediate):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, intermediate) from (rows, length, hidden)."""
-        return self.intermediate_act_fn(self.dense(self.stub(hidden_states)))
+        activated: torch.Tensor = self.intermediate_act_fn(self.dense(self.stub(hidden_states)))
+        return activated
 
 
 class PreparedOutput(original.BertOutput):
@@ -85,7 +87,8 @@ class PreparedOutput(original.BertOutput):
     def forward(self, hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, hidden) from (rows, length, intermediate) and (rows, length, hidden)."""
         projected = self.dropout(self.dense(self.stub(hidden_states)))
-        return self.LayerNorm(projected + input_tensor)
+        normed: torch.Tensor = self.LayerNorm(projected + input_tensor)
+        return normed
 
 
 class PreparedPooler(original.BertPooler):
@@ -95,7 +98,8 @@ class PreparedPooler(original.BertPooler):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Return (rows, hidden) from (rows, length, hidden)."""
-        return self.activation(self.dense(self.stub(hidden_states[:, 0])))
+        pooled: torch.Tensor = self.activation(self.dense(self.stub(hidden_states[:, 0])))
+        return pooled
 
 
 PREPARED: dict[type[torch.nn.Module], type[torch.nn.Module]] = {

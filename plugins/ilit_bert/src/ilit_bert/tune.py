@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ilit
 from ilit.config import Config, read_config
-from ilit.errors import ModelError
-from ilit.result import TrialRecord, TuneResult
+from ilit.errors import IlitWarning, MissedError, ModelError, RunError
+from ilit.result import TuneResult
 from ilit.run import BEST, CLOSEST
-from ilit_bert.batches import calibration_loader, evaluation_loader
+from ilit.tuner import Tuner
+from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader
 from ilit_bert.checkpoint import load_float
 from ilit_bert.folder import check_output, closest_folder, is_tuned, keep
 from ilit_bert.metrics import tuning_metric
 from ilit_bert.tasks import Task, find_task
+
+JSON_KEYS = (
+    "task", "metric", "baseline", "target", "accuracy", "passed", "evaluations", "probes", "seconds", "ops_total",
+    "ops_float", "recipe", "latency_fp32_ms", "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes",
+    "int8_kernels", "cpu", "output",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class TuneJob:
@@ -51,7 +60,7 @@ class TuneJob:
 
 @dataclass(frozen=True)
 class TuneReport:
-    """What came of it; the JSON of ``ilit bert tune`` has these keys.
+    """What came of it; the JSON of ``ilit bert tune`` has the keys in ``JSON_KEYS``.
 
     Attributes:
         task: official name of the task.
@@ -78,6 +87,7 @@ class TuneReport:
         cpu: what it ran on.
         output: the folder the model was kept in, None where there is none.
         run: the run folder.
+        notes: what the user was warned of.
     """
 
     task: str
@@ -104,35 +114,76 @@ class TuneReport:
     cpu: dict[str, Any]
     output: str | None
     run: str
+    notes: tuple[str, ...]
 
 
-def tune(job: TuneJob) -> TuneReport:
+def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> TuneReport:
     """Tune a checkpoint on a task and keep the model.
 
     A model that passes is kept in ``job.output``; where none did, the closest is kept beside it, in a folder whose
     name ends in ``-closest``, so that ``job.output`` never holds a model that missed.
 
+    Args:
+        job: what to do.
+        on_batch: told, at each evaluation batch done, its number and how many there are.
+
     Raises:
         ilit.errors.IlitError: whatever is wrong with checkpoint, data, configuration or output folder, in one line.
     """
     task = find_task(job.task)
-    metric = task.metric_named(job.metric)
+    metric = task.metric_named(job.metric or _configured_metric(job.config))
     check_output(job.output)
     if is_tuned(job.model):
         raise ModelError(f"{job.model}: is tuned already; name the float checkpoint it was made from")
     model, tokenizer = load_float(job.model, task.kind)
-    options = {"batch_size": job.batch_size, "max_length": job.max_length}
-    judged_by = tuning_metric(task, model, tokenizer, job.data_dir, job.model, metric, job.max_length)
-    overrides = _overrides(job, judged_by)
-    config = read_config(job.config, **overrides)
-    evaluated = evaluation_loader(task, job.data_dir, model, tokenizer, samples=job.eval_samples, **options)
-    calibrated = calibration_loader(
-        task, job.data_dir, model, tokenizer, rows=_rows(config, job), seed=config.random_seed, **options
+    judged_by = tuning_metric(
+        task, model, tokenizer, data_dir=job.data_dir, source=job.model, metric=metric, max_length=job.max_length
     )
-    tuner = ilit.Tuner(job.config, **overrides)
-    tuner.tune(model, calibrated, eval_dataloader=evaluated)
-    result = tuner.result
-    return _kept(job, task, metric, result, config, tokenizer)
+    tuner = Tuner(job.config, **_overrides(job, judged_by))
+    calibrated, evaluated = _loaders(job, task, model, tokenizer, tuner.config)
+    with warnings.catch_warnings(record=True) as caught, contextlib.suppress(MissedError):
+        warnings.simplefilter("always", IlitWarning)
+        tuner.tune(model, calibrated, eval_dataloader=_Watched(evaluated, on_batch), on_miss="raise")
+    if tuner.result is None:
+        raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
+    notes = tuple(str(warning.message) for warning in caught)
+    sentence = tuner.config.criterion.sentence(tuner.result.baseline)
+    report = _report(task, metric, tuner.result, sentence, notes)
+    return _kept(job, report, tuner.result, tokenizer)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A loader that tells how far it has been read."""
+
+    loader: LengthBatches
+    on_batch: Callable[[int, int], None] | None
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, batch in enumerate(self.loader, start=1):
+            yield batch
+            if self.on_batch is not None:
+                self.on_batch(number, len(self.loader))
+
+
+def _loaders(
+    job: TuneJob, task: Task, model: Any, tokenizer: Any, config: Config
+) -> tuple[LengthBatches, LengthBatches]:
+    """Return calibration rows of the training split, as many as the longest calibration takes, and the dev split."""
+    per_unit = {"rows": 1, "batches": job.batch_size}
+    rows = max(size.count * per_unit[size.unit] for size in config.calibrations)
+    options: dict[str, Any] = {"batch_size": job.batch_size, "max_length": job.max_length}
+    evaluated = evaluation_loader(task, job.data_dir, model, tokenizer, samples=job.eval_samples, **options)
+    calibrated = calibration_loader(task, job.data_dir, model, tokenizer, rows=rows, seed=config.random_seed, **options)
+    return calibrated, evaluated
+
+
+def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:
+    """Return the formula that a configuration names, by itself or as ``ilit bert tune`` writes it into run folders."""
+    named = read_config(conf).metric
+    if named is None:
+        return None
+    return named.options.get("metric") if named.name in ("glue", "squad") else named.name
 
 
 def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,36 +195,28 @@ def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
     return {"tuning": tuning, **({} if samples is None else {"calibration": {"samples": samples}})}
 
 
-def _rows(config: Config, job: TuneJob) -> int:
-    """Return how many rows the longest calibration takes."""
-    per_unit = {"rows": 1, "batches": job.batch_size}
-    return max(size.count * per_unit[size.unit] for size in config.calibrations)
+def _kept(job: TuneJob, report: TuneReport, result: TuneResult, tokenizer: Any) -> TuneReport:
+    """Keep the model that passed, or the closest under its own name; return the report with the folder's name."""
+    source = result.folder / (BEST if result.met else CLOSEST)
+    output = job.output if result.met else closest_folder(job.output)
+    if not source.is_dir():
+        return report
+    keep(source, output, tokenizer, _note(job, report))
+    return replace(report, output=str(output))
 
 
-def _kept(job: TuneJob, task: Task, metric: str, result: TuneResult, config: Config, tokenizer: Any) -> TuneReport:
-    """Keep the model that passed, or the closest under its own name, and report."""
-    record = result.best or result.closest
-    source = result.folder / (BEST if result.best else CLOSEST)
-    output = job.output if result.best else closest_folder(job.output)
-    sentence = config.criterion.sentence(result.baseline)
-    report = _report(task, metric, result, record, sentence, str(output) if source.is_dir() else None)
-    if report.output is not None:
-        keep(source, output, tokenizer, _note(job, task, metric))
-    return report
-
-
-def _note(job: TuneJob, task: Task, metric: str) -> str:
+def _note(job: TuneJob, report: TuneReport) -> str:
     """Return the model card's paragraph on the task, with the command that gives the score again."""
     flags = {"--max-length": job.max_length, "--batch-size": job.batch_size, "--eval-samples": job.eval_samples}
     given = "".join(f" {flag} {value}" for flag, value in flags.items() if value is not None)
-    command = f"ilit bert evaluate --model . --task {task.name} --metric {metric} --data-dir {job.data_dir}{given}"
-    return f"\n## Task\n\n{task.name}, judged by {metric}. The score again:\n\n```sh\n{command}\n```\n"
+    command = f"ilit bert evaluate --model . --task {report.task} --metric {report.metric}"
+    command = f"{command} --data-dir {job.data_dir}{given}"
+    return f"\n## Task\n\n{report.task}, judged by {report.metric}. The score again:\n\n```sh\n{command}\n```\n"
 
 
-def _report(
-    task: Task, metric: str, result: TuneResult, record: TrialRecord | None, sentence: str, output: str | None
-) -> TuneReport:
+def _report(task: Task, metric: str, result: TuneResult, sentence: str, notes: tuple[str, ...]) -> TuneReport:
     """Gather a run's figures; those of a forward pass are measured for recipes that pass only."""
+    record = result.best or result.closest
     ours, theirs = (record.cost, record.float_cost) if record else (None, None)
     return TuneReport(
         task=task.name,
@@ -198,6 +241,7 @@ def _report(
         size_int8_bytes=ours.bytes if ours else None,
         int8_kernels=record.int8_kernels if record else 0,
         cpu=asdict(result.cpu),
-        output=output,
+        output=None,
         run=str(result.folder),
+        notes=(*((record.reason,) if record and record.reason else ()), *notes),
     )

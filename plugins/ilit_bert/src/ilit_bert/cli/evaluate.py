@@ -1,0 +1,35 @@
+"""``ilit bert evaluate``: a model's score on a task, float checkpoint or tuned folder alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ilit.cli import JsonFlag, only_json, report
+from ilit_bert.cli.options import BatchFlag, DataFlag, LengthFlag, MetricFlag, ModelFlag, SamplesFlag, TaskFlag
+
+
+def evaluate(
+    model: ModelFlag,
+    task: TaskFlag,
+    data_dir: DataFlag,
+    metric: MetricFlag = None,
+    max_length: LengthFlag = None,
+    batch_size: BatchFlag = 32,
+    eval_samples: SamplesFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Score a float checkpoint or a tuned model on a task's dev split."""
+    from ilit_bert import evaluate as work  # noqa: PLC0415 (loads torch and transformers)
+
+    with only_json(as_json):
+        scored = work.evaluate(
+            model,
+            task,
+            data_dir,
+            metric=metric,
+            max_length=max_length,
+            batch_size=batch_size,
+            eval_samples=eval_samples,
+        )
+    line = f"{scored.task}: {scored.metric} {scored.accuracy:.4f} on {scored.examples} examples, {scored.seconds:.1f} s"
+    report(asdict(scored), as_json, lambda console: console.print(line, highlight=False))
