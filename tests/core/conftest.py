@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
+from ilit.hookspecs import hookimpl
 from ilit.plugins import Registry, load_plugins, registry
+from ilit.run import Clock
+from ilit.space import SearchSpace
+from ilit.strategy import Baseline, Requests
+from ilit.testing import fake_plugins
+from ilit.tuner import Tuner
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +79,61 @@ def installed(load: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch) ->
         return load(**plugins)
 
     return install
+
+
+def plugin_of(**hooks: Callable[..., Any]) -> ModuleType:
+    """Return a plugin with the given hooks, each marked."""
+    plugin = ModuleType("given")
+    for name, function in hooks.items():
+        setattr(plugin, name, hookimpl(function))
+    return plugin
+
+
+@pytest.fixture
+def plugin() -> Callable[..., ModuleType]:
+    """Return a function that makes a plugin of hooks given by name."""
+    return plugin_of
+
+
+class NoOptions(BaseModel):
+    """A strategy's options where it has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@pytest.fixture
+def strategy_of() -> Callable[..., Any]:
+    """Return a function that makes a strategy class ``scripted`` of a generator ``search(space, baseline)``."""
+
+    def make(search: Callable[[SearchSpace, Baseline], Requests]) -> type[Any]:
+        class Scripted:
+            name: ClassVar[str] = "scripted"
+            Options: ClassVar[type] = NoOptions
+
+            def __init__(self, options: Any) -> None:
+                del options
+
+            def search(self, space: SearchSpace, baseline: Baseline, rng: random.Random) -> Requests:
+                del rng
+                return search(space, baseline)
+
+        return Scripted
+
+    return make
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, strategy_of: Callable[..., Any]) -> Callable[..., Tuner]:
+    """Return a function that makes a tuner of fake models whose strategy is the given generator function.
+
+    Its run folders are in ``tmp_path``; further keyword arguments go into ``tuning``, ``plugins`` are further plugins.
+    """
+
+    def make(search: Any, plugins: dict[str, Any] | None = None, clock: Clock | None = None, **tuning: Any) -> Tuner:
+        strategy = strategy_of(search)
+        offer = plugin_of(ilit_strategies=lambda: [strategy])
+        registered = fake_plugins(scripted=offer, **(plugins or {}))
+        conf = {"tuning": {"strategy": "scripted", **tuning}, "run": {"folder": str(tmp_path / "runs")}}
+        return Tuner(conf, plugins=registered, clock=clock)
+
+    return make

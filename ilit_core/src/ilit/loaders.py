@@ -86,21 +86,20 @@ def first_batch(loader: Any, place: str) -> Any:
     Raises:
         DataError: not iterable, iterable only once, empty, or its batches are not pairs.
     """
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
+        raise DataError(f"{place}: a {type(loader).__name__} cannot be iterated; give a list or a loader")
     try:
         iterator = iter(loader)
-    except TypeError as error:
-        raise DataError(f"{place}: a {type(loader).__name__} cannot be iterated; give a list or a loader") from error
+        batch = _NOTHING if iterator is loader else next(iterator, _NOTHING)
+    except IlitError:
+        raise
+    except Exception as error:
+        raise DataError(f"{place}: iterating it raised {one_line(error)}; try next(iter({place}))") from error
     if iterator is loader:
         raise DataError(
             f"{place}: a {type(loader).__name__} can be iterated only once, and every evaluation needs it anew; "
             "give a list, a DataLoader, or an object whose __iter__ starts from the beginning"
         )
-    try:
-        batch = next(iterator, _NOTHING)
-    except IlitError:
-        raise
-    except Exception as error:
-        raise DataError(f"{place}: iterating it raised {one_line(error)}; try next(iter({place}))") from error
     if batch is _NOTHING:
         raise DataError(f"{place}: yields no batch; check its data and its filters")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:

@@ -56,12 +56,12 @@ class FakeModel:
         ranges: op name -> range of its input, for static ops.
     """
 
-    weights: Mapping[str, Array]
+    weights: Mapping[str, Array] = field(repr=False)
     rejects: frozenset[str] = frozenset()
     int8_speed: float = 2.0
     training: bool = True
-    recipe: Recipe | None = None
-    ranges: Mapping[str, Range] = field(default_factory=dict)
+    recipe: Recipe | None = field(default=None, repr=False)
+    ranges: Mapping[str, Range] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for array in self.weights.values():

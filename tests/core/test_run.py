@@ -1,0 +1,118 @@
+"""Run folders: unique, locked, never half written, and readable afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from ilit.adapter import Cpu
+from ilit.errors import ArtefactError, RunError
+from ilit.journal import Finished, Header, JournalWriter, Started, Tried
+from ilit.recipe import Recipe
+from ilit.result import TrialRecord
+from ilit.run import create_folder, lock_folder, open_run, write_beside
+
+NOW = datetime(2026, 11, 23, 21, 27, 5)
+TRIAL = TrialRecord(1, Recipe(), "missed", 0.5)
+HEADER = Header("", "fake", {}, Cpu("", "", "A", 1), 1, {}, "f1", "", 0.9, 0.8, True, "basic", "performance", 9, 1, 2)
+
+
+def journal(folder: Path, *entries: Started | Tried | Finished) -> Path:
+    """Write a journal into ``folder`` and return the folder."""
+    writer = JournalWriter(folder / "journal.jsonl", HEADER)
+    for entry in entries:
+        writer.append(entry)
+    writer.close()
+    return folder
+
+
+def test_a_folder_is_named_by_time_and_config(tmp_path: Path) -> None:
+    """The name is readable, sorts by time, and the resolved configuration is inside."""
+    folder = create_folder(tmp_path / "runs", "device: cpu\n", NOW)
+    assert folder.name.startswith("2026-11-23_21-27-05_")
+    assert (folder / "config.yaml").read_text() == "device: cpu\n"
+
+
+def test_no_folder_is_taken_twice(tmp_path: Path) -> None:
+    """Runs of the same second and configuration get folders of their own."""
+    folders = {create_folder(tmp_path, "a: 1\n", NOW) for _ in range(3)}
+    assert len(folders) == 3
+    assert {folder.name.partition("-2")[0] for folder in folders}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Where the folder cannot be made, the key and the cure are said."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"run.folder .*file.*cannot be written .*; name another folder"):
+        create_folder(tmp_path / "file", "", NOW)
+
+
+def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
+    """A second writer is told so at once; afterwards the folder is free again."""
+    lock = lock_folder(tmp_path)
+    with pytest.raises(RunError, match="another process is writing this run"):
+        lock_folder(tmp_path)
+    lock.release()
+    lock_folder(tmp_path).release()
+
+
+def test_an_artefact_appears_whole(tmp_path: Path) -> None:
+    """While it is written it has another name; then it is there, and what was there before is gone."""
+    final, seen = tmp_path / "best", []
+
+    def write(folder: Path) -> None:
+        seen.append(final.exists())
+        (folder / "model").write_text(f"version {len(seen)}")
+
+    write_beside(final, write)
+    write_beside(final, write)
+    assert seen == [False, True]
+    assert (final / "model").read_text() == "version 2"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_failed_artefact_leaves_the_old_one(tmp_path: Path) -> None:
+    """A writer that raises leaves neither a half folder nor a gap."""
+    final = tmp_path / "best"
+    write_beside(final, lambda folder: None)
+    (final / "kept").write_text("")
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ArtefactError, match="No space left on device"):
+        write_beside(final, fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+    assert [path.name for path in final.iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "locked", "state"),
+    [
+        pytest.param((Finished("done", False, None, 1),), False, "finished", id="finished"),
+        pytest.param((Finished("Ctrl-C", False, None, 1, True),), False, "interrupted", id="Ctrl-C"),
+        pytest.param((), False, "interrupted", id="killed"),
+        pytest.param((), True, "running", id="running"),
+    ],
+)
+def test_a_run_tells_its_state(tmp_path: Path, entries: tuple[Finished, ...], locked: bool, state: str) -> None:
+    """Finished, interrupted, killed and running are told apart from the folder alone."""
+    journal(tmp_path, Started(1, 1, TRIAL.recipe.digest), Tried(1, TRIAL), *entries)
+    lock = lock_folder(tmp_path)
+    if not locked:
+        lock.release()
+    run = open_run(tmp_path)
+    lock.release()
+    assert run.state == state
+    assert run.trials == (TRIAL,)
+    assert run.closest == (TRIAL if entries else None)
+    assert run.best is None
+
+
+def test_no_folder_is_an_error(tmp_path: Path) -> None:
+    """A folder that is not there is named, with where runs go."""
+    with pytest.raises(RunError, match="no such run folder"):
+        open_run(tmp_path / "nothing")
