@@ -31,9 +31,8 @@ class BasicOptions(BaseModel):
     """Options of ``basic``, given beside the name: ``strategy: {name: basic, model_wise_trials: 3}``.
 
     Attributes:
-        model_wise_trials: evaluations of model-wise recipes that may miss before ops are repaired one by one, where
-            the search stops at the first hit.
-        model_wise_probes: model-wise recipes probed, the preferred ones.
+        model_wise_trials: evaluations of model-wise recipes that may miss before ops are repaired one by one.
+        model_wise_probes: model-wise recipes probed in each of two rounds.
         ranked_ops: ops whose harm is probed with the whole model, those with the largest own error.
         repair_candidates: other INT8 configs probed for each op before it is put into float; 0 allows float only.
     """
@@ -43,7 +42,7 @@ class BasicOptions(BaseModel):
     model_wise_trials: int = Field(2, ge=1)
     model_wise_probes: int = Field(16, ge=1)
     ranked_ops: int = Field(48, ge=1)
-    repair_candidates: int = Field(4, ge=0)
+    repair_candidates: int = Field(6, ge=0)
 
 
 class Basic:
@@ -59,10 +58,10 @@ class Basic:
 
     Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
     m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. With
-    ``stop: budget``: all probed model-wise recipes; where all miss, 2 + ceil(log2 n) (again up to four times) to the
-    shortest fallback, and 1 + k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail or that the objective
-    rejects do not count towards m. Where probes see the damage it is far less: 1 + 1 up to the first hit. Probes:
-    those of the options, and one.
+    ``stop: budget``: model-wise recipes until m have missed; where none passed, 2 + ceil(log2 n) (again up to four
+    times) to the shortest fallback, and 1 + k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail or that
+    the objective rejects do not count towards m. Where probes see the damage it is far less: 1 + 1 up to the first
+    hit. Probes: at most 2 model_wise_probes + 1 + ranked_ops + 8 repair_candidates + 1.
     """
 
     name: ClassVar[str] = "basic"
@@ -88,7 +87,7 @@ class Basic:
         tried: list[tuple[Candidate, TrialOutcome]] = []
         misses = 0
         for candidate in ordered:
-            if baseline.stop == "met" and misses >= self.options.model_wise_trials:
+            if misses >= self.options.model_wise_trials:
                 break
             if tried and math.isinf(candidate.distance):
                 break  # it failed as a probe, so would it as a trial; these come last

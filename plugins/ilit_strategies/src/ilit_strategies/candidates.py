@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
 from ilit_strategies.probes import Steps, distances
+from ilit_strategies.variants import variants
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
 
@@ -26,33 +27,55 @@ class Candidate:
 
 
 def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
-    """Return the model-wise recipes by ascending distance; at most ``limit`` are probed, the preferred ones.
+    """Return model-wise recipes by ascending distance, found by coordinate descent with probes.
 
-    Of the closest one also the variants with another value of one model-wide transform are probed. Those within a
-    factor ``ALIKE`` of one another keep the space's order of preference, which knows what is fast.
+    A space may allow hundreds of INT8 configs, so they are not all probed, nor only the preferred ones, which differ
+    in trifles. Around the preferred recipe each value of each part of a config is tried once (``neighbours``); then
+    the same around the closest of these, the other values of model-wide transforms and calibration sizes included.
+    At most ``limit`` recipes are probed in each of the two rounds.
+
+    Distances within a factor ``ALIKE`` of one another count as equal and keep the order in which they are tried.
     """
-    recipes = [recipe for recipe in itertools.islice(space.model_wise(), limit + 1) if recipe.quantized_ops]
-    if len(recipes) > limit:
-        log.info("basic: only the first %d model-wise recipes are probed (option model_wise_probes)", limit)
-        recipes = recipes[:limit]
-    figures = yield from distances(recipes, "model-wise recipe")
-    if not recipes:
+    preferred = space.recipe({})
+    if not preferred.quantized_ops:
         return []
-    closest = recipes[_by_preference(figures)[0]]
-    variants = transform_variants(space, closest)
-    figures += yield from distances(variants, "another model-wide transform")
-    recipes += variants
+    found: dict[Recipe, float] = {}
+    for centre in ("preferred", "closest"):
+        around = preferred if centre == "preferred" else list(found)[_by_preference(list(found.values()))[0]]
+        tried = [recipe for recipe in dict.fromkeys([around, *neighbours(space, around)]) if recipe not in found]
+        if centre == "closest":
+            tried += [recipe for recipe in model_wide_variants(space, around) if recipe not in found]
+        if len(tried) > limit:
+            log.info("basic: %d of %d model-wise recipes are probed (option model_wise_probes)", limit, len(tried))
+        figures = yield from distances(tried[:limit], f"model-wise recipe near the {centre}")
+        found.update(zip(tried[:limit], figures, strict=True))
+    recipes, figures = list(found), list(found.values())
     return [Candidate(recipes[i], figures[i]) for i in _by_preference(figures)]
 
 
-def transform_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
-    """Return the recipes that differ from ``recipe`` in the value of exactly one model-wide transform."""
+def neighbours(space: SearchSpace, centre: Recipe) -> list[Recipe]:
+    """Return recipes around ``centre``, in the space's order of preference.
+
+    In each, all ops that allow it take one of the ``variants`` of the commonest INT8 config of ``centre``.
+    """
+    configs = list(dict.fromkeys(c for op in space.ops.values() for c in op.candidates if c.quantized))
+    (commonest, _), *_ = Counter(config for config in centre.ops.values() if config.quantized).most_common(1)
     return [
+        centre.with_ops({name: config for name, op in space.ops.items() if config in op.candidates})
+        for config in sorted(variants(commonest, configs), key=configs.index)
+    ]
+
+
+def model_wide_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return the recipes that differ from ``recipe`` in one model-wide transform or in the calibration size."""
+    transformed = [
         Recipe(recipe.ops, recipe.calibration, {**recipe.transforms, name: value})
         for name, values in space.transforms.items()
         for value in values
         if value != recipe.transforms[name]
     ]
+    sizes = [str(size) for size in space.calibrations if str(size) != recipe.calibration]
+    return transformed + [Recipe(recipe.ops, size, recipe.transforms) for size in sizes]
 
 
 def _by_preference(figures: Sequence[float]) -> list[int]:

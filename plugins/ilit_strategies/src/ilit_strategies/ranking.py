@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import SearchSpace
 from ilit_strategies.probes import Steps, by_own_error, distances
+from ilit_strategies.variants import variants
 
 REPAIRED = 0.25  # another INT8 config counts as a repair where it does at most this share of the damage
+MOST_REPAIRED = 8  # more suspects than this are quicker put into float than probed config by config
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ def int8_repairs(
 ) -> Steps[dict[str, OpConfig]]:
     """Return for each of ``harmful`` that another INT8 config repairs its name and that config.
 
-    The first ``limit`` other INT8 candidates of each op are probed. The closest one counts as a repair where it does
-    at most ``REPAIRED`` of the damage, or any less where the op cannot be in float32.
+    The first ``limit`` of each op's ``variants`` are probed, for at most ``MOST_REPAIRED`` ops. The closest one counts
+    as a repair where it does at most ``REPAIRED`` of the damage, or any less where the op cannot be in float32.
     """
-    tried = [(suspect, config) for suspect in harmful for config in _other_int8(space, base, suspect.name)[:limit]]
+    tried = []
+    for suspect in harmful[:MOST_REPAIRED]:
+        allowed = space.ops[suspect.name].candidates
+        near = variants(base.ops[suspect.name], allowed)[:limit]
+        tried += [(suspect, config) for config in sorted(near, key=allowed.index)]
     recipes = [only(space, base, suspect.name, config) for suspect, config in tried]
     figures = yield from distances(recipes, "another INT8 config of one op")
     closest: dict[str, float] = {}
@@ -77,7 +83,3 @@ def int8_repairs(
         if distance < min(share * suspect.damage, closest.get(suspect.name, math.inf)):
             closest[suspect.name], repairs[suspect.name] = distance, config
     return repairs
-
-
-def _other_int8(space: SearchSpace, base: Recipe, name: str) -> list[OpConfig]:
-    return [config for config in space.ops[name].candidates if config.quantized and config != base.ops[name]]
