@@ -192,7 +192,10 @@ def _converse(session: _Session, requests: Requests) -> str:
 def _answer(session: _Session, batch: Sequence[Request]) -> str:
     """Bring every answer to the batch into the memo; return why the search ends here, else an empty string."""
     ledger = session.ledger
-    fresh = {_key(request): request for request in batch if _key(request) not in ledger.memo}
+    fresh: dict[_Key, Request] = {}
+    for request in batch:
+        if _key(request) not in ledger.memo:
+            fresh.setdefault(_key(request), request)
     ledger.repeats = 0 if fresh else ledger.repeats + 1
     if ledger.repeats >= MOST_REPEATS:
         raise PluginError(

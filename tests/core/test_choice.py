@@ -1,0 +1,96 @@
+"""Which record is best, which is closest, which are on the front."""
+
+from __future__ import annotations
+
+import pytest
+
+from ilit.adapter import Measurement
+from ilit.choice import best_of, closest_of, front_of, relative_cost
+from ilit.criterion import Criterion
+from ilit.objective import MODEL_SIZE, PERFORMANCE
+from ilit.recipe import Recipe
+from ilit.result import TrialRecord
+
+HIGHER, LOWER = Criterion("absolute", 0.1), Criterion("absolute", 0.1, higher_is_better=False)
+
+
+def record(
+    number: int, accuracy: float | None, seconds: float = 1.0, float32: float = 2.0, reason: str = ""
+) -> TrialRecord:
+    """Return a passed record with this accuracy, or a failed one without."""
+    if accuracy is None:
+        return TrialRecord(number, Recipe(), "failed", reason="engine: no")
+    cost, float_cost = Measurement(seconds, int(seconds * 10), 0), Measurement(float32, int(float32 * 10), 0)
+    return TrialRecord(number, Recipe(), "passed", accuracy, reason, cost=cost, float_cost=float_cost)
+
+
+def missed(number: int, accuracy: float) -> TrialRecord:
+    """Return a record that was evaluated and did not pass."""
+    return TrialRecord(number, Recipe(), "missed", accuracy)
+
+
+@pytest.mark.parametrize(
+    ("records", "best"),
+    [
+        pytest.param([], None, id="none"),
+        pytest.param([missed(1, 0.9), record(2, None)], None, id="none passed"),
+        pytest.param([record(1, 0.9, reason="slower than float32")], None, id="objected to"),
+        pytest.param([record(1, 0.95, 1.5), record(2, 0.9, 1.0)], 2, id="cheapest"),
+        pytest.param([record(1, 0.9), record(2, 0.95)], 2, id="of equals the more accurate"),
+        pytest.param([record(1, 0.9), record(2, 0.9)], 1, id="of equals the earlier"),
+        pytest.param([record(1, 0.9, 4.0, 8.0), record(2, 0.9, 3.0, 4.0)], 1, id="cost beside its own float32"),
+    ],
+)
+def test_best_is_the_cheapest_accepted(records: list[TrialRecord], best: int | None) -> None:
+    """Only what passed without objection counts; costs are compared beside the float model's of the same minutes."""
+    found = best_of(records, PERFORMANCE, HIGHER)
+    assert (found and found.number) == best
+
+
+def test_more_accurate_follows_the_direction() -> None:
+    """Where lower is better, of two equally dear records the lower one is best."""
+    found = best_of([record(1, 0.9), record(2, 0.8)], PERFORMANCE, LOWER)
+    assert found is not None
+    assert found.number == 2
+
+
+def test_each_objective_has_its_own_cost() -> None:
+    """The smallest model need not be the fastest."""
+    small = record(1, 0.9, 1.0)
+    fast = TrialRecord(2, Recipe(), "passed", 0.9, cost=Measurement(0.5, 50, 0), float_cost=Measurement(2.0, 60, 0))
+    by_size, by_time = best_of([small, fast], MODEL_SIZE, HIGHER), best_of([small, fast], PERFORMANCE, HIGHER)
+    assert (by_size, by_time) == (small, fast)
+
+
+@pytest.mark.parametrize(
+    ("records", "criterion", "closest"),
+    [
+        pytest.param([record(1, None)], HIGHER, None, id="none evaluated"),
+        pytest.param([missed(1, 0.5), missed(2, 0.7), record(3, None)], HIGHER, 2, id="higher"),
+        pytest.param([missed(1, 0.5), missed(2, 0.7)], LOWER, 1, id="lower"),
+        pytest.param([missed(1, -3.0), missed(2, -2.0)], HIGHER, 2, id="negative"),
+        pytest.param([missed(1, 0.5), missed(2, 0.5)], HIGHER, 1, id="of equals the earlier"),
+    ],
+)
+def test_closest_has_the_least_shortfall(records: list[TrialRecord], criterion: Criterion, closest: int | None) -> None:
+    """Nearest to the target by the metric's own direction and sign."""
+    found = closest_of(records, criterion, baseline=0.9)
+    assert (found and found.number) == closest
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    """A passed record is on the front unless another is at least as good in both, and better in one."""
+    cheap, accurate, beaten, objected = (
+        record(1, 0.85, 1.0),
+        record(2, 0.95, 1.5),
+        record(3, 0.84, 1.2),
+        record(4, 0.99, 3.0, reason="slower than float32"),
+    )
+    records = [cheap, accurate, beaten, objected, missed(5, 0.1), record(6, None)]
+    assert front_of(records, PERFORMANCE, HIGHER) == (cheap, accurate, objected)
+
+
+def test_a_cost_that_was_never_measured_is_an_error() -> None:
+    """Only passed records were measured."""
+    with pytest.raises(ValueError, match="trial 7 has no measured cost: its status is missed"):
+        relative_cost(missed(7, 0.5), PERFORMANCE)

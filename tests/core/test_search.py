@@ -1,0 +1,467 @@
+"""The loop: memo, budget, laws, and nothing found out is ever lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ilit.criterion import Criterion
+from ilit.errors import EvaluationError, PluginError, RunError
+from ilit.evaluation import judge_by_function, judge_by_metric
+from ilit.executor import SerialExecutor
+from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.objective import PERFORMANCE
+from ilit.recipe import FLOAT32, Recipe
+from ilit.result import TrialRecord
+from ilit.search import Ending, Limits, search
+from ilit.space import CalibrationSize
+from ilit.strategy import Baseline, Probe, Trial
+from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
+from ilit.trial import Workbench
+
+MODEL = fake_model(sensitive=("layer2",), rejects=("layer3",))
+DATA = fake_data(MODEL)
+ADAPTER = FakeAdapter()
+SPACE = replace(ADAPTER.describe(MODEL, DATA[0]), calibrations=(CalibrationSize(128),))
+CALIBRATION = ADAPTER.calibrate(MODEL, DATA, SPACE)
+FLOAT_MODEL = ADAPTER.lower(MODEL, SPACE.float_recipe(), CALIBRATION)
+SCORE = ADAPTER.evaluate(FLOAT_MODEL, DATA, FakeAccuracy())
+
+PASSES = SPACE.recipe({"layer2": FLOAT32, "layer3": FLOAT32})
+ALSO_PASSES = SPACE.recipe({"layer1": FLOAT32, "layer2": FLOAT32, "layer3": FLOAT32})
+MISSES = SPACE.recipe({"layer3": FLOAT32})
+FAILS = SPACE.recipe({})
+FLOATS = SPACE.float_recipe()
+
+
+class Scripted:
+    """A strategy of one generator function."""
+
+    name: ClassVar[str] = "scripted"
+    Options: ClassVar[type] = object
+
+    def __init__(self, options: Any) -> None:
+        self.search = lambda space, baseline, rng: options(rng)
+
+
+class Loop:
+    """One search over the fake model, in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "journal.jsonl"
+        self.heard: list[TrialRecord] = []
+        self.seconds: Callable[[], float] = lambda: 0.0
+        self.executor: Any = SerialExecutor()
+        self.judge = judge_by_metric(ADAPTER, DATA, FakeAccuracy, "fake_accuracy")
+        self.bench: Workbench | None = None
+
+    def run(
+        self, script: Callable[[random.Random], Any], trials: int = 100, seconds: float = 0, met: bool = False
+    ) -> Ending:
+        criterion = Criterion()
+        baseline = Baseline(SCORE, criterion.target(SCORE))
+        self.bench = Workbench(
+            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.judge, criterion, baseline, PERFORMANCE, DATA[:1],
+            lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
+        )  # fmt: skip
+        header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
+        journal = JournalWriter(self.file, header)
+        rng = random.Random(9527)  # noqa: S311 - a search, not a secret
+        try:
+            return search(
+                self.bench,
+                Scripted(script),
+                rng,
+                self.executor,
+                Limits(trials, seconds, met),
+                journal,
+                self.heard.append,
+            )
+        finally:
+            journal.close()
+
+    def entries(self, kind: type[Any]) -> list[Any]:
+        return [entry for entry in read_journal(self.file).entries if isinstance(entry, kind)]
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Loop:
+    """Return a loop over the fake model that keeps its journal in ``tmp_path``."""
+    return Loop(tmp_path)
+
+
+def asking(*requests: Any, answers: list[Any] | None = None) -> Callable[[random.Random], Iterator[Any]]:
+    """Return a strategy's search that makes these requests and notes the answers."""
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        for request in requests:
+            answer = yield request
+            if answers is not None:
+                answers.append(answer)
+
+    return script
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_trial_is_answered_with_what_it_gave(loop: Loop) -> None:
+    """Passed, missed and failed are told apart, and the strategy hears accuracy and reason."""
+    answers: list[Any] = []
+    ending = loop.run(asking(Trial(PASSES), Trial(MISSES), Trial(FAILS), answers=answers))
+    assert [answer.status for answer in answers] == ["passed", "missed", "failed"]
+    assert [answer.accepted for answer in answers] == [True, False, False]
+    assert answers[0].accuracy >= 0.99 * SCORE > answers[1].accuracy
+    assert answers[2].accuracy is None
+    assert answers[2].reason == "op 'layer3': the fake engine has no INT8 kernel for it; leave it in float32"
+    assert ending.reason == "strategy scripted has no more recipes after 3 trials"
+
+
+def test_only_passed_records_have_costs(loop: Loop) -> None:
+    """A recipe that passed is measured beside the float model; others cost no further pass."""
+    passed, missed = loop.run(asking(Trial(PASSES), Trial(MISSES))).trials
+    assert passed.cost is not None
+    assert passed.float_cost is not None
+    assert passed.cost.seconds < passed.float_cost.seconds
+    assert passed.int8_kernels == 2
+    assert missed.cost is None
+
+
+def test_all_float_is_never_a_success(loop: Loop) -> None:
+    """The recipe that quantizes nothing scores best of all, and fails with the reason."""
+    ending = loop.run(asking(Trial(FLOATS)), met=True)
+    assert ending.trials[0].status == "failed"
+    assert ending.trials[0].reason == "every op is in float32, so nothing runs in INT8"
+
+
+def test_a_model_without_int8_kernels_fails(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe of INT8 ops whose lowered model runs none of them is no success either, and is not evaluated."""
+    monkeypatch.setattr(FakeAdapter, "int8_kernels", lambda self, model: 0)
+    record = loop.run(asking(Trial(PASSES))).trials[0]
+    assert (record.status, record.accuracy) == ("failed", None)
+    assert record.reason == "nothing runs in INT8: the lowered model has no INT8 kernel"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(EvaluationError("metric f1: not defined"), "eval_func: raised|metric f1: not defined", id="ours"),
+        pytest.param(
+            ZeroDivisionError("division\nby zero"), "eval_func: raised ZeroDivisionError: division", id="foreign"
+        ),
+        pytest.param(float("nan"), "eval_func: gave nan", id="NaN"),
+        pytest.param("good", "eval_func: gave 'good'", id="text"),
+    ],
+)
+def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, value: Any, reason: str) -> None:
+    """The reason is one line in the record, the next recipe is tried."""
+    given = [value, SCORE - 0.5]
+
+    def eval_func(model: Any) -> Any:
+        result = given.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    loop.judge = judge_by_function(eval_func)
+    first, second = loop.run(asking(Trial(PASSES), Trial(ALSO_PASSES))).trials
+    assert first.status == "failed"
+    assert any(first.reason.startswith(text) for text in reason.split("|"))
+    assert len(first.reason.splitlines()) == 1
+    assert second.status == "missed"
+
+
+@pytest.mark.parametrize("per_op", [False, True], ids=["whole", "per op"])
+def test_probes_are_answered_and_counted_apart(loop: Loop, per_op: bool) -> None:
+    """A probe gives a distance, with the ops' own errors where asked for, and is no trial."""
+    answers: list[Any] = []
+    ending = loop.run(asking(Probe(MISSES, per_op), answers=answers))
+    assert 0.5 < answers[0].distance < 2
+    assert set(answers[0].per_op) == (set(MISSES.quantized_ops) if per_op else set())
+    assert (ending.probes, ending.trials) == (1, ())
+
+
+def test_a_probe_that_fails_is_infinitely_far(loop: Loop) -> None:
+    """The reason is told, and the search goes on."""
+    answers: list[Any] = []
+    loop.run(asking(Probe(FAILS), Probe(PASSES), answers=answers))
+    assert answers[0].distance == float("inf")
+    assert "no INT8 kernel" in answers[0].reason
+    assert answers[1].distance < 0.1
+
+
+def test_a_function_that_gives_the_float_score_is_suspected_once(loop: Loop) -> None:
+    """Equal to the last digit though the outputs differ: noted one time, however often it happens."""
+    loop.judge = judge_by_function(lambda model: SCORE)
+    loop.run(asking(Trial(PASSES), Trial(MISSES)))
+    assert loop.bench is not None
+    assert len(loop.bench.suspicions) == 1
+    assert "check that it evaluates the model it is given" in loop.bench.suspicions[0]
+
+
+def test_a_metric_that_gives_the_float_score_is_not_suspected(loop: Loop) -> None:
+    """A good recipe may well score the same where ilit itself evaluates."""
+    loop.run(asking(Trial(PASSES)))
+    assert loop.bench is not None
+    assert loop.bench.suspicions == []
+
+
+# --- Memo and tuples -------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_evaluated_once(loop: Loop) -> None:
+    """Asked for again, also under another order of its ops, it is answered from memory and not counted."""
+    again = Recipe(dict(reversed(MISSES.ops.items())), MISSES.calibration)
+    answers: list[Any] = []
+    ending = loop.run(asking(Trial(MISSES), Trial(again), (Trial(again), Trial(MISSES)), answers=answers))
+    assert answers[0] == answers[1] == answers[2][0] == answers[2][1]
+    assert len(ending.trials) == len(loop.heard) == 1
+
+
+def test_a_probe_is_run_once_and_is_no_trial(loop: Loop) -> None:
+    """The same probe is remembered; per op, it is another one; and neither answers a trial."""
+    ending = loop.run(asking(Probe(MISSES), Probe(MISSES), Probe(MISSES, per_op=True), Trial(MISSES)))
+    assert (ending.probes, len(ending.trials)) == (2, 1)
+
+
+def test_a_tuple_is_answered_in_order(loop: Loop) -> None:
+    """Trials and probes mixed, each answer at its request's place."""
+    answers: list[Any] = []
+    loop.run(asking((Trial(FAILS), Probe(PASSES), Trial(MISSES), Trial(FAILS)), (), answers=answers))
+    failed, probed, missed, again = answers[0]
+    assert (failed.status, missed.status, again) == ("failed", "missed", failed)
+    assert probed.distance < 0.1
+    assert answers[1] == ()
+
+
+def test_a_tuple_goes_through_the_executor(loop: Loop) -> None:
+    """Each request of a tuple is handed to the executor, which may pull all before it answers."""
+    pulled: list[int] = []
+
+    class Eager:
+        def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            batch = list(items)
+            pulled.append(len(batch))
+            answers = {id(item): work(item) for item in reversed(batch)}
+            return (answers[id(item)] for item in batch)
+
+    loop.executor = Eager()
+    answers: list[Any] = []
+    ending = loop.run(asking((Trial(PASSES), Trial(MISSES), Probe(PASSES)), answers=answers))
+    assert pulled == [3]
+    assert [record.number for record in ending.trials] == [1, 2]
+    assert [answer.status for answer in answers[0][:2]] == ["passed", "missed"]
+
+
+def test_a_strategy_that_only_repeats_itself_is_ended(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers from memory cost nothing, so asking for them for ever has to be noticed."""
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        while True:
+            yield Trial(MISSES)
+
+    monkeypatch.setattr("ilit.search.MOST_REPEATS", 50)
+    ending = loop.run(script)
+    assert "strategy scripted: asked 50 times in a row for what it was told already" in ending.reason
+    assert len(ending.trials) == 1
+
+
+# --- The end ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_ends_at_the_first_accepted_record(loop: Loop) -> None:
+    """With ``stop: met`` nothing more is asked for, not even the rest of a tuple, and the generator is closed."""
+    closed: list[bool] = []
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        try:
+            yield (Trial(MISSES), Trial(PASSES), Trial(ALSO_PASSES))
+        finally:
+            closed.append(True)
+
+    ending = loop.run(script, met=True)
+    assert [record.status for record in ending.trials] == ["missed", "passed"]
+    assert ending.reason == "the criterion is met after 2 trials"
+    assert closed == [True]
+
+
+def test_with_a_budget_it_goes_on(loop: Loop) -> None:
+    """With ``stop: budget`` an accepted record is not the end."""
+    assert len(loop.run(asking(Trial(PASSES), Trial(ALSO_PASSES))).trials) == 2
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["one by one", "in a tuple"])
+def test_max_trials_is_a_limit(loop: Loop, whole: bool) -> None:
+    """Probes and repeats do not count, trials do, within a tuple too."""
+    requests = [Probe(PASSES), Trial(MISSES), Trial(MISSES), Trial(FAILS), Trial(PASSES)]
+    ending = loop.run(asking(tuple(requests)) if whole else asking(*requests), trials=2)
+    assert [record.status for record in ending.trials] == ["missed", "failed"]
+    assert ending.reason == "tuning.max_trials 2 is reached after 2 trials"
+
+
+def test_the_timeout_is_looked_at_between_requests(loop: Loop) -> None:
+    """A trial that overruns is finished and kept; the next one is not begun."""
+    now = [0.0]
+
+    def eval_func(model: Any) -> float:
+        now[0] += 40.0
+        return SCORE - 0.5
+
+    loop.seconds, loop.judge = lambda: now[0], judge_by_function(eval_func)
+    ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES), Trial(MISSES))), seconds=60)
+    assert len(ending.trials) == 2
+    assert ending.reason == "tuning.timeout 60 s is reached after 2 trials"
+
+
+def test_no_timeout_is_no_limit(loop: Loop) -> None:
+    """0 seconds means as long as it takes."""
+    clock = iter(range(10**9, 10**10, 10**6))
+    loop.seconds = lambda: next(clock)
+    assert len(loop.run(asking(Trial(PASSES), Trial(MISSES)), seconds=0).trials) == 2
+
+
+def test_ctrl_c_keeps_what_is_in(loop: Loop) -> None:
+    """An interrupted evaluation ends the search; the records before it are returned, the one begun is marked."""
+    given: list[Any] = [SCORE - 0.5, KeyboardInterrupt()]
+
+    def eval_func(model: Any) -> float:
+        result = given.pop(0)
+        if isinstance(result, BaseException):
+            raise result
+        return float(result)
+
+    loop.judge = judge_by_function(eval_func)
+    ending = loop.run(asking(Trial(PASSES), Trial(MISSES), Trial(ALSO_PASSES)))
+    assert ending.interrupted
+    assert ending.reason == "interrupted by Ctrl-C after 1 trial"
+    assert [entry.trial for entry in loop.entries(Started)] == [1, 2]
+    assert [entry.record for entry in loop.entries(Tried)] == list(ending.trials)
+
+
+# --- Laws ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        pytest.param(PASSES, "yielded a Recipe; only Trial, Probe and tuples of them are requests", id="a recipe"),
+        pytest.param([Trial(PASSES)], "yielded a list", id="a list"),
+        pytest.param((Trial(PASSES), None), "yielded a NoneType", id="None in a tuple"),
+        pytest.param(Trial(Recipe({"layer9": FLOAT32})), "the space has no op 'layer9'", id="unknown op"),
+        pytest.param(Probe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
+        pytest.param(
+            Trial(PASSES.with_ops({"layer0": replace(PASSES.ops["layer0"], approach="weight_only")})),
+            "op 'layer0' may not be weight_only",
+            id="no candidate",
+        ),
+        pytest.param(Trial(replace(PASSES, calibration="9 rows")), "calibration may not be '9 rows'", id="calibration"),
+        pytest.param(
+            Trial(replace(PASSES, transforms={"smooth": 0.5})), "transform 'smooth' may not be 0.5", id="transform"
+        ),
+    ],
+)
+def test_what_no_strategy_may_ask_for_is_refused(loop: Loop, request_: Any, text: str) -> None:
+    """The strategy is named with what it did; what was found out before is returned beside the error."""
+    ending = loop.run(asking(Trial(MISSES), request_))
+    assert isinstance(ending.error, PluginError)
+    assert str(ending.error).startswith("strategy scripted: ")
+    assert text in str(ending.error)
+    assert len(ending.trials) == 1
+
+
+def test_a_strategy_that_raises_loses_nothing(loop: Loop) -> None:
+    """Its exception becomes an error that names it, with the records so far."""
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        yield Trial(MISSES)
+        raise IndexError("pop from empty list")
+
+    ending = loop.run(script)
+    assert str(ending.error) == (
+        "strategy scripted: raised IndexError: pop from empty list; report it to the strategy's author"
+    )
+    assert isinstance(ending.error.__cause__ if ending.error else None, IndexError)
+    assert len(ending.trials) == 1
+
+
+def test_a_strategy_that_does_not_close_costs_nothing(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """The result stands, and the log names the strategy."""
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        try:
+            yield Trial(PASSES)
+        except GeneratorExit:
+            yield Trial(MISSES)
+
+    ending = loop.run(script, met=True)
+    assert ending.error is None
+    assert len(ending.trials) == 1
+    assert "strategy scripted: closing it raised" in caplog.text
+
+
+def test_the_strategy_gets_the_seeded_generator(loop: Loop) -> None:
+    """Randomness comes from the seed alone, and the global generator is left alone."""
+    drawn: list[float] = []
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        drawn.append(rng.random())
+        yield Probe(PASSES)
+
+    before = random.getstate()
+    loop.run(script)
+    assert drawn == [random.Random(9527).random()]  # noqa: S311 - a search, not a secret
+    assert random.getstate() == before
+
+
+# --- The journal -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_in_the_journal_in_order(loop: Loop) -> None:
+    """Each trial is announced before and recorded after, each probe recorded, all with request numbers."""
+    ending = loop.run(asking(Probe(PASSES, why="look"), (Trial(MISSES, "first"), Trial(MISSES)), Trial(FAILS)))
+    probed, first, tried, second, failed = read_journal(loop.file).entries
+    assert isinstance(probed, Probed)
+    assert (probed.request, probed.digest, probed.why) == (1, PASSES.digest, "look")
+    assert first == Started(2, 1, MISSES.digest)
+    assert tried == Tried(2, ending.trials[0])
+    assert (second, failed) == (Started(3, 2, FAILS.digest), Tried(3, ending.trials[1]))
+    assert ending.trials[0].why == "first"
+
+
+def test_a_tuple_is_worked_off_in_order(loop: Loop) -> None:
+    """A recipe that is in a tuple twice is evaluated at its first place."""
+    ending = loop.run(asking((Trial(MISSES), Trial(FAILS), Trial(MISSES), Trial(PASSES))))
+    assert [record.status for record in ending.trials] == ["missed", "failed", "passed"]
+
+
+def test_a_trial_is_announced_before_it_runs(loop: Loop) -> None:
+    """Whatever kills the process in a trial, the journal says which recipe it was."""
+    seen: list[int] = []
+
+    def eval_func(model: Any) -> float:
+        seen.append(len(loop.entries(Started)) - len(loop.entries(Tried)))
+        return SCORE
+
+    loop.judge = judge_by_function(eval_func)
+    loop.run(asking(Trial(PASSES), Trial(MISSES)))
+    assert seen == [1, 1]
+
+
+def test_a_full_disk_loses_nothing(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the journal cannot be written the search ends with the records it has."""
+    original = JournalWriter.append
+
+    def append(self: JournalWriter, entry: Any) -> None:
+        if isinstance(entry, Started) and entry.trial == 2:
+            raise RunError("journal.jsonl: the record cannot be written (No space left on device); free some space")
+        original(self, entry)
+
+    monkeypatch.setattr(JournalWriter, "append", append)
+    ending = loop.run(asking(Trial(MISSES), Trial(PASSES)))
+    assert isinstance(ending.error, RunError)
+    assert len(ending.trials) == 1
