@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 from transformers import BertTokenizerFast
 
 from ilit_bert.tokenizer import load_tokenizer
@@ -40,3 +44,54 @@ def shared():
     if not (folder / "glue").is_dir():
         pytest.skip("real data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sentiment(tmp_path_factory, tokenizer, tokenizer_dir):
+    """A folder with ``checkpoint/``, a tiny BERT trained on the spot, and ``data/`` in the shape of SST-2."""
+    folder = tmp_path_factory.mktemp("sentiment")
+    rng = random.Random(3)
+    splits = {"train": _sentences(rng, 320), "dev": _sentences(rng, 120)}
+    (folder / "data").mkdir()
+    for split, rows in splits.items():
+        lines = "".join(f"{sentence}\t{label}\n" for sentence, label in rows)
+        (folder / "data" / f"{split}.tsv").write_text(f"sentence\tlabel\n{lines}", encoding="utf-8")
+    shutil.copytree(tokenizer_dir, folder / "checkpoint")
+    _trained(tokenizer, splits["train"]).save_pretrained(folder / "checkpoint")
+    return folder
+
+
+def _sentences(rng, count):
+    """Return sentences of neutral words and a good or bad one, which mostly decides the label."""
+    rows = []
+    for _ in range(count):
+        words = [rng.choice(("the", "film", "king", "was", "very", "old", "of", "a")) for _ in range(rng.randint(4, 12))]
+        label = int(rng.random() < 0.5)
+        words.insert(rng.randint(0, len(words)), ("bad", "good")[label])
+        rows.append((" ".join(words), label if rng.random() < 0.95 else 1 - label))
+    return rows
+
+
+def _trained(tokenizer, rows):
+    """Return a BERT of 2 layers and hidden size 32, trained for two epochs."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.18,
+        id2label={0: "negative", 1: "positive"},
+    )
+    model = transformers.BertForSequenceClassification(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for first in [*range(0, len(rows), 32)] * 3:
+        batch = rows[first : first + 32]
+        inputs = tokenizer([sentence for sentence, _ in batch], padding=True, return_tensors="pt")
+        loss = model(**inputs, labels=torch.tensor([label for _, label in batch])).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
