@@ -126,14 +126,21 @@ def strategy_of() -> Callable[..., Any]:
 def tuner(tmp_path: Path, strategy_of: Callable[..., Any]) -> Callable[..., Tuner]:
     """Return a function that makes a tuner of fake models whose strategy is the given generator function.
 
-    Its run folders are in ``tmp_path``; further keyword arguments go into ``tuning``, ``plugins`` are further plugins.
+    Its run folders are in ``tmp_path``; ``run`` and further keyword arguments go into the sections ``run`` and
+    ``tuning``, ``plugins`` are further plugins.
     """
 
-    def make(search: Any, plugins: dict[str, Any] | None = None, clock: Clock | None = None, **tuning: Any) -> Tuner:
+    def make(
+        search: Any,
+        plugins: dict[str, Any] | None = None,
+        clock: Clock | None = None,
+        run: dict[str, Any] | None = None,
+        **tuning: Any,
+    ) -> Tuner:
         strategy = strategy_of(search)
         offer = plugin_of(ilit_strategies=lambda: [strategy])
         registered = fake_plugins(scripted=offer, **(plugins or {}))
-        conf = {"tuning": {"strategy": "scripted", **tuning}, "run": {"folder": str(tmp_path / "runs")}}
+        conf = {"tuning": {"strategy": "scripted", **tuning}, "run": {"folder": str(tmp_path / "runs"), **(run or {})}}
         return Tuner(conf, plugins=registered, clock=clock)
 
     return make

@@ -63,6 +63,19 @@ def judge_by_function(eval_func: Callable[[Any], Any]) -> Judge:
     return Judge(EVAL_FUNC, score)
 
 
+def is_deaf(judge: Judge, damaged: Any, baseline: float) -> bool:
+    """Return whether an ``eval_func`` gives a model of zeros the float model's very score.
+
+    Called only for a function that gave it to an INT8 model as well. That alone may be chance, and on a few hundred
+    rows often is; a model of zeros hardly shares it. A function that raises on such a model does look at it.
+    """
+    try:
+        return judge.score(damaged) == baseline
+    except (IlitError, KeyboardInterrupt) as error:
+        _log.info("eval_func gives the zeroed model no score, so it does notice: %s", one_line(error))
+        return False
+
+
 def finite(value: Any, place: str) -> float:
     """Return ``value`` as a float.
 

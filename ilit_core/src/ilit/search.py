@@ -192,21 +192,12 @@ def _converse(session: _Session, requests: Requests) -> str:
 def _answer(session: _Session, batch: Sequence[Request]) -> str:
     """Bring every answer to the batch into the memo; return why the search ends here, else an empty string."""
     ledger = session.ledger
-    fresh: dict[_Key, Request] = {}
-    for request in batch:
-        if _key(request) not in ledger.memo:
-            fresh.setdefault(_key(request), request)
-    ledger.repeats = 0 if fresh else ledger.repeats + 1
-    if ledger.repeats >= MOST_REPEATS:
-        raise PluginError(
-            f"strategy {session.strategy}: asked {MOST_REPEATS} times in a row for what it was told already; "
-            "a strategy has to end, so report it to its author"
-        )
+    fresh = _fresh(session, batch)
     jobs: list[_Job] = []
 
     def opened() -> Iterator[_Job]:
         # A job is opened when the executor pulls it, so the budget is looked at before each, not once a batch.
-        for request in fresh.values():
+        for request in fresh:
             if session.spent():
                 return
             jobs.append(ledger.open(request))
@@ -222,6 +213,26 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
         if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
             return "the criterion is met"
     return session.spent()
+
+
+def _fresh(session: _Session, batch: Sequence[Request]) -> list[Request]:
+    """Return the requests that memory cannot answer, each once, in order.
+
+    Raises:
+        PluginError: the strategy has long been asking for nothing new.
+    """
+    ledger = session.ledger
+    fresh: dict[_Key, Request] = {}
+    for request in batch:
+        if _key(request) not in ledger.memo:
+            fresh.setdefault(_key(request), request)
+    ledger.repeats = 0 if fresh else ledger.repeats + 1
+    if ledger.repeats >= MOST_REPEATS:
+        raise PluginError(
+            f"strategy {session.strategy}: asked {MOST_REPEATS} times in a row for what it was told already; "
+            "a strategy has to end, so report it to its author"
+        )
+    return list(fresh.values())
 
 
 def _key(request: Request) -> _Key:

@@ -37,7 +37,8 @@ class Workbench:
         objective: which of the recipes that pass is better.
         batches: what costs are measured on; the first is the example outputs are compared on.
         seconds: a monotonic clock.
-        suspicions: what looked wrong in a trial without failing it, to be warned of when the search is over.
+        suspects: numbers of the trials that an ``eval_func`` gave the float model's very score, though the outputs
+            differ; looked into when the search is over.
     """
 
     adapter: Adapter
@@ -51,7 +52,7 @@ class Workbench:
     objective: Objective
     batches: Sequence[Any]
     seconds: Callable[[], float]
-    suspicions: list[str] = field(default_factory=list)
+    suspects: list[int] = field(default_factory=list)
 
 
 def run_trial(bench: Workbench, trial: Trial, number: int) -> TrialRecord:
@@ -67,7 +68,8 @@ def run_trial(bench: Workbench, trial: Trial, number: int) -> TrialRecord:
             return replace(failed, reason="nothing runs in INT8: the lowered model has no INT8 kernel")
         accuracy = bench.judge.score(model)
         seconds = bench.seconds() - begun
-        _suspect(bench, model, accuracy)
+        if _is_suspect(bench, model, accuracy):
+            bench.suspects.append(number)
         record = TrialRecord(
             number, trial.recipe, "missed", accuracy, why=trial.why, seconds=seconds, int8_kernels=kernels
         )
@@ -85,16 +87,12 @@ def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord
     return replace(record, status="passed", cost=ours, float_cost=theirs, reason=reason)
 
 
-def _suspect(bench: Workbench, model: Any, accuracy: float) -> None:
-    """Note, once, that an ``eval_func`` gives the float model's very score though the outputs differ."""
-    if not bench.judge.is_function or accuracy != bench.baseline.accuracy or bench.suspicions:
-        return
+def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
+    """Return whether an ``eval_func`` gives the float model's score to the last digit though the outputs differ."""
+    if not bench.judge.is_function or accuracy != bench.baseline.accuracy:
+        return False
     example = bench.batches[0]
-    if not identical(bench.adapter.outputs(model, example), bench.adapter.outputs(bench.float_model, example)):
-        bench.suspicions.append(
-            f"eval_func: gives {accuracy!r} for an INT8 model too, the float32 model's score to the last digit, though "
-            "their outputs differ; check that it evaluates the model it is given"
-        )
+    return not identical(bench.adapter.outputs(model, example), bench.adapter.outputs(bench.float_model, example))
 
 
 def outcome_of(record: TrialRecord) -> TrialOutcome:

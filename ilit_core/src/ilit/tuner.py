@@ -22,6 +22,7 @@ from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
+from ilit.evaluation import is_deaf
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
@@ -122,8 +123,7 @@ class Tuner:
                         ending = _search(self.config, parts, bench, journal, live)
                         self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
                         kept = _keep_and_finish(self.result, ending, bench, live)
-        for suspicion in bench.suspicions:
-            warnings.warn(suspicion, IlitWarning, stacklevel=2)
+        _warn_of_deafness(bench)
         if ending.error is not None:
             raise ending.error
         return kept if self.result.met else _missed(self.result, header, kept, on_miss)
@@ -307,6 +307,19 @@ def _keep(result: TuneResult, bench: Workbench, header: Header) -> Any:
     folder = result.folder / (BEST if result.met else CLOSEST)
     add_card = partial(write_card, header=header, record=chosen)
     return keep(bench.adapter, lowered, bench.model, folder, bench.batches[0], add_card)
+
+
+def _warn_of_deafness(bench: Workbench) -> None:
+    """Warn where an ``eval_func`` gives the same score whatever model it is given."""
+    if not bench.suspects:
+        return
+    score = bench.baseline.accuracy
+    if is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score):
+        message = (
+            f"eval_func: gives {score!r} for the float32 model, for an INT8 model whose outputs differ (trial "
+            f"{bench.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
+        )
+        warnings.warn(message, IlitWarning, stacklevel=3)
 
 
 def _missed(result: TuneResult, header: Header, closest: Any, on_miss: OnMiss) -> Any:
