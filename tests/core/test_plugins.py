@@ -153,6 +153,18 @@ def test_a_broken_plugin_is_disabled_alone_and_says_why(load, plugin, error, cap
     assert caplog.messages == [f"plugin bad (ilit-bad 1.0) is disabled: {error}"]
 
 
+def test_a_disabled_plugin_is_asked_nothing(load):
+    """What is wrong in one place of a plugin takes its sound hooks out as well."""
+    asked = []
+
+    def observe(run: Any) -> None:
+        asked.append(run)
+
+    plugin = module(ilit_run_started=hookimpl(observe), hookspecs=module())
+    load(bad=plugin).hook.ilit_run_started(run="run")
+    assert asked == []
+
+
 def test_a_plugin_that_fails_late_is_taken_out_of_everything(load):
     """Parts of another kind that were found before go with it."""
     plugin = offering("ilit_strategies", Strategy)

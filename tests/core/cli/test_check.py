@@ -106,9 +106,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(conf, capsys, text, message):
     assert capsys.readouterr() == ("", message)
 
 
-def test_the_logger_is_left_as_it_was(conf):
+def test_the_logger_is_left_as_it_was(conf, monkeypatch):
     """Listening for notes changes neither level nor handlers of the logger ilit."""
     logger = logging.getLogger("ilit")
-    before = logger.level, list(logger.handlers)
+    monkeypatch.setattr(logger, "level", logging.ERROR)
+    before = logging.ERROR, list(logger.handlers)
     main(["check", conf("tuning: {timeout: -1}")])
     assert (logger.level, logger.handlers) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from types import ModuleType
@@ -182,15 +183,23 @@ def test_a_plugin_whose_commands_fail_leaves_nothing_behind(installed, capsys, c
     ]
 
 
-def test_a_reader_that_stops_reading_is_no_error():
-    """``ilit plugins | head -1`` ends quietly."""
+PIPED = {"text": ["--version"], "table": ["plugins"], "help": ["--help"], "json": ["plugins", "--json"]}
+
+
+@pytest.mark.parametrize("arguments", PIPED.values(), ids=PIPED)
+def test_a_reader_that_stops_reading_is_no_error(arguments):
+    """``ilit plugins | head -1`` ends quietly, whoever writes the output."""
     program = (
         "import os, sys\n"
+        "import importlib_metadata\n"
+        "importlib_metadata.entry_points = lambda group: []\n"
         "read, write = os.pipe()\n"
         "os.close(read)\n"
         "os.dup2(write, 1)\n"
         "from ilit.cli import main\n"
-        "sys.exit(main(['--version']))\n"
+        "sys.exit(main(sys.argv[1:]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    command = [sys.executable, "-c", program, *arguments]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=buffered)  # noqa: S603 - our own words
     assert (done.returncode, done.stderr) == (0, "")
