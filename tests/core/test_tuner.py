@@ -165,7 +165,7 @@ def test_the_closest_can_be_asked_for(tuner: Make) -> None:
 def test_a_miss_can_be_an_error(tuner: Make) -> None:
     """``on_miss="raise"`` raises the same line instead of warning; the result is there all the same."""
     tuned = tuner(only_all, metric="fake_accuracy")
-    with pytest.raises(MissedError, match="no recipe met fake_accuracy .* scores 0.6914"):
+    with pytest.raises(MissedError, match=r"no recipe met fake_accuracy .* scores 0.6914"):
         tuned.tune(MODEL, CALIBRATION, EVALUATION, on_miss="raise")
     assert tuned.result is not None
     assert (tuned.result.folder / "closest").is_dir()

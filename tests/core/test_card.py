@@ -1,0 +1,79 @@
+"""The model card says what was asked, what came out, and where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ilit.adapter import Cpu, Measurement
+from ilit.card import card, summary, write_card
+from ilit.journal import Header
+from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.result import TrialRecord
+
+INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
+HEADER = Header(
+    "2026-11-23T21:27:05", "pytorch", {"ilit": "0.1.0", "torch": "2.13.0"}, Cpu("a CPU", "avx2", "A", 2), 9527, {},
+    "f1", "1 % relative of 0.9042: at least 0.8952", 0.9042, 0.895158, True, "basic", "performance", 100, 3, 27,
+)  # fmt: skip
+PASSED = TrialRecord(
+    4, Recipe({"a": INT8, "b": FLOAT32, "c": INT8}), "passed", 0.9, cost=Measurement(0.01, 1500, 1),
+    float_cost=Measurement(0.02, 6000, 1), int8_kernels=2,
+)  # fmt: skip
+MISSED = TrialRecord(5, Recipe({"a": INT8}), "missed", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("record", "lines"),
+    [
+        pytest.param(
+            PASSED,
+            [
+                "This model meets its criterion.",
+                "| metric | f1 (higher is better) |",
+                "| float32 | 0.9042 |",
+                "| asked | 1 % relative of 0.9042: at least 0.8952 |",
+                "| INT8 | 0.9000 |",
+                "| forward pass | 10 ms in INT8, 20 ms in float32, 2.00 times as fast"
+                " (medians of interleaved passes) |",
+                "| size | 1,500 bytes in INT8, 6,000 in float32 |",
+                "| ops in INT8 | 2 of 3 |",
+                "| ops in float | `b` |",
+                "| tuned on | a CPU, avx2, 2 threads |",
+                "| CPU class | A (16-bit intermediates can saturate) |",
+                "| tuned with | ilit 0.1.0, torch 2.13.0 |",
+                "| date | 2026-11-23T21:27:05 |",
+            ],
+            id="passed",
+        ),
+        pytest.param(MISSED, ["This model **misses its criterion**.", "| ops in float | none |"], id="missed"),
+        pytest.param(
+            replace(PASSED, reason="performance: slower"),
+            ["This model **misses its criterion**.", "| note | performance: slower |"],
+            id="objected to",
+        ),
+    ],
+)
+def test_the_card_tells_all(record: TrialRecord, lines: list[str]) -> None:
+    """Accuracy, target, float ops, CPU class and name, versions and date, and whether it passed."""
+    text = card(HEADER, record).splitlines()
+    assert [line for line in lines if line not in text] == []
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    """A recipe that missed was not timed, and its card says nothing of times."""
+    assert "forward pass" not in card(HEADER, MISSED)
+    assert "size" not in card(HEADER, MISSED)
+
+
+def test_both_files_are_written(tmp_path: Path) -> None:
+    """``result.json`` has the same figures for programs, with a format version."""
+    write_card(tmp_path, HEADER, PASSED)
+    assert (tmp_path / "README.md").read_text() == card(HEADER, PASSED)
+    data = json.loads((tmp_path / "result.json").read_text())
+    assert data == summary(HEADER, PASSED)
+    assert (data["version"], data["accuracy"], data["ops_float"], data["ops_total"]) == (1, 0.9, ["b"], 3)
+    assert (data["seconds_int8"], data["bytes_float32"], data["cpu"]["int8_class"]) == (0.01, 6000, "A")

@@ -1,0 +1,123 @@
+"""The adapter suite finds adapters that break a law: each break here is one that some test of the suite must see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ilit.recipe import FLOAT32
+from ilit.testing import AdapterCase, AdapterContract, FakeAccuracy, FakeAdapter, fake_data, fake_model
+from ilit.testing.adapters import Prepared
+
+MODEL = fake_model()
+BATCHES = fake_data(MODEL, 64)
+
+
+class NotBitEqual(FakeAdapter):
+    def lower(self, model: Any, recipe: Any, calibration: Any) -> Any:
+        lowered = super().lower(model, recipe, calibration)
+        return replace(lowered, weights={name: w * np.float32(1.0001) for name, w in lowered.weights.items()})
+
+
+class NotDeterministic(FakeAdapter):
+    calls = 0
+
+    def lower(self, model: Any, recipe: Any, calibration: Any) -> Any:
+        self.calls += 1
+        lowered = super().lower(model, recipe, calibration)
+        return replace(lowered, weights={name: w * np.float32(self.calls) for name, w in lowered.weights.items()})
+
+
+class ChangesTheModel(FakeAdapter):
+    def probe_ops(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        object.__setattr__(model, "training", not model.training)
+        return super().probe_ops(model, recipe, calibration)
+
+
+class NothingInInt8(FakeAdapter):
+    def int8_kernels(self, model: Any) -> int:
+        return 0
+
+
+class FloatFirst(FakeAdapter):
+    def describe(self, model: Any, example: Any) -> Any:
+        space = super().describe(model, example)
+        ops = {name: replace(op, candidates=(FLOAT32, *op.candidates[:-1])) for name, op in space.ops.items()}
+        return replace(space, ops=ops)
+
+
+class ForgetsRows(FakeAdapter):
+    def calibrate(self, model: Any, batches: Any, space: Any) -> Any:
+        return replace(super().calibrate(model, batches, space), row_digests=frozenset())
+
+
+class TakesLength(FakeAdapter):
+    def evaluate(self, model: Any, loader: Any, metric: Any, on_batch: Callable[[int], None] | None = None) -> float:
+        if len(loader) > 100:
+            raise ValueError("too long")
+        return super().evaluate(model, loader, metric, on_batch)
+
+
+class SavesPickle(FakeAdapter):
+    def save(self, model: Any, folder: Path) -> None:
+        super().save(model, folder)
+        (folder / "model.pt").write_bytes(b"")
+
+
+class SavesAnother(FakeAdapter):
+    def save(self, model: Any, folder: Path) -> None:
+        super().save(replace(model, weights={name: w * np.float32(2) for name, w in model.weights.items()}), folder)
+
+
+class NoDamage(FakeAdapter):
+    def damaged(self, model: Any) -> Any:
+        return model
+
+
+BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
+    "float is not bit-equal": (NotBitEqual, "test_all_float_is_bit_equal"),
+    "not deterministic": (NotDeterministic, "test_lowering_is_deterministic"),
+    "changes the model": (ChangesTheModel, "test_the_given_model_stays_as_it_was"),
+    "nothing in INT8": (NothingInInt8, "test_int8_really_runs"),
+    "float first": (FloatFirst, "test_the_space_offers_int8_and_no_calibration"),
+    "forgets rows": (ForgetsRows, "test_calibration_knows_its_rows"),
+    "takes a length": (TakesLength, "test_evaluation_sees_every_row_once"),
+    "saves pickle": (SavesPickle, "test_what_is_saved_loads_bit_equal"),
+    "saves another": (SavesAnother, "test_what_is_saved_loads_bit_equal"),
+    "no damage": (NoDamage, "test_damage_shows"),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_broken_law_is_found(broken: str, tmp_path: Path) -> None:
+    """The test of that law fails for the adapter that breaks it, and passes for the fake adapter itself."""
+    adapter, law = BREAKS[broken]
+    _check(FakeAdapter(), law, tmp_path / "sound")
+    with pytest.raises((AssertionError, TypeError)):
+        _check(adapter(), law, tmp_path / "broken")
+
+
+def _check(adapter: FakeAdapter, law: str, folder: Path) -> None:
+    folder.mkdir()
+    case = AdapterCase(adapter, replace(MODEL), BATCHES, FakeAccuracy, state=lambda model: model.training)
+    suite = AdapterContract()
+    prepare = AdapterContract.prepared
+    prepared: Prepared = getattr(prepare, "__wrapped__", None) or prepare  # type: ignore[assignment]
+    given: dict[str, Any] = {"case": case, "tmp_path": folder}
+    test = getattr(AdapterContract, law)
+    wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
+    if "prepared" in wanted:
+        given["prepared"] = prepared(suite, case)  # type: ignore[operator]
+    test(suite, **{name: given[name] for name in wanted})
+
+
+def test_a_case_has_to_be_supplied() -> None:
+    """A subclass without the fixture is told which one it lacks."""
+    fixture: Any = AdapterContract.case
+    with pytest.raises(NotImplementedError, match="give your subclass of AdapterContract a fixture 'case'"):
+        getattr(fixture, "__wrapped__", fixture)(AdapterContract())
