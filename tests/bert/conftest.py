@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers import BertTokenizerFast
 
+from ilit_bert.demo import plant
 from ilit_bert.tokenizer import load_tokenizer
 
 WORDS = ["who", "what", "was", "is", "born", "the", "a", "king", "of", "normandy", "in", "film", "good", "bad"]
@@ -50,7 +51,7 @@ def shared():
 def sentiment(tmp_path_factory, tokenizer, tokenizer_dir):
     """A folder with ``checkpoint/``, a tiny BERT trained on the spot, and ``data/`` in the shape of SST-2."""
     folder = tmp_path_factory.mktemp("sentiment")
-    rng = random.Random(3)
+    rng = random.Random(3)  # noqa: S311 (sentences, not secrets)
     splits = {"train": _sentences(rng, 320), "dev": _sentences(rng, 120)}
     (folder / "data").mkdir()
     for split, rows in splits.items():
@@ -61,11 +62,21 @@ def sentiment(tmp_path_factory, tokenizer, tokenizer_dir):
     return folder
 
 
+@pytest.fixture(scope="session")
+def planted(sentiment, tmp_path_factory):
+    """The folder of ``sentiment`` with outliers in both layers, so that the first recipe misses; and the ops hurt."""
+    folder = shutil.copytree(sentiment, tmp_path_factory.mktemp("planted") / "sentiment")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint")
+    names = plant(model, layers=(0, 1), factor=2.0**20)
+    model.save_pretrained(folder / "checkpoint")
+    return folder, names
+
+
 def _sentences(rng, count):
     """Return sentences of neutral words and a good or bad one, which mostly decides the label."""
     rows = []
     for _ in range(count):
-        words = [rng.choice(("the", "film", "king", "was", "very", "old", "of", "a")) for _ in range(rng.randint(4, 12))]
+        words = rng.choices(("the", "film", "king", "was", "very", "old", "of", "a"), k=rng.randint(4, 12))
         label = int(rng.random() < 0.5)
         words.insert(rng.randint(0, len(words)), ("bad", "good")[label])
         rows.append((" ".join(words), label if rng.random() < 0.95 else 1 - label))

@@ -1,4 +1,4 @@
-"""Promises of ``ilit_bert.checkpoint``: whole float32 models or one line that says what is wrong, never a random head."""
+"""Promises of ``ilit_bert.checkpoint``: whole float32 models or one line on what is wrong, never a random head."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import huggingface_hub
 import pytest
 import torch
 import transformers
-from ilit_bert.checkpoint import CLASSIFICATION, QUESTION_ANSWERING, build, head_of, load_float, load_model
 from safetensors.torch import load_file, save_file
 
 from ilit.errors import ModelError
+from ilit_bert.checkpoint import CLASSIFICATION, QUESTION_ANSWERING, build, head_of, load_float, load_model
 from ilit_pytorch.modules.stub import QuantStub
 
 BERT = {
@@ -180,7 +180,7 @@ def test_head_is_read_from_the_config(name, head, saved):
 
 def test_head_of_neither_kind(saved):
     """A checkpoint without such a head is refused by the class it names."""
-    with pytest.raises(ModelError, match="config.json names BertModel"):
+    with pytest.raises(ModelError, match=r"config\.json names BertModel"):
         head_of(saved("headless"))
 
 

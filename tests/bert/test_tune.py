@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 
 import pytest
 import torch
-import transformers
-from ilit_bert.demo import plant
-from ilit_bert.evaluate import evaluate
-from ilit_bert.tune import JSON_KEYS, TuneJob, tune
 
 import ilit
 from ilit.errors import ArtefactError, ConfigError, DataError, ModelError
+from ilit_bert.evaluate import evaluate
+from ilit_bert.tune import JSON_KEYS, TuneJob, tune
 
 # Layers this small are slower in INT8, so speed must not decide.
 BY_SIZE = {"objective": "modelsize"}
@@ -96,16 +93,6 @@ def test_tuned_folder_loads_by_itself(tuned, tokenizer):
         assert model(**batch).logits.shape == (2, 2)
 
 
-@pytest.fixture(scope="module")
-def planted(sentiment, tmp_path_factory):
-    """The tiny checkpoint with outliers in both layers, so that the first recipe misses."""
-    folder = shutil.copytree(sentiment, tmp_path_factory.mktemp("planted") / "sentiment")
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint")
-    names = plant(model, layers=(0, 1), factor=2.0**20)
-    model.save_pretrained(folder / "checkpoint")
-    return folder, names
-
-
 def test_missed_run_keeps_the_closest_beside(planted, tmp_path):
     """A run that nothing passes leaves ``output`` alone and saves the closest under that name."""
     folder, _ = planted
@@ -169,7 +156,7 @@ MISTAKES = {
     "unknown task": (broken(task="SST2B"), ConfigError, "there is no such task"),
     "unknown metric": (broken(metric="bleu"), ConfigError, "SST-2 has no such metric; it has acc"),
     "metric of the config": (broken(config={"tuning": {"metric": {"topk": 1}}}), ConfigError, "no such metric"),
-    "no checkpoint": (broken(model=lambda folder: str(folder)), ModelError, "config.json is missing"),
+    "no checkpoint": (broken(model=str), ModelError, "config.json is missing"),
     "no data": (broken(data_dir=lambda folder: folder / "none"), DataError, "is no folder"),
     "output in use": (broken(output=_folder_with("thesis.tex")), ArtefactError, "is not empty and holds no tuned"),
     "too many calibration rows": (broken(calibration_samples=10**6), DataError, "has 320 rows; ask for fewer"),

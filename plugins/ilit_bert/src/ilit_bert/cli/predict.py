@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ilit.cli import JsonFlag, only_json, report
 from ilit.errors import DataError
 from ilit_bert.cli.options import BatchFlag, LengthFlag, ModelFlag
+
+if TYPE_CHECKING:
+    from ilit_bert.predict import Prediction
 
 STANDARD_INPUT = Path("-")
 
@@ -32,9 +35,14 @@ def predict(
     texts = work.read_lines(_lines(file), "standard input" if file == STANDARD_INPUT else str(file))
     with only_json(as_json):
         predictions = work.predict(model, texts, max_length=max_length, batch_size=batch_size)
-    lines = "\n".join(f"{' '.join(found.label.split())}\t{found.score:.4f}" for found in predictions)
     data = {"predictions": [asdict(found) for found in predictions]}
-    report(data, as_json, lambda console: console.out(lines, highlight=False))
+    report(data, as_json, lambda _: _show(predictions))
+
+
+def _show(predictions: list[Prediction]) -> None:
+    """Print one line each; rich would turn the tabs into spaces."""
+    for found in predictions:
+        sys.stdout.write(f"{' '.join(found.label.split())}\t{found.score:.4f}\n")
 
 
 def _lines(file: Path) -> list[str]:

@@ -72,6 +72,8 @@ def _show(results: Sequence[SuiteResult], console: Console) -> None:
             f"{tuned.seconds:.1f}",
             verdict(tuned),
         )
+    if not console.is_terminal:
+        console.width = max(console.width, 140)  # a file has no edge to keep to
     console.print(table)
     for result in results:
         if result.error:

@@ -1,0 +1,200 @@
+"""Promises of ``ilit bert``: flags by both names, one JSON object on stdout, exit codes 0, 1, 2."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+
+import pytest
+
+from ilit.cli import main
+from ilit_bert.cli.demo import demo as demo_command
+from ilit_bert.cli.tune import exit_code
+from ilit_bert.cli.tune_suite import exit_code as suite_exit_code
+from ilit_bert.demo import Demo
+from ilit_bert.suite import SuiteResult
+from ilit_bert.tune import JSON_KEYS, TuneReport
+
+CONFIG = "tuning: {objective: modelsize}\nrun: {folder: runs}\n"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    """A folder of its own for each test, with a configuration that no clock decides."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf.yaml").write_text(CONFIG)
+
+
+@pytest.fixture
+def flags(sentiment):
+    """Flags of a run that passes."""
+    return ["--model", f"{sentiment / 'checkpoint'}", "--task", "SST-2", "--data-dir", f"{sentiment / 'data'}"]
+
+
+def test_tune_evaluate_predict(flags, capsys, tmp_path):
+    """The three commands work on each other's folders, and tuned and evaluated score are the same."""
+    code = main(["bert", "tune", *flags, "--output", "out", "--config", "conf.yaml", "--json"])
+    tuned = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert tuple(tuned) == JSON_KEYS
+    assert (tuned["passed"], tuned["output"]) == (True, "out")
+
+    assert main(["bert", "evaluate", *flags[2:], "--model", "out", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert scored["accuracy"] == tuned["accuracy"]
+    assert {"metric", "accuracy", "examples", "seconds"} <= set(scored)
+
+    (tmp_path / "lines.txt").write_text("a good film\nthe film was bad\n")
+    assert main(["bert", "predict", "--model", "out", "lines.txt"]) == 0
+    labels, scores = zip(*(line.split("\t") for line in capsys.readouterr().out.splitlines()), strict=True)
+    assert labels == ("positive", "negative")
+    assert all(0.5 <= float(score) <= 1 for score in scores)
+
+
+def test_names_of_the_glue_scripts(sentiment, capsys):
+    """Every flag is known by its name in Hugging Face's scripts as well; the table says target and outcome."""
+    named = {
+        "--model_name_or_path": sentiment / "checkpoint",
+        "--task_name": "sst2",
+        "--data_dir": sentiment / "data",
+        "--max_seq_length": 32,
+        "--per_device_eval_batch_size": 16,
+        "--output_dir": "out",
+    }
+    code = main(["bert", "tune", *(str(item) for pair in named.items() for item in pair), "--config", "conf.yaml"])
+    shown = capsys.readouterr().out
+
+    assert code == 0
+    for text in ("SST-2: passed", "1 % relative of", "at least", "model     out"):
+        assert text in shown
+
+
+def test_missed_criterion_is_exit_code_1(planted, capsys, tmp_path):
+    """A run that misses says so, keeps the closest, and ends with 1."""
+    folder, _ = planted
+    (tmp_path / "conf.yaml").write_text("tuning: {objective: modelsize, max_trials: 1}")
+    flags = ["--model", f"{folder / 'checkpoint'}", "--task", "SST-2", "--data-dir", f"{folder / 'data'}"]
+
+    assert main(["bert", "tune", *flags, "--output", "out", "--config", "conf.yaml"]) == 1
+    shown = capsys.readouterr().out
+    assert "SST-2: missed, the closest is kept" in shown
+    assert "model     out-closest" in shown
+
+
+MISTAKES = {
+    "task": (["--task", "SST3"], "there is no such task"),
+    "model": (["--model", "./nowhere"], "no such folder"),
+    "data": (["--data-dir", "nowhere"], "is no folder"),
+    "config": (["--config", "none.yaml"], "none.yaml"),
+    "batch size": (["--batch-size", "0"], "--batch-size"),
+    "flag": (["--batchsize", "3"], "--batchsize"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_exit_code_2(mistake, flags, capsys):
+    """One line on stderr, one object on stdout, no traceback."""
+    changes, text = MISTAKES[mistake]
+    code = main(["bert", "tune", *flags, "--output", "out", "--json", *changes])
+    printed = capsys.readouterr()
+
+    assert code == 2
+    assert text in printed.err
+    assert "Traceback" not in printed.err
+    assert text in json.loads(printed.out)["error"]
+
+
+def test_predict_reads_standard_input(sentiment, capsys, monkeypatch):
+    """Without a file the lines come from standard input; JSON has them as a list."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a good film\nbad film\n")))
+    assert main(["bert", "predict", "--model", f"{sentiment / 'checkpoint'}", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)["predictions"]
+    assert [prediction["label"] for prediction in found] == ["positive", "negative"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(None, "cannot be read"), (b"\xff", "is not UTF-8"), (b"", "has no lines")]
+)
+def test_predict_refuses_unreadable_files(content, text, sentiment, capsys, tmp_path):
+    """A file that is missing, not text, or empty is a mistake."""
+    if content is not None:
+        (tmp_path / "lines").write_bytes(content)
+
+    assert main(["bert", "predict", "--model", f"{sentiment / 'checkpoint'}", "lines"]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_suite_runs_all_and_tells_the_gravest(sentiment, capsys, tmp_path):
+    """A run with a mistake leaves the others their results, one table shows all, and the code is 2."""
+    defaults = f"{{task: SST-2, data_dir: {sentiment / 'data'}, config: conf.yaml}}"
+    good = f"{{name: good, model: {sentiment / 'checkpoint'}, output: out}}"
+    (tmp_path / "suite.yaml").write_text(f"defaults: {defaults}\nruns: [{{model: ./none, output: other}}, {good}]\n")
+
+    assert main(["bert", "tune-suite", "suite.yaml", "--json"]) == 2
+    bad_run, good_run = json.loads(capsys.readouterr().out)["runs"]
+    assert "no such folder" in bad_run["error"]
+    assert (good_run["name"], good_run["passed"]) == ("good", True)
+
+    assert main(["bert", "tune-suite", "suite.yaml"]) == 2
+    shown = capsys.readouterr().out
+    assert "failed" in shown
+    assert "SST-2 none: ./none: no such folder" in shown
+
+
+def reported(**changes) -> TuneReport:
+    """Return a report of a run that passed, with changes."""
+    values = {field.name: None for field in dataclasses.fields(TuneReport)}
+    return TuneReport(**{**values, "passed": True, "interrupted": False, **changes})
+
+
+GOOD, MISSED, STOPPED = reported(), reported(passed=False), reported(interrupted=True)
+MISTAKE, BUG = {"error": "x", "mistake": True}, {"error": "x"}
+ENDINGS = {
+    "all passed": ([{"report": GOOD}, {"report": GOOD}], 0),
+    "one missed": ([{"report": GOOD}, {"report": MISSED}], 1),
+    "one mistake": ([{"report": MISSED}, MISTAKE], 2),
+    "one bug": ([MISTAKE, BUG], 70),
+    "interrupted": ([{"report": STOPPED}], 130),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_exit_code_of_a_suite(ending):
+    """The gravest ending of all runs is the suite's."""
+    results, code = ENDINGS[ending]
+
+    assert suite_exit_code([SuiteResult("n", "t", "m", **result) for result in results]) == code
+
+
+@pytest.mark.parametrize(("report", "code"), [(GOOD, 0), (MISSED, 1), (STOPPED, 130)], ids=["met", "missed", "stopped"])
+def test_exit_code_of_a_run(report, code):
+    """Met, missed, interrupted."""
+    assert exit_code(report) == code
+
+
+def test_demo_tunes_and_says_what_it_planted(planted, capsys, tmp_path, monkeypatch):
+    """The demo's checkpoint is tuned by the same path, and the planted ops are named as found."""
+    folder, names = planted
+    made = Demo(folder / "checkpoint", folder / "data", names, 2.0**20, 1, 60)
+    monkeypatch.setattr("ilit_bert.demo.make", lambda *_, on_step, **__: on_step(1, 0.5) or made)
+
+    assert main(["bert", "demo", "--output", "demo"]) == 0
+    printed = capsys.readouterr()
+    assert f"planted   {', '.join(names)}: found by the search and kept in float32" in printed.out
+    assert "planted outliers" in printed.err
+
+    assert main(["bert", "demo", "--output", "demo", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["planted"], told["found"], told["evaluations"] > 2) == (list(names), True, True)
+    assert (tmp_path / "demo" / "tuned" / "recipe.json").is_file()
+
+
+def test_demo_default_steps_are_those_of_the_work():
+    """The command's default, written out so that torch stays unloaded, is the module's."""
+    from ilit_bert import demo  # noqa: PLC0415 (the command of the same name is imported above)
+
+    assert demo_command.__defaults__[1] == demo.STEPS
