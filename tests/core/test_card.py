@@ -23,6 +23,7 @@ PASSED = TrialRecord(
     4, Recipe({"a": INT8, "b": FLOAT32, "c": INT8}), "passed", 0.9, cost=Measurement(0.01, 1500, 1),
     float_cost=Measurement(0.02, 6000, 1), int8_kernels=2,
 )  # fmt: skip
+MEDIANS = "medians of interleaved passes"
 MISSED = TrialRecord(5, Recipe({"a": INT8}), "missed", 0.5)
 
 
@@ -37,8 +38,7 @@ MISSED = TrialRecord(5, Recipe({"a": INT8}), "missed", 0.5)
                 "| float32 | 0.9042 |",
                 "| asked | 1 % relative of 0.9042: at least 0.8952 |",
                 "| INT8 | 0.9000 |",
-                "| forward pass | 10 ms in INT8, 20 ms in float32, 2.00 times as fast"
-                " (medians of interleaved passes) |",
+                f"| forward pass | 10 ms in INT8, 20 ms in float32, 2.00 times as fast ({MEDIANS}) |",
                 "| size | 1,500 bytes in INT8, 6,000 in float32 |",
                 "| ops in INT8 | 2 of 3 |",
                 "| ops in float | `b` |",
