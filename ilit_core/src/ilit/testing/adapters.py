@@ -283,8 +283,8 @@ class AdapterContract:
         assert identical(prepared.outputs(loaded), prepared.outputs(lowered))
 
     def test_the_saved_recipe_names_adapter_and_recipe(self, prepared: Prepared, tmp_path: Path) -> None:
-        """``recipe.json`` says which adapter reads the folder, and is the recipe."""
+        """``recipe.json`` says under ``adapter`` who reads the folder, and under ``recipe`` what its ops run in."""
         prepared.case.adapter.save(prepared.lowered(), tmp_path)
         data = json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))
         assert data["adapter"] == type(prepared.case.adapter).name
-        assert Recipe.from_json(data) == prepared.recipe
+        assert Recipe.from_json(data["recipe"]) == prepared.recipe

@@ -347,9 +347,9 @@ class FakeAdapter:
             raise ArtefactError("a model as trained has no recipe to save; lower it first")
         facts = {"ranges": dict(model.ranges), "int8_speed": model.int8_speed, "rejects": sorted(model.rejects)}
         try:
-            (folder / "config.json").write_text(json.dumps({"version": 1, **facts}), encoding="utf-8")
+            (folder / "config.json").write_text(json.dumps({"format": 1, **facts}), encoding="utf-8")
             (folder / "recipe.json").write_text(
-                json.dumps({"adapter": self.name, **model.recipe.to_json()}), encoding="utf-8"
+                json.dumps({"format": 1, "adapter": self.name, "recipe": model.recipe.to_json()}), encoding="utf-8"
             )
             write_tensors(folder / "model.safetensors", model.weights)
         except OSError as error:
@@ -359,7 +359,7 @@ class FakeAdapter:
         """Read what ``save`` wrote."""
         try:
             facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+            recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
             weights = read_tensors(folder / "model.safetensors")
             ranges = {name: (found[0], found[1]) for name, found in facts["ranges"].items()}
             return FakeModel(weights, frozenset(facts["rejects"]), facts["int8_speed"], False, recipe, ranges)
