@@ -80,8 +80,9 @@ class Adapter(Protocol):
     A batch is what a loader yields, ``(input, label)``: a mapping goes in as ``model(**input)``, a tuple or list as
     ``model(*input)``, else ``model(input)``. Only ``iter()`` is ever called on a loader.
 
-    Two methods are optional and used where an adapter has them: ``set_threads(count: int) -> None`` for ``run.threads``,
-    which is refused without it, and ``model_digest(model) -> str``, 64 hex digits for the journal's header.
+    Two methods are optional and used where an adapter has them: ``set_threads(count: int) -> None`` for
+    ``run.threads``, which is refused without it, and ``model_digest(model) -> str``, 64 hex digits for the journal's
+    header.
     """
 
     name: ClassVar[str]
