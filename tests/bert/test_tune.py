@@ -115,6 +115,24 @@ def test_search_finds_planted_outliers(planted, tmp_path):
     assert {name for name in report.ops_float if "embeddings" not in name} == set(names)
 
 
+def test_interrupted_run_keeps_the_best_so_far(planted, tmp_path):
+    """Ctrl-C in the second trial leaves the first, which missed, as the closest, and the report says so."""
+    folder, _ = planted
+    evaluated = []
+
+    def interrupt_third(done, total):
+        if len(evaluated) == 2:
+            raise KeyboardInterrupt
+        if done == total:
+            evaluated.append(total)
+
+    report = tune(job(folder, tmp_path / "out"), interrupt_third)
+
+    assert report.interrupted
+    assert (report.passed, report.evaluations) == (False, 2)
+    assert (tmp_path / "out-closest" / "recipe.json").is_file()
+
+
 def test_objection_of_the_objective_is_told(sentiment, tmp_path):
     """Where a recipe scores enough but costs more than float32, the report says so and is no pass."""
     slow = {"objective": "performance", "max_trials": 1}

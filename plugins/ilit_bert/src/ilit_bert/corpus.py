@@ -43,9 +43,9 @@ def _clause(rng: random.Random) -> tuple[str, float]:
 
 
 def review(rng: random.Random) -> Review:
-    """Return one review of one to three clauses, with at least as many tokens as words."""
+    """Return one review of one or two clauses."""
     text, total = _clause(rng)
-    for _ in range(rng.randint(0, 2)):
+    if rng.random() < 0.5:
         join = rng.choice(tuple(JOINS))
         more, value = _clause(rng)
         text, total = f"{text} {join} {more}", total + value * JOINS[join]

@@ -28,7 +28,7 @@ from ilit_bert.tune import TuneJob
 TASK = "SST-2"
 DEV_ROWS = 1000
 BATCH = 32
-STEPS = 1400
+STEPS = 1200
 PEAK_RATE = 5e-4
 FACTOR = 1024.0
 PLANTED_LAYERS = (0, 1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ilit_bert.tune import TuneReport
 
 # Written out rather than imported: importing the demo at every start of the command line would load torch.
-_STEPS = 1400
+_STEPS = 1200
 
 
 def demo(
