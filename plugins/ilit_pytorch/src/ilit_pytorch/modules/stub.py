@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
+
+from ilit_pytorch.modules.activation import SharedActivation
+from ilit_pytorch.modules.lowered import Rebuilt, restorable
 
 
 class QuantStub(torch.nn.Module):
@@ -16,3 +22,58 @@ class QuantStub(torch.nn.Module):
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Return ``activation`` itself, of any shape."""
         return activation
+
+
+@restorable
+class SharedSource(Rebuilt, torch.nn.Module):
+    """A lowered ``QuantStub``: wraps the activation so that its readers share the codes."""
+
+    kind: ClassVar[str] = "shared_source"
+    int8_kernels = 0
+
+    def forward(self, activation: torch.Tensor) -> SharedActivation:
+        """Return the activation with room for its codes."""
+        return SharedActivation(activation)
+
+    def meta(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing."""
+        return {}
+
+    @staticmethod
+    def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], ___: torch.nn.Module) -> SharedSource:
+        """Build it again."""
+        return SharedSource()
+
+
+@restorable
+class FloatReader(Rebuilt, torch.nn.Module):
+    """A float op behind a lowered ``QuantStub``: reads the float tensor that the shared activation carries."""
+
+    kind: ClassVar[str] = "float_reader"
+    int8_kernels = 0
+
+    def __init__(self, original: torch.nn.Module) -> None:
+        """Wrap the float op."""
+        super().__init__()
+        self.original = original
+
+    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+        """Return what the float op returns."""
+        return self.original(activation.tensor if isinstance(activation, SharedActivation) else activation)
+
+    def meta(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing: the float op keeps its own parameters."""
+        return {}
+
+    @staticmethod
+    def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], original: torch.nn.Module) -> FloatReader:
+        """Wrap the float op again."""
+        return FloatReader(original)

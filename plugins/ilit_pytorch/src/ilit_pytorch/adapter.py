@@ -1,0 +1,160 @@
+"""The adapter ``pytorch``: the contract of ``ilit.adapter`` on top of this package's rooms, a few lines each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import torch
+
+from ilit.adapter import Cpu, Measurement
+from ilit.errors import ArtefactError, EvaluationError, IlitError
+from ilit.metric import Metric
+from ilit.recipe import Recipe
+from ilit.space import SearchSpace
+from ilit_pytorch import artefact, cpu, kernels
+from ilit_pytorch import batch as batches
+from ilit_pytorch.calibrate import TorchCalibration, calibrate
+from ilit_pytorch.clone import structural_clone
+from ilit_pytorch.describe import describe
+from ilit_pytorch.lower import Provenance, int8_kernels, lower
+from ilit_pytorch.measure import activation_bytes, forward_seconds, model_bytes
+from ilit_pytorch.probe import distance, op_distances
+
+
+class PyTorchAdapter:
+    """Eager PyTorch models on x86 CPUs."""
+
+    name: ClassVar[str] = "pytorch"
+
+    def __init__(self) -> None:
+        """Check that the installed torch has the kernels this adapter calls."""
+        kernels.check_schemas()
+        self._to_measure: WeakKeyDictionary[torch.nn.Module, tuple[torch.nn.Module, int, int]] = WeakKeyDictionary()
+
+    def cpu(self) -> Cpu:
+        """Return the CPU as it is now."""
+        return cpu.describe()
+
+    def versions(self) -> Mapping[str, str]:
+        """Return torch's version."""
+        return {"torch": torch.__version__}
+
+    def set_threads(self, threads: int) -> None:
+        """Use that many threads from now on, in this whole process."""
+        torch.set_num_threads(threads)
+
+    def describe(self, model: Any, example: Any) -> SearchSpace:
+        """See ``ilit_pytorch.describe``."""
+        return describe(model, example)
+
+    def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
+        """See ``ilit_pytorch.calibrate``."""
+        return calibrate(model, batches, space)
+
+    def lower(self, model: Any, recipe: Recipe, calibration: Any) -> torch.nn.Module:
+        """See ``ilit_pytorch.lower``."""
+        return lower(model, recipe, calibration)
+
+    def int8_kernels(self, model: Any) -> int:
+        """Return how many INT8 kernels one forward pass of a lowered model runs."""
+        return int8_kernels(model)
+
+    def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Any) -> list[float]:
+        """See ``ilit_pytorch.probe``."""
+        return [distance(model, recipe, calibration) for recipe in recipes]
+
+    def probe_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
+        """See ``ilit_pytorch.probe``."""
+        return op_distances(model, recipe, calibration)
+
+    def evaluate(
+        self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None
+    ) -> float:
+        """Return the metric over the loader, on a clone of the model in eval mode."""
+        runnable = _runnable(model)
+        for number, batch in enumerate(batches.batches_of(loader, "evaluation"), start=1):
+            inputs, labels = batches.model_input(batch), batches.labels_of(batch)
+            batches.check_input(runnable, inputs)
+            try:
+                with torch.no_grad():
+                    outputs = batches.predictions(batches.call(runnable, inputs))
+                metric.update(outputs, labels)
+            except IlitError:
+                raise
+            except Exception as error:
+                raise EvaluationError(
+                    f"evaluation, batch {number}: {type(error).__name__}: {_first_line(error)}; "
+                    f"run the model and the metric '{metric.name}' on that batch"
+                ) from error
+            if on_batch is not None:
+                on_batch(batches.rows_of(inputs))
+        accuracy = float(metric.result())
+        if not math.isfinite(accuracy):
+            raise EvaluationError(f"metric '{metric.name}' gave {accuracy}; a finite number is needed")
+        return accuracy
+
+    def row_digests(self, batch: Any) -> list[str]:
+        """Return one digest per row of the batch's input."""
+        return batches.row_digests(batch)
+
+    def damaged(self, model: Any) -> torch.nn.Module:
+        """Return a clone whose floating-point parameters are all zero; they take no memory."""
+        clone = structural_clone(model)
+        for module in clone.modules():
+            for name, parameter in module._parameters.items():  # noqa: SLF001 - the model's own stay untouched
+                if parameter is not None and parameter.is_floating_point():
+                    zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+                    module._parameters[name] = torch.nn.Parameter(zero, requires_grad=False)  # noqa: SLF001 - as above
+        return clone
+
+    def measure(self, model: Any, batch: Any) -> Measurement:
+        """Run the model once on one batch and return what that cost."""
+        inputs = batches.model_input(batch)
+        if model not in self._to_measure:
+            runnable = _runnable(model)
+            self._to_measure[model] = (runnable, model_bytes(runnable), activation_bytes(runnable, inputs))
+        runnable, size, activations = self._to_measure[model]
+        return Measurement(forward_seconds(runnable, inputs), size, activations)
+
+    def outputs(self, model: Any, batch: Any) -> Any:
+        """Return the model's predictions on one batch as numpy arrays."""
+        with torch.no_grad():
+            return batches.predictions(batches.call(_runnable(model), batches.model_input(batch)))
+
+    def save(self, model: Any, folder: Path) -> None:
+        """See ``ilit_pytorch.artefact``."""
+        artefact.save(model, folder)
+
+    def load(self, folder: Path, model: Any = None) -> torch.nn.Module:
+        """Read a tuned model; without ``model`` an installed plugin builds the architecture from ``config.json``."""
+        folder = Path(folder)
+        artefact.read_recipe(folder)
+        return artefact.load(folder, model if model is not None else _build(folder))
+
+
+def _runnable(model: torch.nn.Module) -> torch.nn.Module:
+    """A lowered model in eval mode is ours and runs as it is; any other is run as a clone."""
+    if isinstance(getattr(model, "ilit", None), Provenance) and not model.training:
+        return model
+    return structural_clone(model)
+
+
+def _build(folder: Path) -> torch.nn.Module:
+    from ilit.plugins import registry
+
+    config = artefact.read_config(folder)
+    built = registry().hook.ilit_pytorch_build(config=config)
+    if not isinstance(built, torch.nn.Module):
+        name = (config.get("architectures") or ["the model"])[0]
+        raise ArtefactError(
+            f"{folder}: no installed plugin builds {name}; give the architecture: ilit.load(folder, model=...)"
+        )
+    return built
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

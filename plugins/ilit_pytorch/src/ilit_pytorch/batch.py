@@ -1,0 +1,172 @@
+"""Batches: how one goes into a model, how many rows it has, and what of the model's answer are predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ilit.errors import DataError, did_you_mean
+
+NOT_PREDICTIONS = frozenset({"loss", "hidden_states", "attentions", "cross_attentions", "past_key_values"})
+
+
+def model_input(batch: Any) -> Any:
+    """Return the input of a loader's ``(input, label)``.
+
+    Raises:
+        DataError: the batch is not a pair.
+    """
+    return _pair(batch)[0]
+
+
+def labels_of(batch: Any) -> Any:
+    """Return the label of a loader's ``(input, label)`` as numpy arrays."""
+    return as_numpy(_pair(batch)[1])
+
+
+def batches_of(loader: Iterable[Any], what: str) -> Iterator[Any]:
+    """Yield the loader's batches, using nothing but ``iter``.
+
+    Raises:
+        DataError: there is none; ``what`` names the loader.
+    """
+    empty = True
+    for batch in loader:
+        empty = False
+        yield batch
+    if empty:
+        raise DataError(f"{what}: the loader yields no batch; give one that can be iterated again and has data")
+
+
+def call(model: torch.nn.Module, inputs: Any) -> Any:
+    """Run the model: a mapping as keywords, a tuple or list as positions, anything else as the one argument."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)
+
+
+def check_input(model: torch.nn.Module, inputs: Any) -> None:
+    """Compare a mapping's keys with the named parameters of the model's ``forward``.
+
+    transformers' models swallow unknown keywords in silence, so ``**kwargs`` counts only where there is no named
+    parameter at all.
+
+    Raises:
+        DataError: a key the forward does not name, or a parameter without default that is missing.
+    """
+    if not isinstance(inputs, Mapping):
+        return
+    parameters = inspect.signature(model.forward).parameters.values()
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not named:
+        return
+    kind = type(model).__name__
+    for key in inputs:
+        if key not in named:
+            raise DataError(
+                f"{kind}.forward has no parameter '{key}'{did_you_mean(str(key), named)}; leave it out of the batch "
+                f"(it has {', '.join(named)})"
+            )
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in inputs]
+    if missing:
+        raise DataError(f"{kind}.forward needs '{missing[0]}', which the batch lacks (it has {', '.join(inputs)})")
+
+
+def rows_of(inputs: Any) -> int:
+    """Return the size of the first axis of the first tensor in the input, 1 where there is none."""
+    first = next((t for t in tensors_in(inputs) if t.ndim), None)
+    return 1 if first is None else int(first.shape[0])
+
+
+def predictions(outputs: Any) -> Any:
+    """Return what a metric is given: numpy arrays, one where the model gives one, else a tuple or dict of them.
+
+    Of a mapping (transformers' outputs) ``logits`` alone counts where it is there; loss, states and caches never do.
+    """
+    if isinstance(outputs, Mapping):
+        if "logits" in outputs:
+            return as_numpy(outputs["logits"])
+        kept = {key: value for key, value in outputs.items() if key not in NOT_PREDICTIONS and value is not None}
+        return as_numpy(next(iter(kept.values()))) if len(kept) == 1 else as_numpy(kept)
+    if isinstance(outputs, tuple | list) and len(outputs) == 1:
+        return as_numpy(outputs[0])
+    return as_numpy(outputs)
+
+
+def flat_predictions(outputs: Any) -> np.ndarray:
+    """Return every floating-point prediction as one float64 array of shape (values,)."""
+    return np.concatenate([a.ravel().astype(np.float64) for a in _float_arrays(predictions(outputs))] or [np.zeros(0)])
+
+
+def as_numpy(value: Any) -> Any:
+    """Return tensors as numpy arrays (bfloat16 and float16 as float32), in the structure they come in."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
+    if isinstance(value, Mapping):
+        return {key: as_numpy(item) for key, item in value.items()}
+    if isinstance(value, tuple | list) and any(
+        isinstance(item, torch.Tensor | Mapping | tuple | list) for item in value
+    ):
+        return tuple(as_numpy(item) for item in value)
+    return np.asarray(value) if isinstance(value, tuple | list | int | float) else value
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of an input or output, nested mappings and sequences gone through in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def row_digests(batch: Any) -> list[str]:
+    """Return one digest per row of the batch's input, so that a row is known again in another batch.
+
+    Where the input has an ``attention_mask``, only ``input_ids`` under it count: padding differs from batch to batch.
+    """
+    inputs = model_input(batch)
+    if isinstance(inputs, Mapping) and "input_ids" in inputs and "attention_mask" in inputs:
+        ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
+        return [_digest([row[keep]]) for row, keep in zip(ids, mask, strict=True)]
+    rows = rows_of(inputs)
+    tensors = [t for t in tensors_in(inputs) if t.ndim and t.shape[0] == rows]
+    return [_digest([t[row] for t in tensors]) for row in range(rows)] if tensors else []
+
+
+def _digest(tensors: Sequence[torch.Tensor]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        array = np.ascontiguousarray(as_numpy(tensor))
+        state.update(str((array.dtype, array.shape)).encode() + array.tobytes())
+    return state.hexdigest()
+
+
+def _float_arrays(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        if np.issubdtype(value.dtype, np.floating):
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _float_arrays(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _float_arrays(item)
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        got = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, tuple | list | dict) else "")
+        raise DataError(f"a loader must yield (input, label), not {got}; wrap it, with a dummy label where it has none")
+    return batch[0], batch[1]

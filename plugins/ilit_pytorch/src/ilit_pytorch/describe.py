@@ -1,0 +1,84 @@
+"""From a model's structure and the CPU to the search space: every ``OpConfig`` that is safe, preferred first."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ilit.errors import ModelError
+from ilit.recipe import FLOAT32, Algorithm, OpConfig, QuantSpec, Scheme
+from ilit.space import Op, SearchSpace
+from ilit_pytorch import cpu
+from ilit_pytorch.qparams import max_activation_code, max_weight_code
+from ilit_pytorch.trace import Site, trace
+
+logger = logging.getLogger("ilit.pytorch")
+
+ALGORITHMS: tuple[Algorithm, ...] = ("minmax", "kl", "percentile", "mse")
+SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
+BITS = ((8, 8), (7, 8), (8, 7), (7, 7))  # (weight, activation); on class A 7-bit weights lose less than activations
+
+
+def describe(model: Any, example: Any) -> SearchSpace:
+    """Return every op of the model with every ``OpConfig`` that the CPU runs without saturating.
+
+    Raises:
+        ModelError: not a ``torch.nn.Module``, or nothing in it can be quantized.
+        DataError: the batch does not fit the model.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
+    structure = trace(model, example)
+    for stub in structure.leaky:
+        logger.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
+    if not structure.sites:
+        raise ModelError(
+            f"{type(model).__name__} has nothing to quantize: its forward calls no float32 Linear, Conv1d, Conv2d, "
+            "Conv3d or Embedding module"
+        )
+    saturates = cpu.int8_class() == "A"
+    return SearchSpace(
+        {name: Op(name, site.kind, candidates(site, saturates)) for name, site in structure.sites.items()}
+    )
+
+
+def candidates(site: Site, saturates: bool) -> tuple[OpConfig, ...]:
+    """Return what an op may run in, float32 last. ``saturates``: leave out what overflows 16 bits (CPU class A)."""
+    if site.kind == "embedding":
+        return (*_weight_only(), FLOAT32)
+    static = _configs("static", ALGORITHMS, _safe_bits(saturates, in_island=site.island >= 0))
+    if site.kind != "linear":
+        return (*static, FLOAT32)
+    return (*static, *_configs("dynamic", ("minmax",), _safe_bits(saturates, in_island=False)), FLOAT32)
+
+
+def _safe_bits(saturates: bool, in_island: bool) -> list[tuple[int, int]]:
+    """Return (weight bits, activation bits). torch's quantized modules clamp activations at 255 whatever the bits."""
+
+    def safe(weight: int, activation: int) -> bool:
+        largest = max_activation_code(8 if in_island else activation)
+        return not saturates or cpu.is_safe(largest, max_weight_code(weight))
+
+    return [bits for bits in BITS if safe(*bits) and not (in_island and bits[1] != 8)]
+
+
+def _configs(approach: Any, algorithms: tuple[Algorithm, ...], bits: list[tuple[int, int]]) -> Iterator[OpConfig]:
+    for algorithm, scheme, (weight_bits, bits_used) in itertools.product(algorithms, SCHEMES, bits):
+        activation = QuantSpec("uint8", scheme, "per_tensor", algorithm, bits_used)
+        for weight in _weight_specs(weight_bits):
+            yield OpConfig("int8", approach, weight, activation)
+
+
+def _weight_specs(bits: int) -> Iterator[QuantSpec]:
+    yield from (QuantSpec("int8", "sym", "per_channel", algorithm, bits) for algorithm in ALGORITHMS)
+    yield from (QuantSpec("int8", "sym", "per_tensor", algorithm, bits) for algorithm in ALGORITHMS)
+
+
+def _weight_only() -> Iterator[OpConfig]:
+    """Embeddings are looked up and dequantized, so nothing saturates; a row is their channel."""
+    for bits in (8, 7):
+        yield from (OpConfig("int8", "weight_only", weight) for weight in _weight_specs(bits))

@@ -1,0 +1,145 @@
+"""The one place that calls oneDNN's INT8 operators, after checking what they do not check themselves.
+
+An unpacked weight would end the process, a weight zero point would be ignored, and a scale tensor of the wrong
+length would be read past its end. Every call here is preceded by those checks; the operators' schemas are compared
+with the ones written below when this module is loaded, so that a torch that changed them is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ilit.errors import LoweringError, ModelError
+
+POST_OPS = ("none", "relu")
+
+_LINEAR = (
+    "onednn::qlinear_pointwise(Tensor qx, float x_scale, int x_zero_point, Tensor qw, Tensor w_scale, "
+    "Tensor w_zero_point, Tensor? bias, float output_scale, int output_zero_point, ScalarType? output_dtype, "
+    "str post_op_name, Scalar?[] post_op_args, str post_op_algorithm) -> Tensor"
+)
+_CONV = (
+    "onednn::qconv{}d_pointwise(Tensor qx, float x_scale, int x_zero_point, Tensor qw, Tensor w_scale, "
+    "Tensor w_zero_point, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups, float output_scale, "
+    "int output_zero_point, ScalarType? output_dtype, str attr, Scalar?[] scalars, str? algorithm) -> Tensor"
+)
+
+
+def check_schemas() -> None:
+    """Compare the operators of the installed torch with the ones this module calls.
+
+    Raises:
+        ModelError: an operator is missing or takes other arguments.
+    """
+    expected = {"qlinear_pointwise": _LINEAR, **{f"qconv{n}d_pointwise": _CONV.format(n) for n in (1, 2, 3)}}
+    for name, schema in expected.items():
+        operator = getattr(torch.ops.onednn, name, None)
+        found = str(operator.default._schema) if operator is not None else "nothing"  # noqa: SLF001 - no public name
+        if found != schema:
+            raise ModelError(
+                f"torch {torch.__version__}: torch.ops.onednn.{name} is not the operator ilit-pytorch was written "
+                f"for (found {found}); install torch 2.13"
+            )
+
+
+def pack_linear(weight: torch.Tensor) -> torch.Tensor:
+    """Pack an int8 weight of shape (out, in) once for every batch size; ``unpack_linear`` is the inverse."""
+    _check_weight(weight, ndim=2)
+    return torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
+
+
+def unpack_linear(packed: torch.Tensor) -> torch.Tensor:
+    """Return the int8 weight of shape (out, in) that was packed."""
+    return packed.to_dense().t().contiguous()
+
+
+def pack_conv(
+    weight: torch.Tensor, scale: torch.Tensor, geometry: tuple[list[int], list[int], list[int], int]
+) -> torch.Tensor:
+    """Pack an int8 weight of shape (out, in / groups, *kernel). ``geometry``: stride, padding, dilation, groups."""
+    _check_weight(weight, ndim=weight.ndim)
+    return torch.ops.onednn.qconv_prepack(weight.contiguous(), scale, 1.0, 0, *geometry, None)
+
+
+def linear(
+    codes: torch.Tensor,
+    scale: float,
+    zero_point: int,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str = "none",
+) -> torch.Tensor:
+    """Multiply uint8 codes (..., in) by a packed weight; return float32 (..., out).
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    out_features = packed.shape[1]
+    _check_call(codes, packed, weight_scale, out_features, post_op)
+    if codes.shape[-1] != packed.shape[0]:
+        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
+    if codes.numel() == 0:
+        return torch.zeros(*codes.shape[:-1], out_features)
+    return torch.ops.onednn.qlinear_pointwise(
+        codes, scale, zero_point, packed, weight_scale, _zeros(out_features), bias,
+        1.0, 0, torch.float32, post_op, [], "",
+    )  # fmt: skip
+
+
+def conv(
+    codes: torch.Tensor,
+    scale: float,
+    zero_point: int,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+    post_op: str = "none",
+) -> torch.Tensor:
+    """Convolve uint8 codes (rows, in, *size) with a packed weight; return float32 (rows, out, *size).
+
+    Padding is with the zero point, that is with 0.0.
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    out_channels = packed.shape[0]
+    _check_call(codes, packed, weight_scale, out_channels, post_op)
+    operator: Any = {
+        3: torch.ops.onednn.qconv1d_pointwise,
+        4: torch.ops.onednn.qconv2d_pointwise,
+        5: torch.ops.onednn.qconv3d_pointwise,
+    }.get(codes.ndim)
+    if operator is None:
+        raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
+    return operator(
+        codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
+        *geometry, 1.0, 0, torch.float32, post_op, [], "",
+    )  # fmt: skip
+
+
+def _zeros(count: int) -> torch.Tensor:
+    """Return weight zero points: the kernels ignore others, so there are only these."""
+    return torch.zeros(count, dtype=torch.int64)
+
+
+def _check_weight(weight: torch.Tensor, ndim: int) -> None:
+    if weight.dtype != torch.int8 or weight.ndim != ndim or weight.is_mkldnn:
+        raise LoweringError(f"an INT8 weight must be a plain int8 tensor of {ndim} axes, not {weight.dtype}")
+
+
+def _check_call(
+    codes: torch.Tensor, packed: torch.Tensor, weight_scale: torch.Tensor, out_channels: int, post_op: str
+) -> None:
+    if not packed.is_mkldnn:
+        raise LoweringError("an INT8 kernel was given a weight that is not packed")
+    if codes.dtype != torch.uint8:
+        raise LoweringError(f"an INT8 kernel takes uint8 codes, not {codes.dtype}")
+    if weight_scale.shape != (out_channels,) or weight_scale.dtype != torch.float32:
+        raise LoweringError(f"an INT8 kernel takes {out_channels} float32 weight scales, not {weight_scale.shape}")
+    if post_op not in POST_OPS:
+        raise LoweringError(f"an INT8 kernel has no post-op {post_op!r}; it has {', '.join(POST_OPS)}")

@@ -1,0 +1,151 @@
+"""From (model, recipe, calibration) to an INT8 module; the given model is never touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ilit.adapter import Cpu
+from ilit.errors import LoweringError
+from ilit.recipe import OpConfig, Recipe
+from ilit_pytorch import cpu
+from ilit_pytorch.calibrate import TorchCalibration
+from ilit_pytorch.clone import leave_fast_path, replace_modules, structural_clone
+from ilit_pytorch.modules.activation import quantizer_for
+from ilit_pytorch.modules.conv import Int8Conv, geometry
+from ilit_pytorch.modules.embedding import Int8Embedding
+from ilit_pytorch.modules.island import IslandEnd, IslandFloat, IslandFunctional, IslandOp, IslandStart, lower_other
+from ilit_pytorch.modules.linear import Int8Linear
+from ilit_pytorch.modules.lowered import Lowered
+from ilit_pytorch.modules.stub import FloatReader, SharedSource
+from ilit_pytorch.qparams import quantize_weight
+from ilit_pytorch.trace import Island, Site, inner_op
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a lowered model says of itself, as its attribute ``ilit``.
+
+    Attributes:
+        recipe: what it was lowered by.
+        cpu: the CPU it was lowered on, whose class decides which codes are safe.
+        paths: float module path -> kind of what stands there now.
+    """
+
+    recipe: Recipe
+    cpu: Cpu
+    paths: dict[str, str]
+
+
+def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
+    """Return the INT8 model, in eval mode, with a ``Provenance`` as its attribute ``ilit``.
+
+    Float parameters are shared with ``model``, quantized weights and buffers are its own. A recipe with every op in
+    float gives a clone whose outputs are bit-equal to the model's.
+
+    Raises:
+        LoweringError: the recipe does not fit the model or calibration, or the engine rejects it.
+    """
+    clone = structural_clone(model)
+    unknown = sorted(set(recipe.ops) - set(calibration.structure.sites))
+    if unknown:
+        raise LoweringError(f"the recipe names {unknown[0]}, which the calibrated model does not have")
+    new = _lowered_modules(clone, recipe, calibration)
+    if new:
+        leave_fast_path(clone)
+    lowered: Any = replace_modules(clone, new)
+    lowered.ilit = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
+    return lowered
+
+
+def build_op(
+    module: torch.nn.Module, name: str, site: Site, config: OpConfig, size: str, calibration: TorchCalibration
+) -> torch.nn.Module:
+    """Return the INT8 module for one op and its ``OpConfig``; ``size`` names the calibration size of the recipe."""
+    op = inner_op(module)
+    if config.weight is None:
+        raise LoweringError(f"{name}: an INT8 op needs a weight spec")
+    weight, scale = quantize_weight(op.weight, config.weight)
+    if site.kind == "embedding":
+        return Int8Embedding(weight, scale)
+    bias = None if op.bias is None else op.bias.detach().float().clone()
+    if config.activation is None:
+        raise LoweringError(f"{name}: a {config.approach} {site.kind} needs an activation spec")
+    shape = None if site.kind == "linear" else geometry(op)
+    if config.approach == "static" and site.island >= 0:
+        params = calibration.params(size, f"{name}:out", config.activation)
+        return IslandOp((site.kind, site.relu), weight, scale, bias, shape, params)
+    source = f"{site.source}:out" if site.source else f"{name}:in"
+    static = calibration.params(size, source, config.activation) if config.approach == "static" else None
+    quantizer = quantizer_for(config.activation, static)
+    post_op = "relu" if site.relu else "none"
+    if shape is None:
+        return Int8Linear(weight, scale, bias, quantizer, post_op)
+    return Int8Conv(weight, scale, bias, shape, quantizer, post_op)
+
+
+def lowered_modules(model: torch.nn.Module) -> list[Lowered]:
+    """Return the modules of a lowered model that lowering put there, those inside others left out."""
+    paths = getattr(model, "ilit").paths if hasattr(model, "ilit") else {}  # noqa: B009 - modules are typed as tensors
+    return [module for path in paths if isinstance(module := model.get_submodule(path), Lowered)]
+
+
+def int8_kernels(model: torch.nn.Module) -> int:
+    """Return how many INT8 kernels the lowered modules hold; each was seen to be called in the trace."""
+    return sum(module.int8_kernels for module in lowered_modules(model))
+
+
+def _lowered_modules(clone: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, Any]:
+    structure, new = calibration.structure, {}
+    for name, config in recipe.ops.items():
+        if config.quantized:
+            module = clone.get_submodule(name)
+            new[name] = build_op(module, name, structure.sites[name], config, recipe.calibration, calibration)
+    for stub, readers in structure.shared.items():
+        if any(reader in new for reader in readers):
+            new[stub] = SharedSource()
+            new.update({r: FloatReader(clone.get_submodule(r)) for r in readers if r not in new})
+    active = False
+    for island in structure.islands:
+        first = next((recipe.ops[op] for op in island.ops if _static(recipe, op)), None)
+        if first is not None:
+            active = True
+            new.update(_island_modules(clone, island, first, recipe, calibration, new))
+    if active:
+        new.update({stub: IslandEnd() for stub in structure.dequant_stubs})
+    return new
+
+
+def _island_modules(
+    clone: torch.nn.Module,
+    island: Island,
+    config: OpConfig,
+    recipe: Recipe,
+    calibration: TorchCalibration,
+    built: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what an island needs beside its static ops. Its stubs and other modules use the first static op's spec."""
+    spec = config.activation
+    if spec is None:
+        raise LoweringError(f"{island.ops[0]}: a static op needs an activation spec")
+
+    def params(name: str) -> Any:
+        return calibration.params(recipe.calibration, f"{name}:out", spec)
+
+    new: dict[str, Any] = {stub: IslandStart(params(stub)) for stub in island.stubs}
+    new.update({name: IslandFunctional(params(name)) for name in island.functionals})
+    for op in island.ops:
+        if not _static(recipe, op):
+            new[op] = IslandFloat(built.get(op, clone.get_submodule(op)), params(op))
+    for name in island.others:
+        seen = f"{name}:out" in calibration.stats.get(recipe.calibration, {})
+        other = lower_other(clone.get_submodule(name), params(name) if seen else None)
+        if other is not None:
+            new[name] = other
+    return new
+
+
+def _static(recipe: Recipe, op: str) -> bool:
+    return op in recipe.ops and recipe.ops[op].approach == "static"

@@ -1,0 +1,58 @@
+"""What one forward pass costs: time, the model's bytes and the largest activations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ilit_pytorch.batch import call, tensors_in
+from ilit_pytorch.modules.lowered import Lowered
+
+
+def forward_seconds(model: torch.nn.Module, inputs: Any) -> float:
+    """Return the wall time of one forward pass."""
+    with torch.no_grad():
+        start = time.perf_counter()
+        call(model, inputs)
+        return time.perf_counter() - start
+
+
+def model_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes of parameters, buffers and packed weights, from shapes and dtypes; what is shared counts once."""
+    seen: dict[int, int] = {}
+    for module in model.modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if isinstance(module, Lowered):
+            own += [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
+        packed = getattr(module, "_packed_params", None)
+        if packed is not None and hasattr(module, "weight"):
+            weight = module.weight() if callable(module.weight) else module.weight
+            seen[id(packed)] = weight.numel() * weight.element_size()
+        for tensor in own:
+            seen[id(tensor)] = tensor.numel() * tensor.element_size()
+    return sum(seen.values())
+
+
+def activation_bytes(model: torch.nn.Module, inputs: Any) -> int:
+    """Return the largest sum of a leaf module's input and output bytes in one forward pass."""
+    largest = 0
+
+    def note(_module: torch.nn.Module, args: Any, output: Any) -> None:
+        nonlocal largest
+        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors_in((args, output))))
+
+    def watch(module: torch.nn.Module) -> Callable[[], None]:
+        return module.register_forward_hook(note).remove
+
+    leaves = [m for m in model.modules() if next(m.children(), None) is None]
+    removals = [watch(leaf) for leaf in leaves]
+    try:
+        with torch.no_grad():
+            call(model, inputs)
+    finally:
+        for remove in removals:
+            remove()
+    return largest

@@ -1,0 +1,98 @@
+"""How a float activation becomes uint8 codes at run time, once for all ops that read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from ilit.recipe import QuantSpec
+from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
+
+
+class Codes(NamedTuple):
+    """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape."""
+
+    codes: torch.Tensor
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class StaticQuantizer:
+    """Codes from parameters found in calibration; values outside the range are clamped to it."""
+
+    params: ActivationParams
+
+    def __call__(self, activation: torch.Tensor) -> Codes:
+        """Quantize a float32 activation of any shape. Halves are rounded up."""
+        scale, zero_point, top = self.params.scale, self.params.zero_point, self.params.max_code
+        # Truncation to uint8 is a floor here, since the clamp has removed what is negative: 0.5 more is rounding.
+        shifted = activation.mul(1.0 / scale).add_(zero_point + 0.5).clamp_(0.0, top + 0.5)
+        return Codes(shifted.to(torch.uint8), scale, zero_point)
+
+
+@dataclass(frozen=True)
+class DynamicQuantizer:
+    """Codes from the range of the very activation at hand, all rows of the batch together."""
+
+    spec: QuantSpec
+
+    def __call__(self, activation: torch.Tensor) -> Codes:
+        """Quantize a float32 activation of any shape."""
+        if activation.numel() == 0:
+            return Codes(torch.zeros_like(activation, dtype=torch.uint8), 1.0, 0)
+        low, high = torch.aminmax(activation)
+        return StaticQuantizer(activation_params(float(low), float(high), self.spec))(activation)
+
+
+Quantizer = StaticQuantizer | DynamicQuantizer
+
+
+class SharedActivation:
+    """A float activation on its way to several readers; its codes are made once for each distinct quantizer."""
+
+    __slots__ = ("_codes", "tensor")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self._codes: dict[Quantizer, Codes] = {}
+
+    def codes(self, quantizer: Quantizer) -> Codes:
+        """Return the codes by this quantizer, made at the first call."""
+        if quantizer not in self._codes:
+            self._codes[quantizer] = quantizer(self.tensor)
+        return self._codes[quantizer]
+
+
+def codes_of(activation: torch.Tensor | SharedActivation, quantizer: Quantizer) -> Codes:
+    """Quantize a plain activation, or take the codes that another reader of a shared one has made."""
+    return activation.codes(quantizer) if isinstance(activation, SharedActivation) else quantizer(activation)
+
+
+def quantizer_meta(quantizer: Quantizer) -> dict[str, object]:
+    """Return a JSON object that ``quantizer_from`` reads back to an equal quantizer."""
+    if isinstance(quantizer, StaticQuantizer):
+        params = quantizer.params
+        # A float's hex form is read back to the last bit.
+        return {"scale": params.scale.hex(), "zero_point": params.zero_point, "max_code": params.max_code}
+    return {"scheme": quantizer.spec.scheme, "bits": quantizer.spec.bits}
+
+
+def quantizer_from(meta: dict[str, object]) -> Quantizer:
+    """Read what ``quantizer_meta`` wrote."""
+    if "scale" in meta:
+        scale = float.fromhex(str(meta["scale"]))
+        return StaticQuantizer(ActivationParams(scale, int(str(meta["zero_point"])), int(str(meta["max_code"]))))
+    scheme = "sym" if meta["scheme"] == "sym" else "asym"
+    return DynamicQuantizer(QuantSpec("uint8", scheme, "per_tensor", "minmax", int(str(meta["bits"]))))
+
+
+def quantizer_for(spec: QuantSpec, params: ActivationParams | None) -> Quantizer:
+    """Return a static quantizer where ``params`` are known, else a dynamic one (top code from the spec's bits)."""
+    if params is None:
+        return DynamicQuantizer(spec)
+    if params.max_code != max_activation_code(spec.bits):
+        raise ValueError(f"parameters up to code {params.max_code} do not fit {spec.bits} bits")
+    return StaticQuantizer(params)

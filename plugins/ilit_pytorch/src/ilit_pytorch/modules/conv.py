@@ -1,0 +1,96 @@
+"""A convolution in INT8, 1d, 2d or 3d: codes in, float32 out, static."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from ilit_pytorch import kernels
+from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
+from ilit_pytorch.modules.lowered import Rebuilt, restorable
+
+Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
+Geometry = tuple[list[int], list[int], list[int], int]
+
+
+def geometry(conv: Convolution) -> Geometry | None:
+    """Return stride, padding, dilation and groups, or None where the kernel cannot pad as this module does."""
+    dilation = [int(d) for d in conv.dilation]
+    if conv.padding_mode != "zeros":
+        return None
+    if isinstance(conv.padding, str):
+        spans = [d * (k - 1) for d, k in zip(dilation, conv.kernel_size, strict=True)]
+        if conv.padding == "same" and any(span % 2 for span in spans):
+            return None
+        padding = [span // 2 if conv.padding == "same" else 0 for span in spans]
+    else:
+        padding = [int(p) for p in conv.padding]
+    return [int(s) for s in conv.stride], padding, dilation, int(conv.groups)
+
+
+@restorable
+class Int8Conv(Rebuilt, torch.nn.Module):
+    """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
+
+    kind: ClassVar[str] = "conv"
+    int8_kernels = 1
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        weight_scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        shape: Geometry,
+        quantizer: Quantizer,
+        post_op: str = "none",
+    ) -> None:
+        """Pack the weight.
+
+        Args:
+            weight: int8 codes (out, in / groups, *kernel).
+            weight_scale: float32 (out,).
+            bias: float32 (out,) or None.
+            shape: stride, padding, dilation and groups, as ``geometry`` gives them.
+            quantizer: how the input becomes codes.
+            post_op: ``none`` or ``relu``.
+        """
+        super().__init__()
+        self.packed = kernels.pack_conv(weight, weight_scale, shape)
+        self.weight_scale, self.bias = weight_scale, bias
+        self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
+        self.axes = weight.ndim
+
+    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+        """Return float32 (rows, out, *size) for float32 (rows, in, *size); a single unbatched row works as well."""
+        codes, scale, zero_point = codes_of(activation, self.quantizer)
+        unbatched = codes.ndim == self.axes - 1
+        if unbatched:
+            codes = codes.unsqueeze(0)
+        output = kernels.conv(
+            codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.geometry, self.post_op
+        )
+        return output.squeeze(0) if unbatched else output
+
+    def meta(self) -> dict[str, Any]:
+        """Return quantizer, geometry and post-op."""
+        meta = {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
+        return {**meta, **dict(zip(("stride", "padding", "dilation", "groups"), self.geometry, strict=True))}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight, weight_scale and, where there is one, bias."""
+        plain = {"weight": self.packed.to_dense().contiguous(), "weight_scale": self.weight_scale}
+        return plain if self.bias is None else {**plain, "bias": self.bias}
+
+    def extra_repr(self) -> str:
+        """Return the shape and quantizer for ``print(model)``."""
+        return f"weight={tuple(self.packed.shape)}, geometry={self.geometry}, {self.quantizer}, {self.post_op}"
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> Int8Conv:
+        """Build it again from ``meta()`` and ``tensors()``."""
+        shape = (meta["stride"], meta["padding"], meta["dilation"], meta["groups"])
+        quantizer = quantizer_from(meta["quantizer"])
+        weight, scale, bias = tensors["weight"], tensors["weight_scale"], tensors.get("bias")
+        return Int8Conv(weight, scale, bias, shape, quantizer, meta["post_op"])

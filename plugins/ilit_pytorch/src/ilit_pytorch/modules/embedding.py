@@ -1,0 +1,48 @@
+"""An embedding with int8 rows, each with its own scale: the rows looked up are dequantized, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from ilit_pytorch.modules.lowered import Rebuilt, restorable
+
+
+@restorable
+class Int8Embedding(Rebuilt, torch.nn.Module):
+    """``weight[indices] * scale[indices]``; weight only, so the output is float32."""
+
+    kind: ClassVar[str] = "embedding"
+    int8_kernels = 1
+
+    def __init__(self, weight: torch.Tensor, weight_scale: torch.Tensor) -> None:
+        """Keep int8 codes (rows, width) and float32 scales (rows,)."""
+        super().__init__()
+        self.register_buffer("codes", weight, persistent=False)
+        self.register_buffer("weight_scale", weight_scale, persistent=False)
+        self.codes: torch.Tensor
+        self.weight_scale: torch.Tensor
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return float32 (..., width) for integer indices (...)."""
+        rows = torch.nn.functional.embedding(indices, self.codes)  # (..., width), int8
+        return rows * torch.nn.functional.embedding(indices, self.weight_scale[:, None])  # (..., width) * (..., 1)
+
+    def meta(self) -> dict[str, Any]:
+        """Return nothing: tensors are all."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight and weight_scale."""
+        return {"weight": self.codes, "weight_scale": self.weight_scale}
+
+    def extra_repr(self) -> str:
+        """Return the shape for ``print(model)``."""
+        return f"weight={tuple(self.codes.shape)}"
+
+    @staticmethod
+    def restore(_: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], __: torch.nn.Module) -> Int8Embedding:
+        """Build it again from ``tensors()``."""
+        return Int8Embedding(tensors["weight"], tensors["weight_scale"])

@@ -1,0 +1,340 @@
+"""What stands between torch's QuantStub and DeQuantStub in a lowered model: quantized tensors in, quantized tensors out.
+
+torch's eager quantized modules do the work as long as torch ships them. They are built here from plain int8 weights and
+float32 scales, so that an artefact needs no pickled packed weights. What stays float in an island is wrapped:
+dequantize, run, quantize.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.ao.nn.intrinsic.quantized as fused_quantized
+import torch.ao.nn.quantized as torch_quantized
+from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
+
+from ilit.errors import LoweringError
+from ilit_pytorch.modules.conv import Geometry
+from ilit_pytorch.modules.lowered import RESTORE, Rebuilt, restorable
+from ilit_pytorch.qparams import ActivationParams
+
+TORCH_OPS: dict[tuple[str, bool], type] = {
+    ("linear", False): torch_quantized.Linear,
+    ("conv1d", False): torch_quantized.Conv1d,
+    ("conv2d", False): torch_quantized.Conv2d,
+    ("conv3d", False): torch_quantized.Conv3d,
+    ("linear", True): fused_quantized.LinearReLU,
+    ("conv1d", True): fused_quantized.ConvReLU1d,
+    ("conv2d", True): fused_quantized.ConvReLU2d,
+    ("conv3d", True): fused_quantized.ConvReLU3d,
+}
+DEPRECATION = r"torch\.quantize_per_tensor, torch\.quantize_per_channel and other quantized tensor creation functions"
+"""torch's one warning about what islands are made of; the README says the same in our words."""
+
+warnings.filterwarnings("ignore", message=DEPRECATION, category=UserWarning)
+
+
+def params_meta(params: ActivationParams) -> dict[str, Any]:
+    """Return a JSON object that ``params_from`` reads back to the last bit."""
+    return {"scale": params.scale.hex(), "zero_point": params.zero_point, "max_code": params.max_code}
+
+
+def params_from(meta: Mapping[str, Any]) -> ActivationParams:
+    """Read what ``params_meta`` wrote."""
+    return ActivationParams(float.fromhex(meta["scale"]), int(meta["zero_point"]), int(meta["max_code"]))
+
+
+def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor:
+    """Return a quint8 tensor; one that is quantized already is returned as it is."""
+    if activation.is_quantized:
+        return activation
+    return torch.quantize_per_tensor(activation, params.scale, params.zero_point, torch.quint8)
+
+
+def _dequantized(value: Any) -> Any:
+    return value.dequantize() if isinstance(value, torch.Tensor) and value.is_quantized else value
+
+
+class _Island(Rebuilt, torch.nn.Module):
+    """What the modules of this file share: output parameters, kept to the last bit, and no tensors of their own."""
+
+    int8_kernels = 0
+
+    def __init__(self, params: ActivationParams) -> None:
+        super().__init__()
+        self.params = params
+
+    def meta(self) -> dict[str, Any]:
+        """Return the output's scale and zero point."""
+        return params_meta(self.params)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing: the float module, where there is one, keeps its own parameters."""
+        return {}
+
+    def extra_repr(self) -> str:
+        """Return the parameters for ``print(model)``."""
+        return str(self.params)
+
+
+@restorable
+class IslandStart(_Island):
+    """torch's QuantStub, lowered: float32 in, quint8 out."""
+
+    kind: ClassVar[str] = "island_start"
+
+    def forward(self, activation: torch.Tensor) -> torch.Tensor:
+        """Quantize an activation of any shape."""
+        return quantize(activation, self.params)
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandStart:
+        """Build it again."""
+        return IslandStart(params_from(meta))
+
+
+@restorable
+class IslandEnd(Rebuilt, torch.nn.Module):
+    """torch's DeQuantStub, lowered: quint8 in, float32 out; what is float already passes."""
+
+    kind: ClassVar[str] = "island_end"
+    int8_kernels = 0
+
+    def forward(self, activation: Any) -> Any:
+        """Dequantize a tensor, or each tensor of a tuple."""
+        return torch.utils._pytree.tree_map(_dequantized, activation)
+
+    def meta(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing."""
+        return {}
+
+    @staticmethod
+    def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], ___: torch.nn.Module) -> IslandEnd:
+        """Build it again."""
+        return IslandEnd()
+
+
+@restorable
+class IslandOp(_Island):
+    """A Linear or convolution through torch's quantized module: quint8 in, quint8 out, one INT8 kernel."""
+
+    kind: ClassVar[str] = "island_op"
+    int8_kernels = 1
+
+    def __init__(
+        self,
+        op: tuple[str, bool],
+        weight: torch.Tensor,
+        weight_scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        shape: Geometry | None,
+        params: ActivationParams,
+    ) -> None:
+        """Build torch's module.
+
+        Args:
+            op: kind and whether ReLU is fused, a key of ``TORCH_OPS``.
+            weight: int8 codes (out, in / groups, *kernel).
+            weight_scale: float32 (out,).
+            bias: float32 (out,) or None.
+            shape: stride, padding, dilation and groups of a convolution, None for a Linear.
+            params: scale and zero point of the output.
+        """
+        super().__init__(params)
+        self.op, self.shape = op, shape
+        self.weight_scale, self.bias = weight_scale, bias
+        self.quantized = _torch_op(op, weight, weight_scale, bias, shape)
+        self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
+
+    def forward(self, activation: torch.Tensor) -> torch.Tensor:
+        """Run torch's quantized module on a quint8 activation."""
+        return self.quantized(activation)
+
+    def meta(self) -> dict[str, Any]:
+        """Return op, geometry and output parameters."""
+        return {**params_meta(self.params), "op": list(self.op), "shape": self.shape and list(self.shape)}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight, weight_scale and, where there is one, bias."""
+        plain = {"weight": self.quantized.weight().int_repr(), "weight_scale": self.weight_scale}
+        return plain if self.bias is None else {**plain, "bias": self.bias}
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> IslandOp:
+        """Build it again from ``meta()`` and ``tensors()``."""
+        op = (str(meta["op"][0]), bool(meta["op"][1]))
+        shape = tuple(meta["shape"]) if meta["shape"] else None
+        weight, scale, bias = tensors["weight"], tensors["weight_scale"], tensors.get("bias")
+        return IslandOp(op, weight, scale, bias, shape, params_from(meta))
+
+
+@restorable
+class IslandFloat(_Island):
+    """Anything that takes and gives float tensors, inside an island: dequantize, run, quantize.
+
+    The module inside may be a float op, or a dynamic INT8 one.
+    """
+
+    kind: ClassVar[str] = "island_float"
+
+    def __init__(self, original: torch.nn.Module, params: ActivationParams) -> None:
+        """Wrap ``original``; ``params`` are its output's."""
+        super().__init__(params)
+        self.original = original
+        self.int8_kernels = getattr(original, "int8_kernels", 0)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Dequantize what comes in, quantize the tensors that come out."""
+        args, kwargs = torch.utils._pytree.tree_map(_dequantized, (args, kwargs))
+        output = self.original(*args, **kwargs)
+        return torch.utils._pytree.tree_map(self._requantized, output)
+
+    def _requantized(self, value: Any) -> Any:
+        floating = isinstance(value, torch.Tensor) and value.is_floating_point()
+        return quantize(value, self.params) if floating else value
+
+    def meta(self) -> dict[str, Any]:
+        """Return the output parameters and, where a lowered op is inside, what that is."""
+        inner: Any = self.original
+        lowered = {"inner": {"kind": inner.kind, "meta": inner.meta()}} if getattr(inner, "kind", "") in RESTORE else {}
+        return {**params_meta(self.params), **lowered}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the lowered op inside; a float one keeps its own parameters."""
+        inner: Any = self.original
+        return inner.tensors() if getattr(inner, "kind", "") in RESTORE else {}
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandFloat:
+        """Build it again around ``original``."""
+        if "inner" in meta:
+            original = RESTORE[meta["inner"]["kind"]](meta["inner"]["meta"], tensors, original)
+        return IslandFloat(original, params_from(meta))
+
+
+@restorable
+class IslandMapped(_Island):
+    """A module without weights of its own to quantize that torch has a quantized form of, such as BatchNorm2d."""
+
+    kind: ClassVar[str] = "island_mapped"
+
+    def __init__(self, original: torch.nn.Module, params: ActivationParams) -> None:
+        """Build torch's quantized form of ``original``; ``params`` are the output's."""
+        super().__init__(params)
+        self.original = original
+        self.quantized = _torch_form(original, params)
+
+    def forward(self, *args: Any) -> torch.Tensor:
+        """Run torch's quantized module."""
+        return self.quantized(*args)
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandMapped:
+        """Build it again from the float module."""
+        return IslandMapped(original, params_from(meta))
+
+
+@restorable
+class IslandFunctional(Rebuilt, torch_quantized.QFunctional):
+    """torch's FloatFunctional, lowered: add, mul, cat and the like on quint8 tensors."""
+
+    kind: ClassVar[str] = "island_functional"
+    int8_kernels = 0
+
+    def __init__(self, params: ActivationParams) -> None:
+        """Set the output's scale and zero point."""
+        super().__init__()
+        self.params = params
+        self.scale, self.zero_point = params.scale, params.zero_point
+
+    def meta(self) -> dict[str, Any]:
+        """Return the output's scale and zero point."""
+        return params_meta(self.params)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return nothing."""
+        return {}
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandFunctional:
+        """Build it again."""
+        return IslandFunctional(params_from(meta))
+
+
+QUANTIZED_FORMS = {
+    name: quantized
+    for name, quantized in get_default_static_quant_module_mappings().items()
+    if name.__module__.startswith(("torch.nn.modules.", "torch.ao.nn.intrinsic.modules."))
+    and hasattr(quantized, "from_float")
+    and name.__name__ in ("BatchNorm2d", "BatchNorm3d", "BNReLU2d", "BNReLU3d", "ELU", "GroupNorm", "Hardswish",
+                          "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "LeakyReLU")
+}  # fmt: skip
+"""Float class -> torch's quantized class, for modules whose quantized form needs only an output scale."""
+
+PASSES_CODES = (
+    torch.nn.ReLU, torch.nn.ReLU6, torch.nn.Identity, torch.nn.Flatten, torch.nn.Unflatten, torch.nn.Dropout,
+    torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d, torch.nn.MaxPool1d, torch.nn.MaxPool2d,
+    torch.nn.AvgPool2d, torch.nn.AvgPool3d, torch.nn.AdaptiveAvgPool2d, torch.nn.AdaptiveAvgPool3d,
+    torch.nn.Upsample, torch.nn.UpsamplingNearest2d, torch.nn.Hardtanh, torch.nn.PixelShuffle,
+    torch.nn.PixelUnshuffle, torch.nn.ChannelShuffle,
+)  # fmt: skip
+"""Modules that torch runs on quantized tensors as they are, with the input's scale."""
+
+
+def lower_other(module: torch.nn.Module, params: ActivationParams | None) -> torch.nn.Module | None:
+    """Return what replaces a module that is no op, or None where it runs on quantized tensors as it is.
+
+    Raises:
+        LoweringError: the module needs an output range and calibration has not seen one.
+    """
+    if type(module) in PASSES_CODES:
+        return None
+    if params is None:
+        raise LoweringError(f"{type(module).__name__}: calibration saw no floating-point output to take a range from")
+    return IslandMapped(module, params) if type(module) in QUANTIZED_FORMS else IslandFloat(module, params)
+
+
+class _OutputParams:
+    """Answers what torch's ``from_float`` asks an observer for."""
+
+    def __init__(self, params: ActivationParams) -> None:
+        self.params = params
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(self.params.scale), torch.tensor(self.params.zero_point)
+
+
+def _torch_form(original: torch.nn.Module, params: ActivationParams) -> torch.nn.Module:
+    quantized = QUANTIZED_FORMS[type(original)]
+    bare = original.__class__.__new__(original.__class__)
+    bare.__dict__ = {**original.__dict__, "activation_post_process": _OutputParams(params)}  # the original stays clean
+    return quantized.from_float(bare)
+
+
+def _torch_op(
+    op: tuple[str, bool],
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    shape: Geometry | None,
+) -> Any:
+    """Return torch's quantized module around plain int8 codes; bit-equal to one converted by torch itself."""
+    out, inner = weight.shape[:2]
+    if shape is None:
+        module: Any = TORCH_OPS[op](inner, out)
+    else:
+        stride, padding, dilation, groups = shape
+        module = TORCH_OPS[op](
+            inner * groups, out, tuple(weight.shape[2:]), tuple(stride), tuple(padding), tuple(dilation), groups
+        )
+    zeros = torch.zeros(out, dtype=torch.int64)
+    codes = torch._make_per_channel_quantized_tensor(weight.contiguous(), scale.double(), zeros, 0)
+    module.set_weight_bias(codes, bias)
+    return module

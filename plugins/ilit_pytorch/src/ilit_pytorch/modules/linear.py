@@ -1,0 +1,67 @@
+"""A Linear in INT8: codes in, float32 out, static or dynamic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from ilit_pytorch import kernels
+from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
+from ilit_pytorch.modules.lowered import Rebuilt, restorable
+
+
+@restorable
+class Int8Linear(Rebuilt, torch.nn.Module):
+    """``post_op(x @ weight.T + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
+
+    kind: ClassVar[str] = "linear"
+    int8_kernels = 1
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        weight_scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        quantizer: Quantizer,
+        post_op: str = "none",
+    ) -> None:
+        """Pack the weight.
+
+        Args:
+            weight: int8 codes (out, in).
+            weight_scale: float32 (out,).
+            bias: float32 (out,) or None.
+            quantizer: how the input becomes codes.
+            post_op: ``none`` or ``relu``.
+        """
+        super().__init__()
+        self.packed = kernels.pack_linear(weight)
+        self.weight_scale, self.bias = weight_scale, bias
+        self.quantizer, self.post_op = quantizer, post_op
+        self.out_features, self.in_features = weight.shape
+
+    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+        """Return float32 (..., out) for float32 (..., in)."""
+        codes, scale, zero_point = codes_of(activation, self.quantizer)
+        return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
+
+    def meta(self) -> dict[str, Any]:
+        """Return quantizer and post-op."""
+        return {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight, weight_scale and, where there is one, bias."""
+        plain = {"weight": kernels.unpack_linear(self.packed), "weight_scale": self.weight_scale}
+        return plain if self.bias is None else {**plain, "bias": self.bias}
+
+    def extra_repr(self) -> str:
+        """Return the shape and quantizer for ``print(model)``."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {self.quantizer}, {self.post_op}"
+
+    @staticmethod
+    def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> Int8Linear:
+        """Build it again from ``meta()`` and ``tensors()``."""
+        quantizer = quantizer_from(meta["quantizer"])
+        return Int8Linear(tensors["weight"], tensors["weight_scale"], tensors.get("bias"), quantizer, meta["post_op"])

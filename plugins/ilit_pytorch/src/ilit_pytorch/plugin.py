@@ -1,0 +1,38 @@
+"""What this distribution registers. Nothing heavy is imported before it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ilit.hookspecs import hookimpl
+from ilit_pytorch import hookspecs
+
+if TYPE_CHECKING:
+    from ilit.adapter import Adapter
+    from ilit.metric import Metric
+
+__all__ = ["hookspecs", "ilit_adapters", "ilit_metrics", "ilit_select_adapter"]
+
+
+@hookimpl
+def ilit_adapters() -> list[type[Adapter]]:
+    """Offer the adapter ``pytorch``."""
+    from ilit_pytorch.adapter import PyTorchAdapter
+
+    return [PyTorchAdapter]
+
+
+@hookimpl
+def ilit_metrics() -> list[type[Metric]]:
+    """Offer ``topk``, ``accuracy``, ``f1``, ``mse``, ``rmse`` and ``mae``."""
+    from ilit_pytorch.metrics import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def ilit_select_adapter(model: Any) -> str | None:
+    """Take every ``torch.nn.Module``."""
+    import torch
+
+    return "pytorch" if isinstance(model, torch.nn.Module) else None

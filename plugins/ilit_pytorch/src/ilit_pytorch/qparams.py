@@ -1,0 +1,62 @@
+"""From a range to a scale and zero point, and from a float weight to int8 codes. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ilit.recipe import QuantSpec
+from ilit_pytorch.observers import weight_clip
+
+TINY = 1e-12  # a tensor of zeros still needs a scale to divide by
+
+
+def max_activation_code(bits: int) -> int:
+    """Return the largest activation code used: 255 for 8 bits, 127 for 7 (uint8 in both)."""
+    return 2**bits - 1
+
+
+def max_weight_code(bits: int) -> int:
+    """Return the largest weight code used: 127 for 8 bits, 63 for 7 (int8, symmetric, in both)."""
+    return 2 ** (bits - 1) - 1
+
+
+@dataclass(frozen=True)
+class ActivationParams:
+    """Scale and zero point of a uint8 activation: ``value = (code - zero_point) * scale``, codes in 0..max_code."""
+
+    scale: float
+    zero_point: int
+    max_code: int
+
+
+def activation_params(low: float, high: float, spec: QuantSpec) -> ActivationParams:
+    """Return the parameters whose codes cover ``low`` to ``high`` and hit 0.0 exactly.
+
+    ``sym`` puts the zero point in the middle: 128 of 255 for 8 bits, 64 of 127 for 7. Worked number: -1.0 to 3.0,
+    asym, 8 bits: scale 4 / 255 = 0.01569, zero point round(1 / 0.01569) = 64.
+    """
+    low, high, top = min(low, 0.0), max(high, 0.0), max_activation_code(spec.bits)
+    if spec.scheme == "sym":
+        middle = (top + 1) // 2
+        return ActivationParams(max(max(-low, high) / (top - middle), TINY), middle, top)
+    scale = max((high - low) / top, TINY)
+    return ActivationParams(scale, min(top, round(-low / scale)), top)
+
+
+def quantize_weight(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return int8 codes of the weight's shape and float32 scales of shape (out,), symmetric around 0.
+
+    The first axis is the output channel. ``per_tensor`` gives every channel the same scale.
+    """
+    weight = weight.detach().to(torch.float32)
+    flat = weight.reshape(weight.shape[0], -1)  # (out, rest)
+    top = max_weight_code(spec.bits)
+    if spec.granularity == "per_tensor":
+        clip = weight_clip(flat.reshape(1, -1), spec.algorithm, top).expand(flat.shape[0])  # (out,)
+    else:
+        clip = weight_clip(flat, spec.algorithm, top)  # (out,)
+    scale = (clip / top).clamp_min(TINY)
+    codes = (flat / scale[:, None]).round_().clamp_(-top, top).to(torch.int8)
+    return codes.reshape(weight.shape), scale.contiguous()

@@ -1,0 +1,290 @@
+"""One forward pass that finds out how a model hangs together: its ops, its stubs, and what lies between stubs.
+
+Activations that leave a stub carry a mark through every function they go into, so that what a stub's output reaches
+is seen and not guessed from the order of modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.ao.nn.intrinsic as fused
+import torch.ao.nn.quantized as torch_quantized
+from torch.ao.quantization import DeQuantStub
+from torch.ao.quantization import QuantStub as TorchQuantStub
+from torch.utils._pytree import tree_iter, tree_map
+
+from ilit.errors import DataError, ModelError
+from ilit_pytorch.batch import call, check_input, model_input
+from ilit_pytorch.clone import leave_fast_path, structural_clone
+from ilit_pytorch.modules.conv import geometry
+from ilit_pytorch.modules.stub import QuantStub
+
+_BY_FORWARD: dict[Any, str] = {
+    torch.nn.Linear.forward: "linear",
+    torch.nn.Conv1d.forward: "conv1d",
+    torch.nn.Conv2d.forward: "conv2d",
+    torch.nn.Conv3d.forward: "conv3d",
+    torch.nn.Embedding.forward: "embedding",
+}
+_FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
+_READERS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
+_LOOKING_ONLY = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "is_complex", "__len__", "stride"})
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an op stands.
+
+    Attributes:
+        kind: ``linear``, ``conv1d``, ``conv2d``, ``conv3d`` or ``embedding``.
+        relu: the module is torch's fused form with ReLU.
+        source: path of the ilit ``QuantStub`` whose output is its input, empty where it quantizes for itself.
+        island: number of the island between torch's stubs that it lies in, -1 outside.
+    """
+
+    kind: str
+    relu: bool = False
+    source: str = ""
+    island: int = -1
+
+
+@dataclass(frozen=True)
+class Island:
+    """What lies between torch's ``QuantStub``s and ``DeQuantStub``s and is joined by data, by module path."""
+
+    stubs: tuple[str, ...]
+    ops: tuple[str, ...]
+    others: tuple[str, ...]
+    functionals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What one forward pass showed.
+
+    Attributes:
+        sites: op path -> where it stands, in the order of first use.
+        shared: path of an ilit ``QuantStub`` -> paths of the ops that read it, where it is read by ops only.
+        leaky: paths of ilit ``QuantStub``s whose output also reaches something that cannot read codes.
+        islands: the islands, ``Site.island`` counts them.
+        dequant_stubs: paths of torch's ``DeQuantStub``s.
+    """
+
+    sites: dict[str, Site]
+    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    leaky: tuple[str, ...] = ()
+    islands: tuple[Island, ...] = ()
+    dequant_stubs: tuple[str, ...] = ()
+
+
+def op_kind(module: torch.nn.Module) -> str | None:
+    """Return the op's kind, or None where a kernel could not stand for this module."""
+    inner = module[0] if type(module) in _FUSED_RELU else module  # type: ignore[index]  # fused forms are Sequential
+    kind = _BY_FORWARD.get(type(inner).forward)
+    if kind is None or (kind == "embedding" and inner.max_norm is not None):
+        return None
+    if kind.startswith("conv") and geometry(inner) is None:  # type: ignore[arg-type]  # a conv by its forward
+        return None
+    weight = inner.weight
+    return kind if isinstance(weight, torch.Tensor) and weight.dtype == torch.float32 else None
+
+
+def inner_op(module: torch.nn.Module) -> Any:
+    """Return the Linear or convolution inside torch's fused form, or the module itself."""
+    return module[0] if type(module) in _FUSED_RELU else module  # type: ignore[index]  # fused forms are Sequential
+
+
+def trace(model: torch.nn.Module, example: Any) -> Structure:
+    """Run the model once on one batch and return its structure.
+
+    Raises:
+        DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
+        ModelError: the forward raised.
+    """
+    if op_kind(model) is not None:
+        raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
+    inputs = model_input(example)
+    check_input(model, inputs)
+    clone = structural_clone(model)
+    leave_fast_path(clone)
+    seen = _Seen()
+    _watch(clone, seen)
+    try:
+        with torch.no_grad():
+            call(clone, inputs)
+    except (DataError, ModelError):
+        raise
+    except Exception as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{type(model).__name__} raised on the first batch: {type(error).__name__}: {first_line}; "
+            "run model(**input) or model(*input) on what the loader yields"
+        ) from error
+    return seen.structure()
+
+
+class Marked(torch.Tensor):
+    """A tensor that remembers which stubs it comes from, through every function applied to it."""
+
+    marks: frozenset[str]
+    seen: _Seen
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run ``func`` and mark what comes out with the marks of what went in."""
+        kwargs = kwargs or {}
+        marked = [leaf for leaf in tree_iter((args, kwargs)) if isinstance(leaf, Marked)]
+        with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - the documented way to run the plain function
+            output = func(*args, **kwargs)
+        seen, name = marked[0].seen, getattr(func, "__name__", "")
+        if name in _LOOKING_ONLY:
+            return output
+        for leaf in marked:
+            seen.leaky.update(mark for mark in leaf.marks & seen.shared if name not in _READERS)
+        islands = frozenset().union(*(leaf.marks for leaf in marked)) - seen.shared
+        seen.join(islands)
+        return tree_map(lambda leaf: mark(leaf, islands, seen), output) if islands else tree_map(_plain, output)
+
+
+def mark(value: Any, marks: frozenset[str], seen: _Seen) -> Any:
+    """Return a tensor marked, anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    marked = value.as_subclass(Marked)
+    marked.marks, marked.seen = marks, seen
+    return marked
+
+
+def _plain(value: Any) -> Any:
+    return value.as_subclass(torch.Tensor) if isinstance(value, Marked) else value
+
+
+@dataclass
+class _Seen:
+    """What the pass has shown so far."""
+
+    kinds: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    marks: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    others: dict[str, frozenset[str]] = field(default_factory=dict)
+    functionals: dict[str, frozenset[str]] = field(default_factory=dict)
+    stubs: list[str] = field(default_factory=list)
+    shared: set[str] = field(default_factory=set)
+    leaky: set[str] = field(default_factory=set)
+    joined: dict[str, str] = field(default_factory=dict)
+    dequant_stubs: list[str] = field(default_factory=list)
+
+    def join(self, marks: frozenset[str]) -> None:
+        """Note that these stubs' activations meet, so that they are one island."""
+        roots = sorted({self.root(mark) for mark in marks})
+        for root in roots[1:]:
+            self.joined[root] = roots[0]
+
+    def root(self, stub: str) -> str:
+        """Return the stub that stands for the island of this one."""
+        while stub in self.joined:
+            stub = self.joined[stub]
+        return stub
+
+    def structure(self) -> Structure:
+        """Return what was seen as a frozen value."""
+        for all_marks in self.marks.values():
+            sources = {marks & self.shared for marks in all_marks}
+            if len(sources) > 1:  # fed by different stubs in different calls: it cannot rely on either
+                self.leaky.update(stub for source in sources for stub in source)
+        roots = list(dict.fromkeys(self.root(stub) for stub in self.stubs))
+        number = {root: index for index, root in enumerate(roots)}
+        sites = {name: self._site(name, number) for name in self.kinds if self._consistent(name)}
+        shared = {
+            stub: tuple(name for name, site in sites.items() if site.source == stub)
+            for stub in sorted(self.shared - self.leaky)
+        }
+
+        def inside(found: dict[str, frozenset[str]], root: str) -> tuple[str, ...]:
+            return tuple(n for n, marks in found.items() if any(self.root(m) == root for m in marks))
+
+        islands = tuple(
+            Island(
+                stubs=tuple(stub for stub in self.stubs if self.root(stub) == root),
+                ops=tuple(name for name, site in sites.items() if site.island == number[root]),
+                others=inside(self.others, root) + self._inconsistent(root),
+                functionals=inside(self.functionals, root),
+            )
+            for root in roots
+        )
+        return Structure(sites, shared, tuple(sorted(self.leaky)), islands, tuple(self.dequant_stubs))
+
+    def _consistent(self, name: str) -> bool:
+        """A module used both inside and outside an island has no one form."""
+        inside = {bool(marks - self.shared) for marks in self.marks[name]}
+        return len(inside) == 1
+
+    def _inconsistent(self, root: str) -> tuple[str, ...]:
+        mixed = (name for name in self.kinds if not self._consistent(name))
+        return tuple(n for n in mixed if any(self.root(m) == root for marks in self.marks[n] for m in marks))
+
+    def _site(self, name: str, number: dict[str, int]) -> Site:
+        kind, relu = self.kinds[name]
+        all_marks = self.marks[name]
+        source = next(iter(all_marks[0] & self.shared - self.leaky), "")
+        islands = {self.root(mark) for marks in all_marks for mark in marks - self.shared}
+        return Site(kind, relu, source, number[min(islands)] if islands else -1)
+
+
+def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
+    """Put hooks on every stub, op, leaf and FloatFunctional of the clone."""
+    inside_op: set[int] = set()
+    for name, module in clone.named_modules():
+        if id(module) in inside_op:
+            continue
+        kind = op_kind(module)
+        if kind is not None:
+            inside_op.update(id(child) for child in module.modules())
+            module.register_forward_pre_hook(_note_op(name, kind, type(module) in _FUSED_RELU, seen), with_kwargs=True)
+        elif isinstance(module, QuantStub):
+            seen.shared.add(name)
+            module.register_forward_hook(_mark_output(name, seen))
+        elif isinstance(module, TorchQuantStub):
+            inside_op.update(id(child) for child in module.modules())
+            seen.stubs.append(name)
+            module.register_forward_hook(_mark_output(name, seen))
+        elif isinstance(module, DeQuantStub):
+            seen.dequant_stubs.append(name)
+            module.register_forward_hook(lambda _module, _args, output: tree_map(_plain, output))
+        elif isinstance(module, torch_quantized.FloatFunctional):
+            inside_op.update(id(child) for child in module.modules())
+            module.activation_post_process.register_forward_pre_hook(_note(name, seen.functionals))
+        elif type(module) in (fused.BNReLU2d, fused.BNReLU3d) or next(module.children(), None) is None:
+            inside_op.update(id(child) for child in module.modules())
+            module.register_forward_pre_hook(_note(name, seen.others))
+
+
+def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:
+    def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        seen.kinds[name] = (kind, relu)
+        seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
+
+    return hook
+
+
+def _note(name: str, found: dict[str, frozenset[str]]) -> Callable[..., None]:
+    def hook(_module: torch.nn.Module, args: Any) -> None:
+        marks = _marks(args)
+        if marks:
+            found[name] = found.get(name, frozenset()) | marks
+
+    return hook
+
+
+def _mark_output(name: str, seen: _Seen) -> Callable[..., Any]:
+    def hook(_module: torch.nn.Module, _args: Any, output: Any) -> Any:
+        return mark(_plain(output), frozenset({name}), seen)
+
+    return hook
+
+
+def _marks(value: Any) -> frozenset[str]:
+    return frozenset().union(*(leaf.marks for leaf in tree_iter(value) if isinstance(leaf, Marked)))
