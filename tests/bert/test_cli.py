@@ -195,6 +195,6 @@ def test_demo_tunes_and_says_what_it_planted(planted, capsys, tmp_path, monkeypa
 
 def test_demo_default_steps_are_those_of_the_work():
     """The command's default, written out so that torch stays unloaded, is the module's."""
-    from ilit_bert import demo  # noqa: PLC0415 (the command of the same name is imported above)
+    from ilit_bert import demo
 
     assert demo_command.__defaults__[1] == demo.STEPS

@@ -20,7 +20,7 @@ EMBEDDINGS_KEPT_FLOAT = ("position_embeddings", "token_type_embeddings")
 @hookimpl
 def ilit_metrics() -> list[Any]:
     """Offer GLUE's and SQuAD's metrics, by task and by formula."""
-    from ilit_bert.metrics import METRICS  # noqa: PLC0415 (loads scipy and scikit-learn)
+    from ilit_bert.metrics import METRICS
 
     return list(METRICS)
 
@@ -54,7 +54,7 @@ def ilit_space_rules(space: SearchSpace, model: Any) -> SearchSpace | None:
 @hookimpl
 def ilit_commands(app: typer.Typer) -> None:
     """Add ``ilit bert ...``."""
-    from ilit_bert.cli import bert  # noqa: PLC0415 (every start of the command line would pay for it)
+    from ilit_bert.cli import bert
 
     app.add_typer(bert, name="bert")
 
@@ -64,6 +64,6 @@ def ilit_pytorch_build(config: Mapping[str, Any]) -> Any | None:
     """Build the transformers architecture that a saved ``config.json`` names, so that ``ilit.load`` needs no model."""
     if not {"model_type", "architectures"} <= set(config):
         return None
-    from ilit_bert.checkpoint import build  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert.checkpoint import build
 
     return build(config)

@@ -14,7 +14,7 @@ def load_tokenizer(source: str | Path) -> Any:
     Raises:
         ModelError: there is no tokenizer, or none of transformers' fast ones.
     """
-    from transformers import AutoTokenizer  # noqa: PLC0415 (takes seconds; only those who tokenize pay for it)
+    from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source))

@@ -114,12 +114,13 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
         replacements[path] = RESTORE[kind](entry["meta"], own, model.get_submodule(path))
     if replacements:
         leave_fast_path(model)
-    loaded: Any = replace_modules(model, replacements)
+    loaded = replace_modules(model, replacements)
     unfilled = [name for name, p in loaded.named_parameters() if p.is_meta]
     if unfilled:
         raise ArtefactError(f"{folder / TENSORS}: lacks {unfilled[0]}; write the model again")
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
-    loaded.ilit = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)
+    provenance = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)
+    loaded.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
     return loaded.eval()
 
 
@@ -151,7 +152,7 @@ def _without_aliases(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, tor
 def _fill(
     model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], aliases: Mapping[str, str], folder: Path
 ) -> None:
-    """Put the float tensors into the clone of the skeleton as new parameters, so that the skeleton's stay as they are."""
+    """Put the float tensors into the clone of the skeleton as new parameters; the skeleton's stay as they are."""
     places = {name: name for name in tensors if MARK not in name} | dict(aliases)
     made: dict[str, Any] = {}
     for name, stored in places.items():
@@ -160,7 +161,7 @@ def _fill(
             module = model.get_submodule(parent)
         except AttributeError as error:
             raise ArtefactError(f"{folder}: the architecture given has no module {parent!r}") from error
-        kind = module._parameters if leaf in module._parameters else module._buffers  # noqa: SLF001 - set in place
+        kind: dict[str, Any] = module._parameters if leaf in module._parameters else module._buffers  # noqa: SLF001 - set in place
         old, tensor = kind.get(leaf), tensors[stored]
         if old is not None and old.shape != tensor.shape:
             raise ArtefactError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,26 +136,25 @@ def observe(clone: torch.nn.Module, structure: Structure, stats: dict[str, Activ
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             stats.setdefault(name, ActivationStats()).update(value, histogram)
 
-    def watch_input(name: str) -> Callable[..., None]:
-        return lambda _module, args, kwargs: take(f"{name}:in", next(iter((*args, *kwargs.values()))))
+    def watch_input(name: str) -> None:
+        clone.get_submodule(name).register_forward_pre_hook(
+            lambda _module, args, kwargs: take(f"{name}:in", next(iter((*args, *kwargs.values())))), with_kwargs=True
+        )
 
-    def watch_output(name: str) -> Callable[..., None]:
-        return lambda _module, _args, output: take(f"{name}:out", output)
+    def watch_output(name: str, path: str = "") -> None:
+        clone.get_submodule(path or name).register_forward_hook(
+            lambda _module, _args, output: take(f"{name}:out", output)
+        )
 
     for name, site in structure.sites.items():
-        module = clone.get_submodule(name)
         if site.kind != "embedding" and not site.source:
-            module.register_forward_pre_hook(watch_input(name), with_kwargs=True)
+            watch_input(name)
         if site.island >= 0:
-            module.register_forward_hook(watch_output(name))
-    for stub in structure.shared:
-        clone.get_submodule(stub).register_forward_hook(watch_output(stub))
-    for island in structure.islands:
-        for name in (*island.stubs, *island.others):
-            clone.get_submodule(name).register_forward_hook(watch_output(name))
-        for name in island.functionals:
-            inner = clone.get_submodule(name).activation_post_process
-            inner.register_forward_hook(watch_output(name))  # type: ignore[union-attr]  # a module of FloatFunctional
+            watch_output(name)
+    for name in (*structure.shared, *(n for island in structure.islands for n in (*island.stubs, *island.others))):
+        watch_output(name)
+    for name in (n for island in structure.islands for n in island.functionals):
+        watch_output(name, f"{name}.activation_post_process")
 
 
 def _needs_histogram(space: SearchSpace) -> bool:

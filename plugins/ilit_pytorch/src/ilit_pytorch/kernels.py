@@ -48,7 +48,8 @@ def check_schemas() -> None:
 def pack_linear(weight: torch.Tensor) -> torch.Tensor:
     """Pack an int8 weight of shape (out, in) once for every batch size; ``unpack_linear`` is the inverse."""
     _check_weight(weight, ndim=2)
-    return torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
+    packed: torch.Tensor = torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
+    return packed
 
 
 def unpack_linear(packed: torch.Tensor) -> torch.Tensor:
@@ -61,7 +62,8 @@ def pack_conv(
 ) -> torch.Tensor:
     """Pack an int8 weight of shape (out, in / groups, *kernel). ``geometry``: stride, padding, dilation, groups."""
     _check_weight(weight, ndim=weight.ndim)
-    return torch.ops.onednn.qconv_prepack(weight.contiguous(), scale, 1.0, 0, *geometry, None)
+    packed: torch.Tensor = torch.ops.onednn.qconv_prepack(weight.contiguous(), scale, 1.0, 0, *geometry, None)
+    return packed
 
 
 def linear(
@@ -84,10 +86,11 @@ def linear(
         raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
     if codes.numel() == 0:
         return torch.zeros(*codes.shape[:-1], out_features)
-    return torch.ops.onednn.qlinear_pointwise(
+    output: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
         codes, scale, zero_point, packed, weight_scale, _zeros(out_features), bias,
         1.0, 0, torch.float32, post_op, [], "",
     )  # fmt: skip
+    return output
 
 
 def conv(
@@ -116,10 +119,11 @@ def conv(
     }.get(codes.ndim)
     if operator is None:
         raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
-    return operator(
+    output: torch.Tensor = operator(
         codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
         *geometry, 1.0, 0, torch.float32, post_op, [], "",
     )  # fmt: skip
+    return output
 
 
 def _zeros(count: int) -> torch.Tensor:

@@ -55,8 +55,9 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
     new = _lowered_modules(clone, recipe, calibration)
     if new:
         leave_fast_path(clone)
-    lowered: Any = replace_modules(clone, new)
-    lowered.ilit = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
+    lowered = replace_modules(clone, new)
+    provenance = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
+    lowered.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
     return lowered
 
 

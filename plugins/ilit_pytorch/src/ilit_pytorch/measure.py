@@ -21,7 +21,7 @@ def forward_seconds(model: torch.nn.Module, inputs: Any) -> float:
 
 
 def model_bytes(model: torch.nn.Module) -> int:
-    """Return the bytes of parameters, buffers and packed weights, from shapes and dtypes; what is shared counts once."""
+    """Return the bytes of parameters, buffers and packed weights, from shapes and dtypes; a shared one counts once."""
     seen: dict[int, int] = {}
     for module in model.modules():
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
@@ -29,7 +29,7 @@ def model_bytes(model: torch.nn.Module) -> int:
             own += [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
         packed = getattr(module, "_packed_params", None)
         if packed is not None and hasattr(module, "weight"):
-            weight = module.weight() if callable(module.weight) else module.weight
+            weight: Any = module.weight() if callable(module.weight) else module.weight
             seen[id(packed)] = weight.numel() * weight.element_size()
         for tensor in own:
             seen[id(tensor)] = tensor.numel() * tensor.element_size()

@@ -69,9 +69,10 @@ class ActivationStats:
 def activation_range(stats: ActivationStats, algorithm: str, max_code: int) -> tuple[float, float]:
     """Return the (low, high) that an activation is clipped to, never wider than what was seen.
 
-    ``minmax``: everything seen. ``percentile``: the middle ``PERCENTILE`` of the values. ``kl``: the symmetric threshold
-    with the least Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT", GTC 2017). ``mse``: the fraction
-    of the range with the least squared error of clipping and rounding together (Choukroun et al. 2019, section 3).
+    ``minmax``: everything seen. ``percentile``: the middle ``PERCENTILE`` of the values. ``kl``: the symmetric
+    threshold with the least Kullback-Leibler divergence (Migacz, "8-bit Inference with TensorRT", GTC 2017). ``mse``:
+    the fraction of the range with the least squared error of clipping and rounding together (Choukroun et al. 2019,
+    "Low-bit Quantization of Neural Networks for Efficient Inference", section 3).
     """
     low, high = stats.low, stats.high
     if algorithm == "minmax" or stats.reach == 0.0 or not low < high:

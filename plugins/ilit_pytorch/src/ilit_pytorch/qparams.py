@@ -14,12 +14,12 @@ TINY = 1e-12  # a tensor of zeros still needs a scale to divide by
 
 def max_activation_code(bits: int) -> int:
     """Return the largest activation code used: 255 for 8 bits, 127 for 7 (uint8 in both)."""
-    return 2**bits - 1
+    return (1 << bits) - 1
 
 
 def max_weight_code(bits: int) -> int:
     """Return the largest weight code used: 127 for 8 bits, 63 for 7 (int8, symmetric, in both)."""
-    return 2 ** (bits - 1) - 1
+    return (1 << (bits - 1)) - 1
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ def demo(
 
     Nothing is downloaded. It takes about two minutes on two cores.
     """
-    from ilit_bert import demo as work  # noqa: PLC0415 (loads torch and transformers)
-    from ilit_bert.tune import tune  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert import demo as work
+    from ilit_bert.tune import tune
 
     told = Console(stderr=True, highlight=False, soft_wrap=True)
     with only_json(as_json):

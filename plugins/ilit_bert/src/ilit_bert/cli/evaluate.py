@@ -19,7 +19,7 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Score a float checkpoint or a tuned model on a task's dev split."""
-    from ilit_bert import evaluate as work  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert import evaluate as work
 
     with only_json(as_json):
         scored = work.evaluate(

@@ -30,7 +30,7 @@ def predict(
 
     A line is a sentence or two sentences separated by a tab; for question answering, a question and its context.
     """
-    from ilit_bert import predict as work  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert import predict as work
 
     texts = work.read_lines(_lines(file), "standard input" if file == STANDARD_INPUT else str(file))
     with only_json(as_json):

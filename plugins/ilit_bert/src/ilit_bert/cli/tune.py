@@ -50,7 +50,7 @@ def tune(
 
     Where no model passes, the closest is kept in OUTPUT-closest and the exit code is 1.
     """
-    from ilit_bert import tune as work  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert import tune as work
 
     job = work.TuneJob(
         model, task, data_dir, output, config, metric, max_length, batch_size, calibration_samples, eval_samples, seed
@@ -63,7 +63,7 @@ def tune(
 
 def as_mapping(tuned: TuneReport) -> Mapping[str, Any]:
     """Return the report as the JSON has it."""
-    from ilit_bert.tune import JSON_KEYS  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert.tune import JSON_KEYS
 
     everything = asdict(tuned)
     return {key: everything[key] for key in JSON_KEYS}

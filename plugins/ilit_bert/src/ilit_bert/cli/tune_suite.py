@@ -23,7 +23,7 @@ def tune_suite(
     as_json: JsonFlag = False,
 ) -> int:
     """Tune many checkpoints, one after the other; one that fails does not stop the rest."""
-    from ilit_bert import suite as work  # noqa: PLC0415 (loads torch and transformers)
+    from ilit_bert import suite as work
 
     runs = work.read_suite(suite)
     with only_json(as_json), progress("evaluating") as step:

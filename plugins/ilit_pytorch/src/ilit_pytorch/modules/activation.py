@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ilit.recipe import QuantSpec
+from ilit.recipe import QuantSpec, Scheme
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
 
 
@@ -85,7 +85,7 @@ def quantizer_from(meta: dict[str, object]) -> Quantizer:
     if "scale" in meta:
         scale = float.fromhex(str(meta["scale"]))
         return StaticQuantizer(ActivationParams(scale, int(str(meta["zero_point"])), int(str(meta["max_code"]))))
-    scheme = "sym" if meta["scheme"] == "sym" else "asym"
+    scheme: Scheme = "sym" if meta["scheme"] == "sym" else "asym"
     return DynamicQuantizer(QuantSpec("uint8", scheme, "per_tensor", "minmax", int(str(meta["bits"]))))
 
 

@@ -1,4 +1,4 @@
-"""What stands between torch's QuantStub and DeQuantStub in a lowered model: quantized tensors in, quantized tensors out.
+"""What stands between torch's QuantStub and DeQuantStub in a lowered model: quantized tensors in and out.
 
 torch's eager quantized modules do the work as long as torch ships them. They are built here from plain int8 weights and
 float32 scales, so that an artefact needs no pickled packed weights. What stays float in an island is wrapped:
@@ -15,6 +15,7 @@ import torch
 import torch.ao.nn.intrinsic.quantized as fused_quantized
 import torch.ao.nn.quantized as torch_quantized
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
+from torch.utils._pytree import tree_map
 
 from ilit.errors import LoweringError
 from ilit_pytorch.modules.conv import Geometry
@@ -105,7 +106,7 @@ class IslandEnd(Rebuilt, torch.nn.Module):
 
     def forward(self, activation: Any) -> Any:
         """Dequantize a tensor, or each tensor of a tuple."""
-        return torch.utils._pytree.tree_map(_dequantized, activation)
+        return tree_map(_dequantized, activation)
 
     def meta(self) -> dict[str, Any]:
         """Return nothing."""
@@ -155,7 +156,8 @@ class IslandOp(_Island):
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module on a quint8 activation."""
-        return self.quantized(activation)
+        output: torch.Tensor = self.quantized(activation)
+        return output
 
     def meta(self) -> dict[str, Any]:
         """Return op, geometry and output parameters."""
@@ -192,9 +194,9 @@ class IslandFloat(_Island):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Dequantize what comes in, quantize the tensors that come out."""
-        args, kwargs = torch.utils._pytree.tree_map(_dequantized, (args, kwargs))
+        args, kwargs = tree_map(_dequantized, (args, kwargs))
         output = self.original(*args, **kwargs)
-        return torch.utils._pytree.tree_map(self._requantized, output)
+        return tree_map(self._requantized, output)
 
     def _requantized(self, value: Any) -> Any:
         floating = isinstance(value, torch.Tensor) and value.is_floating_point()
@@ -233,7 +235,8 @@ class IslandMapped(_Island):
 
     def forward(self, *args: Any) -> torch.Tensor:
         """Run torch's quantized module."""
-        return self.quantized(*args)
+        output: torch.Tensor = self.quantized(*args)
+        return output
 
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandMapped:
@@ -315,7 +318,8 @@ def _torch_form(original: torch.nn.Module, params: ActivationParams) -> torch.nn
     quantized = QUANTIZED_FORMS[type(original)]
     bare = original.__class__.__new__(original.__class__)
     bare.__dict__ = {**original.__dict__, "activation_post_process": _OutputParams(params)}  # the original stays clean
-    return quantized.from_float(bare)
+    form: torch.nn.Module = quantized.from_float(bare)
+    return form
 
 
 def _torch_op(
@@ -335,6 +339,8 @@ def _torch_op(
             inner * groups, out, tuple(weight.shape[2:]), tuple(stride), tuple(padding), tuple(dilation), groups
         )
     zeros = torch.zeros(out, dtype=torch.int64)
-    codes = torch._make_per_channel_quantized_tensor(weight.contiguous(), scale.double(), zeros, 0)
+    codes = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
+        weight.contiguous(), scale.double(), zeros, 0
+    )
     module.set_weight_bias(codes, bias)
     return module

@@ -31,7 +31,7 @@ Restore = Callable[[Mapping[str, Any], Mapping[str, torch.Tensor], torch.nn.Modu
 LoweredClass = TypeVar("LoweredClass", bound=type)
 
 RESTORE: dict[str, Restore] = {}
-"""Kind -> how to build it from meta, tensors and the float module it replaces. Nothing else is ever built on loading."""
+"""Kind -> how to build it from meta, tensors and the float module it replaces. Loading builds nothing else."""
 
 
 def restorable(cls: LoweredClass) -> LoweredClass:

@@ -63,7 +63,9 @@ class FloatReader(Rebuilt, torch.nn.Module):
 
     def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
         """Return what the float op returns."""
-        return self.original(activation.tensor if isinstance(activation, SharedActivation) else activation)
+        plain = activation.tensor if isinstance(activation, SharedActivation) else activation
+        output: torch.Tensor = self.original(plain)
+        return output
 
     def meta(self) -> dict[str, Any]:
         """Return nothing."""
