@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ilit.builtin import ilit_executors
 from ilit.executor import Executor, SerialExecutor
+
+
+def test_it_is_offered_by_the_hook() -> None:
+    """The built-in executor comes through ``ilit_executors`` as anybody's would."""
+    assert ilit_executors() == [SerialExecutor]
 
 
 def test_an_item_is_started_only_when_its_answer_is_asked_for() -> None:

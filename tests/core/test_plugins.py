@@ -71,6 +71,11 @@ def _misspelt() -> list[Any]:
 def _too_many(model, loader) -> None: ...
 
 
+@hookimpl(specname="ilit_metrics")
+def _marked() -> list[Any]:
+    return []
+
+
 def _unmarked() -> list[Any]:
     return []
 
@@ -97,6 +102,10 @@ BROKEN = {
     "import": (ImportError("No module named 'torch'"), "ImportError: No module named 'torch'"),
     "exit at import": (SystemExit(3), "SystemExit: 3"),
     "several lines": (ValueError("first\nsecond"), "ValueError: first"),
+    "not hashable": (
+        SimpleNamespace(ilit_metrics=_marked),
+        "the plugin is a SimpleNamespace, which cannot be hashed; use a module, or an object that can",
+    ),
     "misspelt": (
         module(ilit_stratgies=_misspelt),
         "there is no hook 'ilit_stratgies'; did you mean 'ilit_strategies'?",

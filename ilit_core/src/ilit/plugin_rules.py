@@ -56,7 +56,12 @@ def spec_names(specs: Any) -> set[str]:
 
 
 def misuse(plugin: Any, hooks: set[str]) -> str:
-    """Return what pluggy would let pass in silence: a hook without a specification, a function without its mark."""
+    """Return what pluggy would let pass in silence: a hook without a specification, a function without its mark.
+
+    Nor does pluggy mind an object that cannot be hashed until another plugin is asked, who would be blamed for it.
+    """
+    if type(plugin).__hash__ is None:
+        return f"the plugin is a {type(plugin).__name__}, which cannot be hashed; use a module, or an object that can"
     for name in dir(plugin):
         function = inspect.getattr_static(plugin, name)
         function = getattr(function, "__func__", function)

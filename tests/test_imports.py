@@ -1,0 +1,78 @@
+"""The arrows between the packages: core <- pytorch, strategies <- bert, and no further."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {
+    "ilit": ROOT / "ilit_core" / "src" / "ilit",
+    **{name: ROOT / "plugins" / name / "src" / name for name in ("ilit_pytorch", "ilit_strategies", "ilit_bert")},
+}
+MAY_IMPORT = {
+    "ilit": {"ilit"},
+    "ilit_pytorch": {"ilit", "ilit_pytorch", "torch", "safetensors"},
+    "ilit_strategies": {"ilit", "ilit_strategies"},
+    "ilit_bert": {"ilit", "ilit_pytorch", "ilit_strategies", "ilit_bert", "torch", "safetensors", "transformers"},
+}
+# What only some packages may import; whatever else they import is their pyproject.toml's matter.
+GUARDED = {*SOURCES, "torch", "transformers", "safetensors"}
+
+
+def imported(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield module and name of every import in a file, wherever it stands; the name is empty for ``import x``."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute here"
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_arrows_go_one_way(package: str) -> None:
+    """No package imports one that stands above or beside it, inside functions included."""
+    files = list(SOURCES[package].rglob("*.py"))
+    tops = {(file, module.partition(".")[0]) for file in files for module, _ in imported(file)}
+
+    assert len(files) > 5
+    assert [(file.name, top) for file, top in sorted(tops) if top in GUARDED - MAY_IMPORT[package]] == []
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_underscore_names_stay_at_home(package: str) -> None:
+    """What another of our packages marks as its own is not imported."""
+    found = [
+        f"{file.name}: from {module} import {name}"
+        for file in SOURCES[package].rglob("*.py")
+        for module, name in imported(file)
+        if (top := module.partition(".")[0]) in SOURCES and top != package
+        if any(part.startswith("_") for part in (*module.split("."), name))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import ilit",
+        "import ilit.cli",
+        "import ilit_strategies.plugin",
+        "import ilit_pytorch.plugin",
+        "import ilit_bert.plugin",
+        "import ilit_bert.cli",
+    ],
+)
+def test_start_up_loads_no_framework(statement: str) -> None:
+    """Neither the library nor a plugin's module nor the command line loads torch or transformers when imported."""
+    code = f"import sys; {statement}; print(*sorted({{'torch', 'transformers'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+
+    assert done.stdout.split() == []
