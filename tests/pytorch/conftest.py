@@ -78,7 +78,7 @@ class TiedEmbedding(torch.nn.Module):
 
 
 class StubbedConvNet(torch.nn.Module):
-    """A residual net prepared for torch's eager mode: stubs, FloatFunctional, fused modules, ops torch has no form of."""
+    """A residual net for torch's eager mode: stubs, FloatFunctional, fused modules, a GELU besides."""
 
     def __init__(self, classes: int = 10, width: int = 8) -> None:
         super().__init__()
@@ -108,10 +108,12 @@ class StubbedConvNet(torch.nn.Module):
 
 
 def mlp() -> torch.nn.Module:
+    """Return two Linears."""
     return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(16, 3))
 
 
 def conv_net() -> torch.nn.Module:
+    """Return two convolutions and a Linear, without stubs."""
     return torch.nn.Sequential(
         torch.nn.Conv2d(1, 8, 3, padding="same"), torch.nn.BatchNorm2d(8), torch.nn.ReLU(),
         torch.nn.Conv2d(8, 8, 3, stride=2, groups=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2),

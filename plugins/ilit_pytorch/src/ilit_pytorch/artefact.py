@@ -20,6 +20,7 @@ from ilit_pytorch import cpu
 from ilit_pytorch.clone import leave_fast_path, replace_modules, structural_clone
 from ilit_pytorch.lower import Provenance, lowered_modules
 from ilit_pytorch.modules.lowered import RESTORE
+from ilit_pytorch.trace import inner_op
 
 FORMAT = 1
 RECIPE, CONFIG, TENSORS = "recipe.json", "config.json", "model.safetensors"
@@ -98,8 +99,18 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
     recipe = read_recipe(folder)
     try:
         tensors = load_file(folder / TENSORS)
+        return _restored(folder, recipe, tensors, skeleton)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{folder / TENSORS}: {error}; write the model again") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # what reading JSON of another shape raises
+        raise ArtefactError(
+            f"{folder / RECIPE}: does not describe this model ({type(error).__name__}: {error}); write the model again"
+        ) from error
+
+
+def _restored(
+    folder: Path, recipe: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], skeleton: torch.nn.Module
+) -> torch.nn.Module:
     made = Cpu(**recipe["cpu"])
     _warn_of_other_class(folder, made)
     model = structural_clone(skeleton)
@@ -111,15 +122,18 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
             raise ArtefactError(f"{folder / RECIPE}: {path}: no module kind '{kind}'; update ilit-pytorch")
         prefix = f"{path}{MARK}"
         own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        replacements[path] = RESTORE[kind](entry["meta"], own, model.get_submodule(path))
+        original = _submodule(model, path, folder)
+        _check_weight(folder, path, own, original)
+        replacements[path] = RESTORE[kind](entry["meta"], own, original)
     if replacements:
         leave_fast_path(model)
     loaded = replace_modules(model, replacements)
-    unfilled = [name for name, p in loaded.named_parameters() if p.is_meta]
-    if unfilled:
-        raise ArtefactError(f"{folder / TENSORS}: lacks {unfilled[0]}; write the model again")
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
     provenance = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)
+    filled = {name for name in tensors if MARK not in name} | set(recipe["aliases"])
+    unfilled = [name for name in _float_tensors(loaded, provenance) if name not in filled]
+    if unfilled:
+        raise ArtefactError(f"{folder / TENSORS}: lacks {unfilled[0]}, which the architecture given has")
     loaded.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
     return loaded.eval()
 
@@ -157,19 +171,33 @@ def _fill(
     made: dict[str, Any] = {}
     for name, stored in places.items():
         parent, _, leaf = name.rpartition(".")
-        try:
-            module = model.get_submodule(parent)
-        except AttributeError as error:
-            raise ArtefactError(f"{folder}: the architecture given has no module {parent!r}") from error
+        module = _submodule(model, parent, folder)
         kind: dict[str, Any] = module._parameters if leaf in module._parameters else module._buffers  # noqa: SLF001 - set in place
         old, tensor = kind.get(leaf), tensors[stored]
-        if old is not None and old.shape != tensor.shape:
+        if old is None:
+            raise ArtefactError(f"{folder}: the architecture given has no {name}; give the one that was tuned")
+        if old.shape != tensor.shape:
             raise ArtefactError(
                 f"{folder}: {name} is {tuple(tensor.shape)}, the architecture given has {tuple(old.shape)}"
             )
         if kind is module._parameters:  # noqa: SLF001 - as above
             tensor = made.setdefault(stored, torch.nn.Parameter(tensor, requires_grad=False))
         kind[leaf] = tensor
+
+
+def _submodule(model: torch.nn.Module, path: str, folder: Path) -> torch.nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError as error:
+        raise ArtefactError(f"{folder}: the architecture given has no module {path!r}") from error
+
+
+def _check_weight(folder: Path, path: str, own: Mapping[str, torch.Tensor], original: torch.nn.Module) -> None:
+    """Compare an INT8 weight with the float one it stands for."""
+    old, new = getattr(inner_op(original), "weight", None), own.get("weight")
+    if new is not None and (not isinstance(old, torch.Tensor) or old.shape != new.shape):
+        found = tuple(old.shape) if isinstance(old, torch.Tensor) else "none"
+        raise ArtefactError(f"{folder}: {path}.weight is {tuple(new.shape)}, the architecture given has {found}")
 
 
 def _warn_of_other_class(folder: Path, made: Cpu) -> None:

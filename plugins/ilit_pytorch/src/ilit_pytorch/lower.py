@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from ilit.adapter import Cpu
 from ilit.errors import LoweringError
@@ -20,8 +22,11 @@ from ilit_pytorch.modules.island import IslandEnd, IslandFloat, IslandFunctional
 from ilit_pytorch.modules.linear import Int8Linear
 from ilit_pytorch.modules.lowered import Lowered
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
-from ilit_pytorch.qparams import quantize_weight
+from ilit_pytorch.qparams import ActivationParams, quantize_weight
 from ilit_pytorch.trace import Island, Site, inner_op
+
+KEEPS_SCALE = ActivationParams(1.0, 0, 255)
+"""For a FloatFunctional of which only ``add_scalar`` or ``mul_scalar`` is used: torch derives the output's own."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def build_op(
 ) -> torch.nn.Module:
     """Return the INT8 module for one op and its ``OpConfig``; ``size`` names the calibration size of the recipe."""
     op = inner_op(module)
+    _refresh_weight(op)
     if config.weight is None:
         raise LoweringError(f"{name}: an INT8 op needs a weight spec")
     weight, scale = quantize_weight(op.weight, config.weight)
@@ -85,6 +91,14 @@ def build_op(
     if shape is None:
         return Int8Linear(weight, scale, bias, quantizer, post_op)
     return Int8Conv(weight, scale, bias, shape, quantizer, post_op)
+
+
+def _refresh_weight(op: Any) -> None:
+    """Compute the weight anew where a hook of torch does so before each forward: the last one may precede training."""
+    for hook in op._forward_pre_hooks.values():  # noqa: SLF001 - no public way to the hooks
+        if isinstance(hook, WeightNorm | SpectralNorm):
+            with torch.no_grad():
+                hook(op, ())
 
 
 def lowered_modules(model: torch.nn.Module) -> list[Lowered]:
@@ -136,13 +150,14 @@ def _island_modules(
         return calibration.params(recipe.calibration, f"{name}:out", spec)
 
     new: dict[str, Any] = {stub: IslandStart(params(stub)) for stub in island.stubs}
-    new.update({name: IslandFunctional(params(name)) for name in island.functionals})
+    seen = calibration.stats.get(recipe.calibration, {})
+    functionals = {name: params(name) if f"{name}:out" in seen else KEEPS_SCALE for name in island.functionals}
+    new.update({name: IslandFunctional(own) for name, own in functionals.items()})
     for op in island.ops:
         if not _static(recipe, op):
             new[op] = IslandFloat(built.get(op, clone.get_submodule(op)), params(op))
     for name in island.others:
-        seen = f"{name}:out" in calibration.stats.get(recipe.calibration, {})
-        other = lower_other(clone.get_submodule(name), params(name) if seen else None)
+        other = lower_other(clone.get_submodule(name), params(name) if f"{name}:out" in seen else None)
         if other is not None:
             new[name] = other
     return new

@@ -24,7 +24,7 @@ class ActivationStats:
     """Running statistics of one activation.
 
     Attributes:
-        low: smallest value seen.
+        low: smallest value seen; NaN, as ``high``, once a value was not finite.
         high: largest value seen.
         reach: the histogram covers ``-reach`` to ``reach``; 0 before the first non-zero value.
         counts: int64 array of shape (2 * HALF_BINS,), bins of equal width in ascending order.
@@ -40,6 +40,9 @@ class ActivationStats:
         if values.numel() == 0:
             return
         low, high = (float(bound) for bound in torch.aminmax(values.detach()))
+        if not (math.isfinite(low) and math.isfinite(high)) or math.isnan(self.low):
+            self.low = self.high = math.nan  # and so it stays: no later batch hides it
+            return
         self.low, self.high = min(self.low, low), max(self.high, high)
         if histogram:
             self._widen(max(-low, high, 0.0))

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_iter, tree_map
 from ilit.errors import DataError, ModelError
 from ilit_pytorch.batch import call, check_input, model_input
 from ilit_pytorch.clone import leave_fast_path, structural_clone
+from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
 from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.stub import QuantStub
 
@@ -31,8 +32,6 @@ _BY_FORWARD: dict[Any, str] = {
     torch.nn.Embedding.forward: "embedding",
 }
 _FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
-_READERS = frozenset({"linear", "conv1d", "conv2d", "conv3d"})
-_LOOKING_ONLY = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "is_complex", "__len__", "stride"})
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
     _watch(clone, seen)
     try:
         with torch.no_grad():
-            call(clone, inputs)
+            outputs = call(clone, inputs)
+        seen.leaky.update(_marks(outputs) & seen.shared)
     except (DataError, ModelError):
         raise
     except Exception as error:
@@ -141,10 +141,11 @@ class Marked(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - the documented way to run the plain function
             output = func(*args, **kwargs)
         seen, name = marked[0].seen, getattr(func, "__name__", "")
-        if name in _LOOKING_ONLY:
+        attribute = getattr(getattr(func, "__self__", None), "__name__", "") if name == "__get__" else ""
+        if name in LOOKING_METHODS or name == "__len__" or attribute in LOOKING_ATTRIBUTES:
             return output
-        for leaf in marked:
-            seen.leaky.update(mark for mark in leaf.marks & seen.shared if name not in _READERS)
+        if not seen.reading:
+            seen.leaky.update(mark for leaf in marked for mark in leaf.marks & seen.shared)
         islands = frozenset().union(*(leaf.marks for leaf in marked)) - seen.shared
         seen.join(islands)
         return tree_map(lambda leaf: mark(leaf, islands, seen), output) if islands else tree_map(_plain, output)
@@ -176,6 +177,7 @@ class _Seen:
     leaky: set[str] = field(default_factory=set)
     joined: dict[str, str] = field(default_factory=dict)
     dequant_stubs: list[str] = field(default_factory=list)
+    reading: int = 0  # ops whose forward is running: what they do with an activation is theirs
 
     def join(self, marks: frozenset[str]) -> None:
         """Note that these stubs' activations meet, so that they are one island."""
@@ -191,6 +193,9 @@ class _Seen:
 
     def structure(self) -> Structure:
         """Return what was seen as a frozen value."""
+        uses = (frozenset().union(*all_marks) for all_marks in self.marks.values())
+        for marks in (*uses, *self.others.values(), *self.functionals.values()):
+            self.join(marks - self.shared)  # a module has one lowered form, so the islands that use it are one
         for all_marks in self.marks.values():
             sources = {marks & self.shared for marks in all_marks}
             if len(sources) > 1:  # fed by different stubs in different calls: it cannot rely on either
@@ -244,6 +249,7 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
         if kind is not None:
             inside_op.update(id(child) for child in module.modules())
             module.register_forward_pre_hook(_note_op(name, kind, type(module) in _FUSED_RELU, seen), with_kwargs=True)
+            module.register_forward_hook(_note_end(seen))
         elif isinstance(module, QuantStub):
             seen.shared.add(name)
             module.register_forward_hook(_mark_output(name, seen))
@@ -257,6 +263,7 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
         elif isinstance(module, torch_quantized.FloatFunctional):
             inside_op.update(id(child) for child in module.modules())
             module.activation_post_process.register_forward_pre_hook(_note(name, seen.functionals))
+            _note_scalar_calls(name, module, seen)
         elif type(module) in (fused.BNReLU2d, fused.BNReLU3d) or next(module.children(), None) is None:
             inside_op.update(id(child) for child in module.modules())
             module.register_forward_pre_hook(_note(name, seen.others))
@@ -266,6 +273,14 @@ def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., Non
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         seen.kinds[name] = (kind, relu)
         seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
+        seen.reading += 1
+
+    return hook
+
+
+def _note_end(seen: _Seen) -> Callable[..., None]:
+    def hook(_module: torch.nn.Module, _args: Any, _output: Any) -> None:
+        seen.reading -= 1
 
     return hook
 
@@ -277,6 +292,21 @@ def _note(name: str, found: dict[str, frozenset[str]]) -> Callable[..., None]:
             found[name] = found.get(name, frozenset()) | marks
 
     return hook
+
+
+def _note_scalar_calls(name: str, module: Any, seen: _Seen) -> None:
+    """Note ``add_scalar`` and ``mul_scalar``, whose result torch does not hand to ``activation_post_process``."""
+    note = _note(name, seen.functionals)
+
+    def noted(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def call(*args: Any) -> torch.Tensor:
+            note(module, args)
+            return plain(*args)
+
+        return call
+
+    for method in ("add_scalar", "mul_scalar"):
+        object.__setattr__(module, method, noted(getattr(module, method)))
 
 
 def _mark_output(name: str, seen: _Seen) -> Callable[..., Any]:

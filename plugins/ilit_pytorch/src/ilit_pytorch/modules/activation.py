@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -50,6 +50,11 @@ class DynamicQuantizer:
 Quantizer = StaticQuantizer | DynamicQuantizer
 
 
+LOOKING_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "is_quantized", "requires_grad"})
+LOOKING_METHODS = frozenset({"size", "dim", "numel", "stride", "is_floating_point", "is_complex"})
+"""What a model may ask of an activation without reading its values, and ``len``."""
+
+
 class SharedActivation:
     """A float activation on its way to several readers; its codes are made once for each distinct quantizer."""
 
@@ -58,6 +63,16 @@ class SharedActivation:
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
         self._codes: dict[Quantizer, Codes] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer what is asked of the tensor's form; its values go to readers only."""
+        if name in LOOKING_ATTRIBUTES or name in LOOKING_METHODS:
+            return getattr(self.tensor, name)
+        raise AttributeError(f"an activation behind a lowered QuantStub has no {name!r}; only ops may read it")
+
+    def __len__(self) -> int:
+        """Return the size of the first axis."""
+        return len(self.tensor)
 
     def codes(self, quantizer: Quantizer) -> Codes:
         """Return the codes by this quantizer, made at the first call."""

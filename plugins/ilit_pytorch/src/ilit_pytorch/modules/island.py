@@ -15,7 +15,7 @@ import torch
 import torch.ao.nn.intrinsic.quantized as fused_quantized
 import torch.ao.nn.quantized as torch_quantized
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
 from ilit_pytorch.modules.conv import Geometry
@@ -151,13 +151,15 @@ class IslandOp(_Island):
         super().__init__(params)
         self.op, self.shape = op, shape
         self.weight_scale, self.bias = weight_scale, bias
+        self.axes = weight.ndim  # of a batch; a Linear takes more as well
         self.quantized = _torch_op(op, weight, weight_scale, bias, shape)
         self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
-        """Run torch's quantized module on a quint8 activation."""
-        output: torch.Tensor = self.quantized(activation)
-        return output
+        """Run torch's quantized module on a quint8 activation; a single unbatched row works as well."""
+        unbatched = activation.ndim == self.axes - 1
+        output: torch.Tensor = self.quantized(activation.unsqueeze(0) if unbatched else activation)
+        return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:
         """Return op, geometry and output parameters."""
@@ -181,7 +183,8 @@ class IslandOp(_Island):
 class IslandFloat(_Island):
     """Anything that takes and gives float tensors, inside an island: dequantize, run, quantize.
 
-    The module inside may be a float op, or a dynamic INT8 one.
+    The module inside may be a float op, or a dynamic INT8 one. Where the model uses it outside the island as well, it
+    is given float tensors there and gives float ones.
     """
 
     kind: ClassVar[str] = "island_float"
@@ -194,9 +197,10 @@ class IslandFloat(_Island):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Dequantize what comes in, quantize the tensors that come out."""
+        inside = any(isinstance(leaf, torch.Tensor) and leaf.is_quantized for leaf in tree_iter((args, kwargs)))
         args, kwargs = tree_map(_dequantized, (args, kwargs))
         output = self.original(*args, **kwargs)
-        return tree_map(self._requantized, output)
+        return tree_map(self._requantized, output) if inside else output
 
     def _requantized(self, value: Any) -> Any:
         floating = isinstance(value, torch.Tensor) and value.is_floating_point()
@@ -233,9 +237,9 @@ class IslandMapped(_Island):
         self.original = original
         self.quantized = _torch_form(original, params)
 
-    def forward(self, *args: Any) -> torch.Tensor:
-        """Run torch's quantized module."""
-        output: torch.Tensor = self.quantized(*args)
+    def forward(self, activation: torch.Tensor) -> torch.Tensor:
+        """Run torch's quantized module; outside the island, where the activation is float, the original."""
+        output: torch.Tensor = (self.quantized if activation.is_quantized else self.original)(activation)
         return output
 
     @staticmethod
@@ -285,10 +289,12 @@ PASSES_CODES = (
     torch.nn.ReLU, torch.nn.ReLU6, torch.nn.Identity, torch.nn.Flatten, torch.nn.Unflatten, torch.nn.Dropout,
     torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d, torch.nn.MaxPool1d, torch.nn.MaxPool2d,
     torch.nn.AvgPool2d, torch.nn.AvgPool3d, torch.nn.AdaptiveAvgPool2d, torch.nn.AdaptiveAvgPool3d,
-    torch.nn.Upsample, torch.nn.UpsamplingNearest2d, torch.nn.Hardtanh, torch.nn.PixelShuffle,
-    torch.nn.PixelUnshuffle, torch.nn.ChannelShuffle,
+    torch.nn.UpsamplingNearest2d, torch.nn.Hardtanh, torch.nn.PixelShuffle, torch.nn.PixelUnshuffle,
 )  # fmt: skip
-"""Modules that torch runs on quantized tensors as they are, with the input's scale."""
+"""Modules that torch runs on quantized tensors as they are, with the input's scale, for every number of axes.
+
+Not among them: ``Upsample`` and ``ChannelShuffle``, which torch runs on codes in some modes and for some axes only.
+"""
 
 
 def lower_other(module: torch.nn.Module, params: ActivationParams | None) -> torch.nn.Module | None:
