@@ -1,4 +1,4 @@
-"""The checks of this repository, one session each; ``nox --list`` shows them, ``.ci/run`` is what a change must pass."""
+"""The checks of this repository, a session each: ``nox --list``. ``.ci/run`` is what a change must pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import nox
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+except ModuleNotFoundError:  # Python 3.10, where nox itself depends on tomli
     import tomli as tomllib
 
 ROOT = Path(__file__).parent
