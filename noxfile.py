@@ -128,7 +128,7 @@ def build(session: nox.Session) -> None:
         with tempfile.TemporaryDirectory() as built:
             session.run("python", "-m", "build", "--outdir", built, str(folder), silent=True)
             made = sorted(Path(built).iterdir())
-            if [file.name.rpartition("-")[2].rpartition(".")[2] for file in made] != ["gz", "whl"]:
+            if sorted(file.suffix for file in made) != [".gz", ".whl"]:
                 session.error(f"{folder.name}: expected a wheel and an sdist, got {[file.name for file in made]}")
             for file in made:
                 session.install("--no-deps", "--force-reinstall", str(file))
