@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,12 +113,12 @@ def mlp() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(16, 3))
 
 
-def conv_net() -> torch.nn.Module:
+def conv_net(width: int = 8) -> torch.nn.Module:
     """Return two convolutions and a Linear, without stubs."""
     return torch.nn.Sequential(
-        torch.nn.Conv2d(1, 8, 3, padding="same"), torch.nn.BatchNorm2d(8), torch.nn.ReLU(),
-        torch.nn.Conv2d(8, 8, 3, stride=2, groups=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2),
-        torch.nn.Flatten(), torch.nn.Linear(32, 10),
+        torch.nn.Conv2d(1, width, 3, padding="same"), torch.nn.BatchNorm2d(width), torch.nn.ReLU(),
+        torch.nn.Conv2d(width, width, 3, stride=2, groups=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2),
+        torch.nn.Flatten(), torch.nn.Linear(4 * width, 10),
     )  # fmt: skip
 
 
@@ -223,3 +224,12 @@ def stubbed(bench: Callable[..., Bench]) -> Bench:
     """Return the stubbed, fused net on one batch."""
     net = settled(StubbedConvNet(), 1, 8, 8).fused()  # type: ignore[operator]  # it is a StubbedConvNet
     return bench(net, torch.randn(16, 1, 8, 8))
+
+
+@pytest.fixture
+def nets() -> SimpleNamespace:
+    """Return this file's model classes and functions by name."""
+    return SimpleNamespace(
+        StubbedConvNet=StubbedConvNet, SharedReaders=SharedReaders, TiedEmbedding=TiedEmbedding, TwoInputs=TwoInputs,
+        mlp=mlp, conv_net=conv_net, settled=settled, STATIC=STATIC, DYNAMIC=DYNAMIC,
+    )  # fmt: skip

@@ -81,7 +81,7 @@ def linear(
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
     out_features = packed.shape[1]
-    _check_call(codes, packed, weight_scale, out_features, post_op)
+    _check_call(codes, packed, weight_scale, bias, post_op, out_features)
     if codes.shape[-1] != packed.shape[0]:
         raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
     if codes.numel() == 0:
@@ -111,7 +111,7 @@ def conv(
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
     out_channels = packed.shape[0]
-    _check_call(codes, packed, weight_scale, out_channels, post_op)
+    _check_call(codes, packed, weight_scale, bias, post_op, out_channels)
     operator: Any = {
         3: torch.ops.onednn.qconv1d_pointwise,
         4: torch.ops.onednn.qconv2d_pointwise,
@@ -119,6 +119,7 @@ def conv(
     }.get(codes.ndim)
     if operator is None:
         raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
+    _check_window(codes, packed, geometry)
     output: torch.Tensor = operator(
         codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
         *geometry, 1.0, 0, torch.float32, post_op, [], "",
@@ -137,7 +138,12 @@ def _check_weight(weight: torch.Tensor, ndim: int) -> None:
 
 
 def _check_call(
-    codes: torch.Tensor, packed: torch.Tensor, weight_scale: torch.Tensor, out_channels: int, post_op: str
+    codes: torch.Tensor,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str,
+    out_channels: int,
 ) -> None:
     if not packed.is_mkldnn:
         raise LoweringError("an INT8 kernel was given a weight that is not packed")
@@ -145,5 +151,22 @@ def _check_call(
         raise LoweringError(f"an INT8 kernel takes uint8 codes, not {codes.dtype}")
     if weight_scale.shape != (out_channels,) or weight_scale.dtype != torch.float32:
         raise LoweringError(f"an INT8 kernel takes {out_channels} float32 weight scales, not {weight_scale.shape}")
+    if bias is not None and (bias.shape != (out_channels,) or bias.dtype != torch.float32):
+        raise LoweringError(f"an INT8 kernel takes a float32 bias of {out_channels}, not {bias.dtype} {bias.shape}")
     if post_op not in POST_OPS:
         raise LoweringError(f"an INT8 kernel has no post-op {post_op!r}; it has {', '.join(POST_OPS)}")
+
+
+def _check_window(
+    codes: torch.Tensor, packed: torch.Tensor, geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int]
+) -> None:
+    """Compare channels and sizes, since the kernel answers a window that does not fit with an empty tensor or worse."""
+    _, padding, dilation, groups = geometry
+    if packed.ndim != codes.ndim or codes.shape[1] != packed.shape[1] * groups:
+        raise LoweringError(
+            f"INT8 convolution: the input has {codes.shape[1]} channels in {codes.ndim} axes, "
+            f"the weight {packed.shape[1] * groups} in {packed.ndim}"
+        )
+    windows = zip(codes.shape[2:], packed.shape[2:], padding, dilation, strict=True)
+    if any(size + 2 * pad < step * (kernel - 1) + 1 for size, kernel, pad, step in windows):
+        raise LoweringError(f"INT8 convolution: the input {tuple(codes.shape)} is smaller than the kernel")

@@ -65,7 +65,9 @@ class ActivationStats:
         if self.reach == 0.0:
             self.counts[HALF_BINS] += values.numel()
             return
-        counts = torch.histc(values.float().flatten(), 2 * HALF_BINS, -self.reach, self.reach)
+        # float32 has no room for the span of a range near its own end, nor for the bins of one near 0.
+        wide = values.float() if 1e-30 < self.reach < 1e38 else values.double()
+        counts = torch.histc(wide.flatten(), 2 * HALF_BINS, -self.reach, self.reach)
         self.counts += counts.numpy().astype(np.int64)
 
 

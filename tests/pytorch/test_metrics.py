@@ -1,0 +1,91 @@
+"""The six metrics keep ``ilit.testing.MetricContract`` and agree with scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from ilit.errors import ConfigError, DataError
+from ilit.testing import MetricCase, MetricContract
+from ilit_pytorch.metrics import F1, METRICS, Accuracy, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError, TopK
+
+RNG = np.random.default_rng(9527)
+SCORES, LABELS = RNG.normal(size=(40, 5)), RNG.integers(0, 5, 40)
+TWO, BINARY = RNG.normal(size=(40, 2)), RNG.integers(0, 2, 40)
+FOUND, WANTED = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 3))
+BEST = SCORES.argmax(1)
+MISFIT = (SCORES, LABELS[:7])
+
+CASES: dict[str, Callable[[], MetricCase]] = {
+    "top1": lambda: MetricCase(TopK, SCORES, LABELS, sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=1), MISFIT),
+    "top3": lambda: MetricCase(
+        lambda: TopK(3), SCORES, LABELS, sklearn_metrics.top_k_accuracy_score(LABELS, SCORES, k=3), MISFIT
+    ),
+    "top5": lambda: MetricCase(lambda: TopK(5), SCORES, LABELS, 1.0, MISFIT),
+    "accuracy": lambda: MetricCase(
+        Accuracy, SCORES, LABELS, sklearn_metrics.accuracy_score(LABELS, BEST), (SCORES, LABELS + 5)
+    ),
+    "accuracy of classes": lambda: MetricCase(
+        Accuracy, BEST, LABELS, sklearn_metrics.accuracy_score(LABELS, BEST), (BEST, LABELS[:7])
+    ),
+    "f1": lambda: MetricCase(F1, TWO, BINARY, sklearn_metrics.f1_score(BINARY, TWO.argmax(1)), (TWO, BINARY + 0.5)),
+    "f1 of class 0": lambda: MetricCase(
+        lambda: F1(positive=0), TWO, BINARY, sklearn_metrics.f1_score(BINARY, TWO.argmax(1), pos_label=0), MISFIT
+    ),
+    "f1 macro": lambda: MetricCase(
+        lambda: F1("macro"), SCORES, LABELS, sklearn_metrics.f1_score(LABELS, BEST, average="macro"), MISFIT
+    ),
+    "f1 micro": lambda: MetricCase(
+        lambda: F1("micro"), SCORES, LABELS, sklearn_metrics.f1_score(LABELS, BEST, average="micro"), MISFIT
+    ),
+    "mse": lambda: MetricCase(
+        MeanSquaredError, FOUND, WANTED, sklearn_metrics.mean_squared_error(WANTED, FOUND), (FOUND, WANTED[:, :2])
+    ),
+    "mse of a column": lambda: MetricCase(
+        MeanSquaredError, FOUND[:, :1], WANTED[:, 0], sklearn_metrics.mean_squared_error(WANTED[:, 0], FOUND[:, 0])
+    ),
+    "rmse": lambda: MetricCase(
+        RootMeanSquaredError, FOUND, WANTED, sklearn_metrics.root_mean_squared_error(WANTED, FOUND), (FOUND, WANTED[:9])
+    ),
+    "mae": lambda: MetricCase(
+        MeanAbsoluteError, FOUND, WANTED, sklearn_metrics.mean_absolute_error(WANTED, FOUND), (FOUND, WANTED[:9])
+    ),
+}
+
+
+class TestMetrics(MetricContract):
+    @pytest.fixture(params=CASES)
+    def case(self, request: pytest.FixtureRequest) -> MetricCase:
+        return CASES[request.param]()
+
+
+def test_six_metrics_are_registered() -> None:
+    """The names of the configuration."""
+    assert [metric.name for metric in METRICS] == ["topk", "accuracy", "f1", "mse", "rmse", "mae"]
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "k of 0": (lambda: TopK(0), ConfigError, "k must be an integer of 1 or more"),
+    "k of True": (lambda: TopK(True), ConfigError, "k must be an integer of 1 or more"),
+    "k beyond classes": (lambda: TopK(6).update(SCORES, LABELS), DataError, "k is 6, the model gives 5 classes"),
+    "average": (lambda: F1("weighted"), ConfigError, "binary, macro or micro"),  # type: ignore[arg-type]  # on purpose
+    "label beyond": (lambda: Accuracy().update(TWO, np.full(40, 7)), DataError, "label 7 is out of range"),
+    "negative label": (lambda: TopK().update(TWO, np.full(40, -100)), DataError, "label -100 is out of range"),
+    "fraction": (lambda: Accuracy().update(TWO, np.full(40, 0.5)), DataError, "must be class numbers"),
+    "three axes": (lambda: Accuracy().update(np.zeros((2, 3, 4)), np.zeros(2)), DataError, "(rows, classes)"),
+    "dict of outputs": (lambda: F1().update({"a": TWO, "b": TWO}, BINARY), DataError, "needs one output array"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_scored_is_refused(name: str) -> None:
+    """One line says what is wrong."""
+    call, error, text = REFUSED[name]
+    with pytest.raises(error) as caught:
+        call()
+    assert text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
