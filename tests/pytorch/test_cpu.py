@@ -49,7 +49,8 @@ for op in space.ops.values():
     bits = {}
     for config in op.candidates:
         if config.quantized:
-            top = max_activation_code(8 if op.name == "inside" and config.approach == "static" else config.activation.bits)
+            clamped_at_255 = op.name == "inside" and config.approach == "static"
+            top = max_activation_code(8 if clamped_at_255 else config.activation.bits)
             if not cpu.is_safe(top, max_weight_code(config.weight.bits)):
                 unsafe.append(op.name + " " + str(config))
             bits.setdefault((config.approach, config.weight.bits, config.activation.bits), config)

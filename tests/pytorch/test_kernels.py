@@ -148,7 +148,9 @@ def test_weights_unpack_to_what_was_packed() -> None:
     assert torch.equal(kernels.unpack_linear(kernels.pack_linear(w)), w)
     w = weight(6, 2, 3, 3)
     packed = kernels.pack_conv(w, torch.ones(6), ([1, 1], [1, 1], [1, 1], 2))
-    assert torch.equal(packed.to_dense(), w)
+    assert torch.equal(kernels.unpack_conv(packed, 4), w)
+    w = weight(6, 4, 3)
+    assert torch.equal(kernels.unpack_conv(kernels.pack_conv(w, torch.ones(6), PLAIN), 3), w)
 
 
 def test_schemas_are_those_of_the_installed_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,11 @@ CASES: dict[str, Callable[[], MetricCase]] = {
         MeanSquaredError, FOUND[:, :1], WANTED[:, 0], sklearn_metrics.mean_squared_error(WANTED[:, 0], FOUND[:, 0])
     ),
     "rmse": lambda: MetricCase(
-        RootMeanSquaredError, FOUND, WANTED, sklearn_metrics.root_mean_squared_error(WANTED, FOUND), (FOUND, WANTED[:9])
+        RootMeanSquaredError,
+        FOUND,
+        WANTED,
+        sklearn_metrics.root_mean_squared_error(WANTED.ravel(), FOUND.ravel()),
+        (FOUND, WANTED[:9]),
     ),
     "mae": lambda: MetricCase(
         MeanAbsoluteError, FOUND, WANTED, sklearn_metrics.mean_absolute_error(WANTED, FOUND), (FOUND, WANTED[:9])

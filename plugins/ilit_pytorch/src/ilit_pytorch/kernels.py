@@ -60,10 +60,19 @@ def unpack_linear(packed: torch.Tensor) -> torch.Tensor:
 def pack_conv(
     weight: torch.Tensor, scale: torch.Tensor, geometry: tuple[list[int], list[int], list[int], int]
 ) -> torch.Tensor:
-    """Pack an int8 weight of shape (out, in / groups, *kernel). ``geometry``: stride, padding, dilation, groups."""
-    _check_weight(weight, ndim=weight.ndim)
+    """Pack an int8 weight of shape (out, in / groups, *kernel). ``geometry``: stride, padding, dilation, groups.
+
+    ``unpack_conv`` is the inverse.
+    """
+    _check_weight(weight, ndim=len(geometry[0]) + 2)
     packed: torch.Tensor = torch.ops.onednn.qconv_prepack(weight.contiguous(), scale, 1.0, 0, *geometry, None)
     return packed
+
+
+def unpack_conv(packed: torch.Tensor, axes: int) -> torch.Tensor:
+    """Return the int8 weight of ``axes`` axes that was packed; a 1d one is packed with an axis of 1 more."""
+    plain = packed.to_dense()
+    return (plain.squeeze(-2) if plain.ndim > axes else plain).contiguous()
 
 
 def linear(
@@ -162,11 +171,12 @@ def _check_window(
 ) -> None:
     """Compare channels and sizes, since the kernel answers a window that does not fit with an empty tensor or worse."""
     _, padding, dilation, groups = geometry
-    if packed.ndim != codes.ndim or codes.shape[1] != packed.shape[1] * groups:
+    if len(padding) != codes.ndim - 2 or codes.shape[1] != packed.shape[1] * groups:
         raise LoweringError(
-            f"INT8 convolution: the input has {codes.shape[1]} channels in {codes.ndim} axes, "
-            f"the weight {packed.shape[1] * groups} in {packed.ndim}"
+            f"INT8 convolution: the input has {codes.shape[1]} channels and {codes.ndim - 2} axes of size, "
+            f"the weight {packed.shape[1] * groups} and {len(padding)}"
         )
-    windows = zip(codes.shape[2:], packed.shape[2:], padding, dilation, strict=True)
+    kernel_size = packed.shape[-len(padding) :]  # a 1d weight is packed with an axis of 1 before its own
+    windows = zip(codes.shape[2:], kernel_size, padding, dilation, strict=True)
     if any(size + 2 * pad < step * (kernel - 1) + 1 for size, kernel, pad, step in windows):
         raise LoweringError(f"INT8 convolution: the input {tuple(codes.shape)} is smaller than the kernel")

@@ -80,7 +80,7 @@ class Int8Conv(Rebuilt, torch.nn.Module):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight, weight_scale and, where there is one, bias."""
-        plain = {"weight": self.packed.to_dense().contiguous(), "weight_scale": self.weight_scale}
+        plain = {"weight": kernels.unpack_conv(self.packed, self.axes), "weight_scale": self.weight_scale}
         return plain if self.bias is None else {**plain, "bias": self.bias}
 
     def extra_repr(self) -> str:

@@ -1,0 +1,122 @@
+"""A tuned model on disk: read back bit for bit, and refused in one line where it is damaged or does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ilit.adapter import Cpu
+from ilit.errors import ArtefactError, IlitWarning
+from ilit_pytorch import artefact
+
+
+@pytest.fixture
+def saved(stubbed: Any, tmp_path: Path) -> SimpleNamespace:
+    """Return a stubbed net in mixed precision, written."""
+    lowered = stubbed.lower(static=["conv1", "conv3"], dynamic=["head"])
+    artefact.save(lowered, tmp_path)
+    return SimpleNamespace(folder=tmp_path, lowered=lowered, bench=stubbed)
+
+
+def test_an_island_loads_bit_equal(saved: Any, nets: Any) -> None:
+    """Whatever values the architecture holds, the loaded model answers as the tuned one did, and says its recipe."""
+    skeleton = nets.StubbedConvNet().fused()
+    loaded = artefact.load(saved.folder, skeleton)
+    assert np.array_equal(saved.bench.run(loaded), saved.bench.run(saved.lowered))
+    assert loaded.ilit == saved.lowered.ilit
+    assert {p.name for p in saved.folder.iterdir()} == {"config.json", "model.safetensors", "recipe.json"}
+
+
+@pytest.mark.parametrize("name", ["conv", "shared-stub", "tied-embedding"])
+def test_mixed_precision_loads_bit_equal(
+    bench: Callable[..., Any], sample: Callable[[str], Any], name: str, tmp_path: Path
+) -> None:
+    """Float ops, buffers that state_dict leaves out and tied weights come back to the bit, from a model of any values."""
+    one = sample(name)
+    subject = bench(one.model, one.batches[0][0])
+    lowered = subject.lower(static=[op for op in subject.ops if op != "embed"][::2])
+    artefact.save(lowered, tmp_path)
+    loaded = artefact.load(tmp_path, sample(name).model)
+    assert np.array_equal(subject.run(loaded), subject.run(lowered))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Change keys of recipe.json; None removes one."""
+    file = folder / "recipe.json"
+    content = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def cut(folder: Path, name: str, share: float) -> None:
+    """Leave only the first part of a file."""
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: int(len(data) * share)])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no recipe": (lambda f: (f / "recipe.json").unlink(), "no such file"),
+    "torn recipe": (lambda f: cut(f, "recipe.json", 0.5), "write the model again"),
+    "binary recipe": (lambda f: (f / "recipe.json").write_bytes(b"\xff\xfe\x00"), "write the model again"),
+    "list": (lambda f: (f / "recipe.json").write_text("[]"), "not a JSON object"),
+    "newer format": (lambda f: edit(f, format=2), "format 2 is not 1"),
+    "no cpu": (lambda f: edit(f, cpu=None), "does not describe this model"),
+    "no modules": (lambda f: edit(f, modules=None), "does not describe this model"),
+    "unknown kind": (lambda f: edit(f, modules=[{"path": "head", "kind": "x", "meta": {}}]), "no module kind 'x'"),
+    "unknown path": (lambda f: edit(f, modules=[{"path": "a.b", "kind": "linear", "meta": {}}]), "no module 'a.b'"),
+    "newer recipe": (lambda f: edit(f, recipe={"version": 9}), "does not describe this model"),
+    "no tensors": (lambda f: (f / "model.safetensors").unlink(), "write the model again"),
+    "torn tensors": (lambda f: cut(f, "model.safetensors", 0.5), "write the model again"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_refused_in_one_line(saved: Any, nets: Any, name: str) -> None:
+    """Missing, torn and newer files are named, with the cure."""
+    damage, text = DAMAGES[name]
+    damage(saved.folder)
+    with pytest.raises(ArtefactError) as caught:
+        artefact.load(saved.folder, saved.bench.model)
+    assert text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda net: setattr(net, "extra", torch.nn.Linear(2, 2)), "lacks extra.weight"),
+        (lambda net: setattr(net, "norm3", torch.nn.BatchNorm2d(4)), "norm3.weight is (8,)"),
+        (lambda net: setattr(net, "norm3", torch.nn.Identity()), "has no norm3.weight"),
+        (lambda net: setattr(net, "head", torch.nn.Linear(32, 9)), "head.weight is (10, 32)"),
+        (lambda net: delattr(net, "head"), "no module 'head'"),
+    ],
+    ids=["more", "other shape", "less", "other INT8 shape", "no such op"],
+)
+def test_another_architecture_is_refused(saved: Any, nets: Any, change: Callable[[Any], Any], text: str) -> None:
+    """A model that is not the tuned one is never filled in part."""
+    skeleton = nets.StubbedConvNet().fused()
+    change(skeleton)
+    with pytest.raises(ArtefactError) as caught:
+        artefact.load(saved.folder, skeleton)
+    assert text in str(caught.value)
+
+
+def test_another_cpu_class_is_warned_of(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes chosen for one class may saturate on the other."""
+    here = artefact.cpu.describe()
+    other = Cpu(here.model, "avx2", "A" if here.int8_class == "V" else "V", 1)
+    monkeypatch.setattr(artefact.cpu, "describe", lambda: other)
+    with pytest.warns(IlitWarning, match="tune again on this CPU"):
+        artefact.load(saved.folder, saved.bench.model)
+
+
+def test_a_float_model_is_not_saved(tmp_path: Path) -> None:
+    """Only what lowering made is an artefact."""
+    with pytest.raises(ArtefactError, match="was not lowered by ilit"):
+        artefact.save(torch.nn.Linear(2, 2), tmp_path)
