@@ -119,8 +119,8 @@ def test_a_recipe_of_another_model_is_refused(stubbed: Any) -> None:
     """Ops the model lacks, or a calibration size nobody measured, are named."""
     with pytest.raises(LoweringError, match="names elsewhere"):
         stubbed.adapter.lower(stubbed.model, Recipe({"elsewhere": FLOAT32}), stubbed.calibration)
+    recipe = Recipe(dict(stubbed.lower(static=["head"]).ilit.recipe.ops), "9 rows")
     with pytest.raises(LoweringError, match="calibration of 9 rows has not seen"):
-        recipe = Recipe(dict(stubbed.lower(static=["head"]).ilit.recipe.ops), "9 rows")
         stubbed.adapter.lower(stubbed.model, recipe, stubbed.calibration)
 
 

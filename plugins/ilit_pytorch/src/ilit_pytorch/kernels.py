@@ -129,11 +129,12 @@ def conv(
     if operator is None:
         raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
     _check_window(codes, packed, geometry)
+    fused = post_op if codes.ndim < 5 else "none"  # torch's 3d kernel has no post-ops
     output: torch.Tensor = operator(
         codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
-        *geometry, 1.0, 0, torch.float32, post_op, [], "",
+        *geometry, 1.0, 0, torch.float32, fused, [], "",
     )  # fmt: skip
-    return output
+    return output if fused == post_op else output.relu_()
 
 
 def _zeros(count: int) -> torch.Tensor:
