@@ -67,7 +67,7 @@ def test_what_cannot_be_copied_is_named() -> None:
     """A lock in the model is refused in one line with the cure."""
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
     model.lock = threading.Lock()  # type: ignore[assignment]  # what users do
-    with pytest.raises(ModelError, match="Sequential cannot be copied .*keep what is not tensors"):
+    with pytest.raises(ModelError, match=r"Sequential cannot be copied .*keep what is not tensors"):
         structural_clone(model)
 
 
