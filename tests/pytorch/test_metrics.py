@@ -93,3 +93,9 @@ def test_what_cannot_be_scored_is_refused(name: str) -> None:
         call()
     assert text in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_binary_f1_refuses_more_than_two_classes() -> None:
+    """Scoring one class of three is never done in silence; the message names the cure."""
+    with pytest.raises(DataError, match=r"3 classes.*average to macro or micro"):
+        F1().update(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))

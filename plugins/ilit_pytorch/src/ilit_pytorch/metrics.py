@@ -76,6 +76,12 @@ class F1:
     def update(self, outputs: Any, labels: Any) -> None:
         """Count true positives, false positives and false negatives of one batch."""
         predicted, labels = predicted_classes(outputs, labels, self.name)
+        classes = outputs.shape[1] if outputs.ndim == 2 else int(max(predicted.max(), labels.max())) + 1
+        if self.average == "binary" and classes > 2:
+            raise DataError(
+                f"f1: {classes} classes, and average 'binary' scores only class {self.positive}; "
+                "set tuning.metric.f1.average to macro or micro"
+            )
         self.rows += len(labels)
         for number in np.union1d(predicted, labels):
             ours, truth = predicted == number, labels == number

@@ -43,7 +43,7 @@ def op_distances(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalib
     for name, error in errors.items():
         module = clone.get_submodule(name)
         int8 = _float_to_float(module, name, recipe, calibration)
-        module.register_forward_hook(_compare(int8, error))
+        module.register_forward_hook(_compare(int8, error), with_kwargs=True)
     with torch.no_grad():
         for inputs in calibration.probe_batches:
             call(clone, inputs)
@@ -77,16 +77,16 @@ def _ratio(squared: float, variance: float) -> float:
     return squared / variance if variance > 0.0 else math.inf
 
 
-def _compare(int8: Callable[[torch.Tensor], torch.Tensor], error: _Error) -> Callable[..., None]:
-    def hook(_module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-        error.update(output, int8(args[0]))
+def _compare(int8: Callable[..., torch.Tensor], error: _Error) -> Callable[..., None]:
+    def hook(_module: torch.nn.Module, args: Any, kwargs: Any, output: torch.Tensor) -> None:
+        error.update(output, int8(*args, **kwargs))
 
     return hook
 
 
 def _float_to_float(
     module: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration
-) -> Callable[[torch.Tensor], torch.Tensor]:
+) -> Callable[..., torch.Tensor]:
     """Return the op's INT8 form as a function of float tensors; in an island its input is quantized first."""
     site, config = calibration.structure.sites[name], recipe.ops[name]
     int8 = build_op(module, name, site, config, recipe.calibration, calibration)
@@ -94,4 +94,4 @@ def _float_to_float(
         return int8
     spec = config.activation
     params = calibration.params(recipe.calibration, f"{name}:in", spec)
-    return lambda activation: int8(quantize(activation, params)).dequantize()
+    return lambda input: int8(quantize(input, params)).dequantize()  # noqa: A006 - named as torch names it

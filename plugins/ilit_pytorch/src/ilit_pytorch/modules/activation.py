@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +45,8 @@ class DynamicQuantizer:
         if activation.numel() == 0:
             return Codes(torch.zeros_like(activation, dtype=torch.uint8), 1.0, 0)
         low, high = torch.aminmax(activation)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("the activation holds NaN or infinity, which no INT8 code stands for")
         return StaticQuantizer(activation_params(float(low), float(high), self.spec))(activation)
 
 

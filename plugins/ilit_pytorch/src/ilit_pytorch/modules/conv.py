@@ -62,9 +62,9 @@ class Int8Conv(Rebuilt, torch.nn.Module):
         self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
         self.axes = weight.ndim
 
-    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+    def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (rows, out, *size) for float32 (rows, in, *size); a single unbatched row works as well."""
-        codes, scale, zero_point = codes_of(activation, self.quantizer)
+        codes, scale, zero_point = codes_of(input, self.quantizer)
         unbatched = codes.ndim == self.axes - 1
         if unbatched:
             codes = codes.unsqueeze(0)

@@ -25,10 +25,10 @@ class Int8Embedding(Rebuilt, torch.nn.Module):
         self.codes: torch.Tensor
         self.weight_scale: torch.Tensor
 
-    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (..., width) for integer indices (...)."""
-        rows = torch.nn.functional.embedding(indices, self.codes)  # (..., width), int8
-        return rows * torch.nn.functional.embedding(indices, self.weight_scale[:, None])  # (..., width) * (..., 1)
+        rows = torch.nn.functional.embedding(input, self.codes)  # (..., width), int8
+        return rows * torch.nn.functional.embedding(input, self.weight_scale[:, None])  # (..., width) * (..., 1)
 
     def meta(self) -> dict[str, Any]:
         """Return nothing: tensors are all."""

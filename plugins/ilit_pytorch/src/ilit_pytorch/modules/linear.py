@@ -42,9 +42,9 @@ class Int8Linear(Rebuilt, torch.nn.Module):
         self.quantizer, self.post_op = quantizer, post_op
         self.out_features, self.in_features = weight.shape
 
-    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+    def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (..., out) for float32 (..., in)."""
-        codes, scale, zero_point = codes_of(activation, self.quantizer)
+        codes, scale, zero_point = codes_of(input, self.quantizer)
         return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
 
     def meta(self) -> dict[str, Any]:

@@ -61,9 +61,9 @@ class FloatReader(Rebuilt, torch.nn.Module):
         super().__init__()
         self.original = original
 
-    def forward(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+    def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return what the float op returns."""
-        plain = activation.tensor if isinstance(activation, SharedActivation) else activation
+        plain = input.tensor if isinstance(input, SharedActivation) else input
         output: torch.Tensor = self.original(plain)
         return output
 
