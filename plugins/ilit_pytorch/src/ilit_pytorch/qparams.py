@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -29,6 +31,15 @@ class ActivationParams:
     scale: float
     zero_point: int
     max_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object that ``from_json`` reads back to the last bit: the scale is in hex."""
+        return {"scale": self.scale.hex(), "zero_point": self.zero_point, "max_code": self.max_code}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ActivationParams:
+        """Read what ``to_json`` wrote."""
+        return cls(float.fromhex(data["scale"]), int(data["zero_point"]), int(data["max_code"]))
 
 
 def activation_params(low: float, high: float, spec: QuantSpec) -> ActivationParams:

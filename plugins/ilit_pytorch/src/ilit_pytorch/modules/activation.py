@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,22 +90,19 @@ def codes_of(activation: torch.Tensor | SharedActivation, quantizer: Quantizer) 
     return activation.codes(quantizer) if isinstance(activation, SharedActivation) else quantizer(activation)
 
 
-def quantizer_meta(quantizer: Quantizer) -> dict[str, object]:
+def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:
     """Return a JSON object that ``quantizer_from`` reads back to an equal quantizer."""
     if isinstance(quantizer, StaticQuantizer):
-        params = quantizer.params
-        # A float's hex form is read back to the last bit.
-        return {"scale": params.scale.hex(), "zero_point": params.zero_point, "max_code": params.max_code}
+        return quantizer.params.to_json()
     return {"scheme": quantizer.spec.scheme, "bits": quantizer.spec.bits}
 
 
-def quantizer_from(meta: dict[str, object]) -> Quantizer:
+def quantizer_from(meta: Mapping[str, Any]) -> Quantizer:
     """Read what ``quantizer_meta`` wrote."""
     if "scale" in meta:
-        scale = float.fromhex(str(meta["scale"]))
-        return StaticQuantizer(ActivationParams(scale, int(str(meta["zero_point"])), int(str(meta["max_code"]))))
+        return StaticQuantizer(ActivationParams.from_json(meta))
     scheme: Scheme = "sym" if meta["scheme"] == "sym" else "asym"
-    return DynamicQuantizer(QuantSpec("uint8", scheme, "per_tensor", "minmax", int(str(meta["bits"]))))
+    return DynamicQuantizer(QuantSpec("uint8", scheme, "per_tensor", "minmax", int(meta["bits"])))
 
 
 def quantizer_for(spec: QuantSpec, params: ActivationParams | None) -> Quantizer:

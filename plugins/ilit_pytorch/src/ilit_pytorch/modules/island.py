@@ -38,16 +38,6 @@ DEPRECATION = r"torch\.quantize_per_tensor, torch\.quantize_per_channel and othe
 warnings.filterwarnings("ignore", message=DEPRECATION, category=UserWarning)
 
 
-def params_meta(params: ActivationParams) -> dict[str, Any]:
-    """Return a JSON object that ``params_from`` reads back to the last bit."""
-    return {"scale": params.scale.hex(), "zero_point": params.zero_point, "max_code": params.max_code}
-
-
-def params_from(meta: Mapping[str, Any]) -> ActivationParams:
-    """Read what ``params_meta`` wrote."""
-    return ActivationParams(float.fromhex(meta["scale"]), int(meta["zero_point"]), int(meta["max_code"]))
-
-
 def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor:
     """Return a quint8 tensor; one that is quantized already is returned as it is."""
     if activation.is_quantized:
@@ -70,7 +60,7 @@ class _Island(Rebuilt, torch.nn.Module):
 
     def meta(self) -> dict[str, Any]:
         """Return the output's scale and zero point."""
-        return params_meta(self.params)
+        return self.params.to_json()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return nothing: the float module, where there is one, keeps its own parameters."""
@@ -94,7 +84,7 @@ class IslandStart(_Island):
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandStart:
         """Build it again."""
-        return IslandStart(params_from(meta))
+        return IslandStart(ActivationParams.from_json(meta))
 
 
 @restorable
@@ -163,7 +153,7 @@ class IslandOp(_Island):
 
     def meta(self) -> dict[str, Any]:
         """Return op, geometry and output parameters."""
-        return {**params_meta(self.params), "op": list(self.op), "shape": self.shape and list(self.shape)}
+        return {**self.params.to_json(), "op": list(self.op), "shape": self.shape and list(self.shape)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight, weight_scale and, where there is one, bias."""
@@ -176,7 +166,7 @@ class IslandOp(_Island):
         op = (str(meta["op"][0]), bool(meta["op"][1]))
         shape = tuple(meta["shape"]) if meta["shape"] else None
         weight, scale, bias = tensors["weight"], tensors["weight_scale"], tensors.get("bias")
-        return IslandOp(op, weight, scale, bias, shape, params_from(meta))
+        return IslandOp(op, weight, scale, bias, shape, ActivationParams.from_json(meta))
 
 
 @restorable
@@ -210,7 +200,7 @@ class IslandFloat(_Island):
         """Return the output parameters and, where a lowered op is inside, what that is."""
         inner: Any = self.original
         lowered = {"inner": {"kind": inner.kind, "meta": inner.meta()}} if getattr(inner, "kind", "") in RESTORE else {}
-        return {**params_meta(self.params), **lowered}
+        return {**self.params.to_json(), **lowered}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors of the lowered op inside; a float one keeps its own parameters."""
@@ -222,7 +212,7 @@ class IslandFloat(_Island):
         """Build it again around ``original``."""
         if "inner" in meta:
             original = RESTORE[meta["inner"]["kind"]](meta["inner"]["meta"], tensors, original)
-        return IslandFloat(original, params_from(meta))
+        return IslandFloat(original, ActivationParams.from_json(meta))
 
 
 @restorable
@@ -245,7 +235,7 @@ class IslandMapped(_Island):
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandMapped:
         """Build it again from the float module."""
-        return IslandMapped(original, params_from(meta))
+        return IslandMapped(original, ActivationParams.from_json(meta))
 
 
 @restorable
@@ -263,7 +253,7 @@ class IslandFunctional(Rebuilt, torch_quantized.QFunctional):
 
     def meta(self) -> dict[str, Any]:
         """Return the output's scale and zero point."""
-        return params_meta(self.params)
+        return self.params.to_json()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return nothing."""
@@ -272,7 +262,7 @@ class IslandFunctional(Rebuilt, torch_quantized.QFunctional):
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandFunctional:
         """Build it again."""
-        return IslandFunctional(params_from(meta))
+        return IslandFunctional(ActivationParams.from_json(meta))
 
 
 QUANTIZED_FORMS = {
