@@ -292,3 +292,8 @@ def test_tuning_metric_of_squad(tokenizer, squad):
     assert json.loads(json.dumps(options)) == options
     assert (options["metric"], options["max_length"], options["doc_stride"]) == ("best_f1", 256, 94)
     assert Squad(**options).name == "squad"
+
+
+def test_titles_say_which_metric_it_is():
+    """Messages name the metric that is really computed, not the class that computes several."""
+    assert [Glue("MRPC").title, Glue("MRPC", "acc_and_f1").title, Glue("CoLA").title] == ["f1", "acc_and_f1", "mcc"]

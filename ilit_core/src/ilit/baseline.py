@@ -77,7 +77,7 @@ def _by_metric(config: Config, plugins: Registry) -> Yardstick:
     make = partial(make_metric, config.metric, plugins)
     metric = make()
     direction = metric.higher_is_better if config.higher_is_better is None else config.higher_is_better
-    return Yardstick(metric.name, direction, make)
+    return Yardstick(getattr(metric, "title", metric.name), direction, make)
 
 
 def assess(

@@ -15,6 +15,9 @@ class Metric(Protocol):
     Attributes:
         name: the name used in ``tuning.metric``, unique among installed plugins.
         higher_is_better: the direction of the metric; the criterion reads it.
+
+    An instance may have a ``title``, what messages call it where one class stands for several metrics (the class
+    ``glue`` scores ``f1`` or ``mcc``); without one they say ``name``.
     """
 
     name: ClassVar[str]

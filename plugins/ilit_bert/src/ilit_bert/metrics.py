@@ -214,6 +214,7 @@ class Glue(_RowMetric):
             "corr": corr,
         }
         super().__init__(scores[formula], chosen.kind == "classification", f"{formula} of {chosen.name}")
+        self.title = formula
 
 
 class Squad:
@@ -259,7 +260,7 @@ class Squad:
         self._task = find_task(task)
         if self._task.kind != "question_answering":
             raise ConfigError(f"metric squad: {self._task.name} is no SQuAD task; use the metric 'glue'")
-        self._metric = self._task.metric_named(metric)
+        self._metric = self.title = self._task.metric_named(metric)
         size = WindowSize(max_length, doc_stride, question_length)
         self._questions, self._windows = _dev_windows(self._task.name, data_dir, tokenizer, size)
         self._span_limits = (n_best, max_answer_length)
