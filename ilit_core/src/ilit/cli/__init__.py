@@ -35,7 +35,7 @@ from ilit.plugins import Registry, registry
 __all__ = ["JsonFlag", "build_app", "main", "only_json", "report"]
 
 DONE, MISSED, USER_ERROR, BUG, INTERRUPTED = 0, 1, 2, 70, 130
-# Typer brings its own copy of click from 0.16 on and exports no more than this subclass of its error.
+# Newer typers bring a copy of click of their own, and export no more than this subclass of its error.
 _ClickError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
