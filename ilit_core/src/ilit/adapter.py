@@ -80,9 +80,16 @@ class Adapter(Protocol):
     A batch is what a loader yields, ``(input, label)``: a mapping goes in as ``model(**input)``, a tuple or list as
     ``model(*input)``, else ``model(input)``. Only ``iter()`` is ever called on a loader.
 
-    Two methods are optional and used where an adapter has them: ``set_threads(count: int) -> None`` for
-    ``run.threads``, which is refused without it, and ``model_digest(model) -> str``, 64 hex digits for the journal's
-    header.
+    Methods that are optional, used where an adapter has them:
+
+    * ``set_threads(count: int) -> None`` for ``run.threads``, which is refused without it;
+    * ``model_digest(model) -> str``, 64 hex digits for the journal's header;
+    * ``regroup(batches: Sequence, groups: Sequence[Sequence[tuple[int, int]]]) -> list``: new batches made of rows of
+      given ones, each row named by its batch's index and its own; a row keeps its values bit by bit, padding included.
+      Raises ``ilit.errors.DataError`` where rows cannot be told apart or rows of one group do not fit together;
+    * ``row_shapes(batch) -> list[Hashable]``: rows with equal shapes may share a batch in ``regroup``;
+    * ``time_ops(model, recipe, calibration) -> Mapping[str, float]``: each INT8 op's seconds in float32 divided by its
+      seconds in INT8, one timing per distinct op shape, at the sizes seen in calibration.
     """
 
     name: ClassVar[str]
@@ -124,12 +131,18 @@ class Adapter(Protocol):
         """Return each recipe's ``ProbeOutcome.distance``, measured on kept calibration batches."""
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
-        """Return each INT8 op's own relative output error when it is fed its float32 input, in one pass."""
+        """Return each INT8 op's own relative output error when it is fed its float32 input, as seen in calibration.
+
+        Ops that are float in the recipe are left out. Costs the named ops alone, not a pass of the model.
+        """
 
     def evaluate(
         self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None
     ) -> float:
-        """Return ``metric`` over the loader. ``on_batch`` is told the rows of each batch as it is done.
+        """Return ``metric`` over the loader.
+
+        ``on_batch`` is told the rows of each batch once the metric has it; what it raises ends the evaluation and
+        comes through as it is.
 
         Raises:
             ilit.errors.DataError: the loader yields nothing, or the model does not accept a batch.

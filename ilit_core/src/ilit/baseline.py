@@ -119,7 +119,7 @@ def assess(
         space=space,
         judge=judge,
         criterion=criterion,
-        baseline=Baseline(score, target, criterion.higher_is_better, config.stop),
+        baseline=Baseline(score, target, criterion.higher_is_better, config.stop, parts.objective.name),
         objective=parts.objective,
         batches=batches,
         seconds=seconds,

@@ -47,6 +47,21 @@ class OpLimits:
 
 
 @dataclass(frozen=True)
+class TransformLimits:
+    """What the search may use beside plain quantization; None says nothing, so what the adapter offers is allowed.
+
+    Attributes:
+        smooth: strengths of SmoothQuant, each 0 to 1, tried beside none at all; empty forbids it.
+        bias_correction: False forbids it.
+        per_token: False forbids activations with one scale per token.
+    """
+
+    smooth: tuple[float, ...] | None = None
+    bias_correction: bool | None = None
+    per_token: bool | None = None
+
+
+@dataclass(frozen=True)
 class Named:
     """A part looked up by name among plugins, with its options.
 
@@ -72,6 +87,7 @@ class Config:
         calibrations: amounts of calibration data, each a candidate.
         model_limits: limits for the whole model.
         op_limits: limits by op name or glob, in the file's order.
+        transforms: what the search may use beside plain quantization.
         metric: None where the configuration names none.
         criterion: its direction is True as a stand-in until the metric is known, unless ``higher_is_better`` was
             given.
@@ -79,6 +95,8 @@ class Config:
         timeout: seconds; 0 sets no limit.
         stop: ``met`` ends at the first accepted recipe, ``budget`` at the timeout or the strategy's end.
         threads: threads the kernels may use; None leaves them as they are.
+        confidence: of the bound on the drop that the verdict states, above 0.5 and below 1.
+        holdout: share of the evaluation rows that the search never sees and the verdict is taken on, 0 to below 1.
         source: the file as the user named it, or ``Tuner(...)``.
     """
 
@@ -87,6 +105,7 @@ class Config:
     calibrations: tuple[CalibrationSize, ...] = (CalibrationSize(128, "rows"),)
     model_limits: OpLimits = OpLimits()
     op_limits: tuple[OpLimits, ...] = ()
+    transforms: TransformLimits = TransformLimits()
     metric: Named | None = None
     criterion: Criterion = field(default_factory=Criterion)
     higher_is_better: bool | None = None
@@ -100,6 +119,8 @@ class Config:
     run_folder: Path = Path("./ilit_runs")
     run_key: str = ""
     threads: int | None = None
+    confidence: float = 0.95
+    holdout: float = 0.0
     source: str = field(default="", compare=False)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @runtime_checkable
@@ -40,4 +44,59 @@ class Metric(Protocol):
 
         Raises:
             ilit.errors.EvaluationError: no row was seen, or the metric is not defined on these rows.
+        """
+
+
+@runtime_checkable
+class PairedMetric(Metric, Protocol):
+    """A metric that is a function of one prediction and one label per unit, mostly a row: it can be paired.
+
+    Two models scored on the same units are then compared unit by unit, which gives an interval for the drop, and an
+    evaluation can be stopped once its outcome is certain. Metrics without these methods are judged by their number
+    alone.
+
+    Attributes:
+        by_row: unit number ``i`` is row number ``i`` of what ``update`` was given. False where a unit is something
+            else, such as a question cut into windows; then units come in an order that the data alone decides.
+        share_of_right: the metric is the share of units predicted right, times a constant.
+    """
+
+    by_row: bool
+    share_of_right: bool
+
+    def predictions(self) -> NDArray[Any]:
+        """Return one prediction per unit seen, shape (units,), 1 to 4 bytes each.
+
+        Small integers that equal the label where right, or float32 scores where nothing is simply right.
+        """
+
+    def labels(self) -> NDArray[Any]:
+        """Return one label per unit seen, shape (units,), of the same kind as ``predictions``."""
+
+    def margins(self) -> NDArray[np.float32]:
+        """Return how far each unit's prediction is from turning into another, shape (units,).
+
+        The smallest are the first to flip. An empty array where that is not known.
+        """
+
+    def scores(self, predictions: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the metric of weighted units, one for each row of weights; a pure function.
+
+        Args:
+            predictions: (units,), as ``predictions`` gives them.
+            labels: (units,), as ``labels`` gives them.
+            weights: (resamples, units), how often each unit counts; ones give ``result``.
+
+        Returns:
+            (resamples,) float64; NaN where the metric is not defined on a resample.
+        """
+
+    def reachable(self, rest: Any) -> float | None:
+        """Return the best result still possible after what was seen, exact, never too bad.
+
+        Args:
+            rest: the labels of the rows to come, as ``update`` would be given them.
+
+        Returns:
+            The result if every remaining row turned out as well as it could, or None where that is not known.
         """

@@ -47,12 +47,16 @@ class OpConfig:
     ``float32`` and ``bfloat16`` have neither approach nor specs. In ``int8`` a ``static`` op has a weight and an
     activation spec with ranges from calibration, a ``dynamic`` op takes the activation's range at run time, and
     a ``weight_only`` op has no activation spec.
+
+    ``smoothing`` is the strength alpha of SmoothQuant (Xiao et al. 2023, equation 4) for the op's input: 0 leaves it
+    as it is, 1 moves the whole spread of its channels into the weight. The ops of one ``Op.group`` share the input.
     """
 
     dtype: Literal["int8", "float32", "bfloat16"] = "float32"
     approach: Approach | None = None
     weight: QuantSpec | None = None
     activation: QuantSpec | None = None
+    smoothing: float = 0.0
 
     @property
     def quantized(self) -> bool:
@@ -62,11 +66,12 @@ class OpConfig:
     def __str__(self) -> str:
         if not self.quantized:
             return self.dtype
-        return f"{self.approach} [weight {self.weight}] [activation {self.activation}]"
+        smoothed = f" smoothing {self.smoothing:g}" if self.smoothing else ""
+        return f"{self.approach} [weight {self.weight}] [activation {self.activation}]{smoothed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal value; absent parts are left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value is not None and value != 0.0}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> OpConfig:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilit.adapter import Cpu, Measurement
+from ilit.evidence import Evidence
 from ilit.recipe import Recipe
 from ilit.strategy import Status
 
@@ -18,13 +19,16 @@ class TrialRecord:
         number: 1 for the first recipe evaluated; the float32 baseline is not among the trials.
         recipe: what was evaluated.
         status: ``passed``, ``missed``, ``pruned`` or ``failed``.
-        accuracy: the metric, None where ``failed``.
+        accuracy: the metric; where ``pruned`` the best it could still have reached; None where ``failed``.
         reason: why it failed, or why it passed and still cannot be ``best``; else empty.
         why: the strategy's words for asking.
         seconds: wall time of lowering and evaluating, measuring left out.
         cost: medians of forward passes interleaved with the float32 model's; only for passed recipes.
         float_cost: the float32 model's medians from the same interleaved passes.
         int8_kernels: INT8 kernels one forward pass runs.
+        rows: evaluation rows seen; 0 where the adapter did not evaluate.
+        evidence: the comparison with float32 row by row; None where the metric gives no predictions, or the
+            evaluation was not complete.
     """
 
     number: int
@@ -37,6 +41,8 @@ class TrialRecord:
     cost: Measurement | None = None
     float_cost: Measurement | None = None
     int8_kernels: int = 0
+    rows: int = 0
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)

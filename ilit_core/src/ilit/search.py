@@ -236,8 +236,9 @@ def _fresh(session: _Session, batch: Sequence[Request]) -> list[Request]:
 
 
 def _key(request: Request) -> _Key:
-    kind = "trial" if isinstance(request, Trial) else "ops" if request.per_op else "probe"
-    return kind, request.recipe.digest
+    if isinstance(request, Trial):
+        return "trial", request.recipe.digest
+    return "timed" if request.timed else "ops" if request.per_op else "probe", request.recipe.digest
 
 
 def check_lawful(request: object, space: SearchSpace, strategy: str) -> None:

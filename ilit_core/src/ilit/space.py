@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -19,11 +20,22 @@ class Op:
         name: its module path.
         kind: ``linear``, ``conv2d``, ``embedding``, ...
         candidates: what it may run in, preferred first; float32, where allowed, last.
+        group: ops with the same group read the same input, so that alike activation configs cost one quantization
+            for all of them; empty where the op reads an input of its own.
     """
 
     name: str
     kind: str
     candidates: tuple[OpConfig, ...]
+    group: str = ""
+
+    @cached_property
+    def _allowed(self) -> frozenset[OpConfig]:
+        return frozenset(self.candidates)
+
+    def allows(self, config: OpConfig) -> bool:
+        """Return whether ``config`` is among the candidates; fast however many there are."""
+        return config in self._allowed
 
     @property
     def quantizable(self) -> bool:
@@ -101,7 +113,7 @@ class SearchSpace:
         sizes = {str(size) for size in self.calibrations} or {""}
         return (
             recipe.calibration in sizes
-            and all(config in self.ops[name].candidates for name, config in recipe.ops.items())
+            and all(self.ops[name].allows(config) for name, config in recipe.ops.items())
             and set(recipe.transforms) == set(self.transforms)
             and all(value in self.transforms[name] for name, value in recipe.transforms.items())
         )

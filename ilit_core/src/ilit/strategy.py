@@ -35,12 +35,14 @@ class Trial:
 class Probe:
     """Ask for a cheap figure of ``recipe``: how far its outputs on calibration rows are from float32's.
 
-    With ``per_op`` the outcome also holds every INT8 op's own output error, seen in one instrumented pass
-    in which each op is fed its float32 input.
+    With ``per_op`` the outcome holds every INT8 op's own output error instead, each op fed its float32 input as seen
+    in calibration: no pass of the model, so far cheaper. With ``timed`` it holds every INT8 op's own speed-up instead,
+    one timing per distinct op shape.
     """
 
     recipe: Recipe
     per_op: bool = False
+    timed: bool = False
     why: str = ""
 
 
@@ -51,15 +53,17 @@ class TrialOutcome:
     Attributes:
         status: ``passed`` and ``missed`` were evaluated in full, ``pruned`` was stopped once it could no longer
             pass, ``failed`` raised.
-        accuracy: the metric; None where ``failed``.
+        accuracy: the metric; where ``pruned`` the best it could still have reached; None where ``failed``.
         reason: for ``failed`` the error in one line, for ``passed`` why it cannot be ``best``, else empty.
         accepted: passed and admissible under the objective, so that a search until the first hit may end.
+        cost: the objective's cost as a share of the float32 model's; None where it was not measured.
     """
 
     status: Status
     accuracy: float | None = None
     reason: str = ""
     accepted: bool = False
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,22 @@ class ProbeOutcome:
 
     Attributes:
         distance: mean squared distance of the outputs to float32's, divided by the variance of float32's outputs;
-            0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed.
+            0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed, and
+            where ``per_op`` or ``timed`` was asked for instead.
         per_op: op name -> the same figure for that op's own output; empty unless asked for.
         reason: the error in one line where the recipe failed, else empty.
+        speedups: op name -> seconds in float32 divided by seconds in INT8; empty unless asked for, and where the
+            adapter cannot time ops.
     """
 
     distance: float
     per_op: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    speedups: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "per_op", MappingProxyType(dict(self.per_op)))
+        object.__setattr__(self, "speedups", MappingProxyType(dict(self.speedups)))
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,14 @@ class Baseline:
         target: the accuracy that passes.
         higher_is_better: the metric's direction.
         stop: ``met`` where the search ends at the first accepted recipe, ``budget`` where it goes on to better ones.
+        objective: the name of what is to be as small as possible: ``performance``, ``modelsize``, ...
     """
 
     accuracy: float
     target: float
     higher_is_better: bool = True
     stop: Literal["met", "budget"] = "met"
+    objective: str = "performance"
 
 
 Request = Trial | Probe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,11 +109,15 @@ def accepted(record: TrialRecord) -> bool:
 def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:
     """Return the figures of one probe; whatever raises in it gives an infinite distance with the reason."""
     try:
+        if probe.timed:
+            time_ops = getattr(bench.adapter, "time_ops", None)
+            speedups = time_ops(bench.model, probe.recipe, bench.calibration) if time_ops is not None else {}
+            return ProbeOutcome(math.inf, speedups={name: float(value) for name, value in speedups.items()})
+        if probe.per_op:
+            per_op = bench.adapter.probe_ops(bench.model, probe.recipe, bench.calibration)
+            return ProbeOutcome(math.inf, {name: float(value) for name, value in per_op.items()})
         (distance,) = bench.adapter.probe(bench.model, [probe.recipe], bench.calibration)
-        if not probe.per_op:
-            return ProbeOutcome(float(distance))
-        per_op = bench.adapter.probe_ops(bench.model, probe.recipe, bench.calibration)
-        return ProbeOutcome(float(distance), {name: float(value) for name, value in per_op.items()})
+        return ProbeOutcome(float(distance))
     except Exception as error:  # noqa: BLE001 - the outcome carries it to the strategy, log.txt has the traceback
         _log.info("probe failed: %s", one_line(error), exc_info=True)
         return ProbeOutcome(float("inf"), reason=one_line(error))

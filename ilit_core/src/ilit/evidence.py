@@ -1,0 +1,49 @@
+"""What paired predictions prove about a recipe: how far the float32 model's accuracy may have dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A recipe compared with the float32 model unit by unit (a unit is mostly a row).
+
+    Drops are in the criterion's own unit: a share of the baseline where it is relative, else the metric's unit;
+    positive is worse than float32, whatever the metric's direction.
+
+    Attributes:
+        units: units compared.
+        fixed: units wrong in float32 and right in INT8; None where predictions are scores, not classes.
+        broken: units right in float32 and wrong in INT8; None likewise.
+        p_value: McNemar's exact two-sided p of ``fixed`` against ``broken``; None where those are.
+        drop: the drop seen.
+        bound: the one-sided upper bound of the true drop.
+        confidence: of the bound, after every correction: what the verdict states, such as 0.95.
+        tolerance: the drop that the criterion allows.
+        method: ``tango`` (score interval for paired proportions) or ``bootstrap`` (paired, of the whole metric).
+        looks: recipes that had been evaluated on these units up to this one; the bound is corrected for them. 1 on
+            the holdout.
+        holdout: the units were kept from the search.
+        units_needed: about how many units would settle it, had the drop stayed as seen; 0 where it is settled, None
+            where no number would (the drop seen is not below the tolerance).
+    """
+
+    units: int
+    fixed: int | None
+    broken: int | None
+    p_value: float | None
+    drop: float
+    bound: float
+    confidence: float
+    tolerance: float
+    method: Literal["tango", "bootstrap"]
+    looks: int
+    holdout: bool = False
+    units_needed: int | None = 0
+
+    @property
+    def settled(self) -> bool:
+        """True where the bound is within the tolerance."""
+        return self.bound <= self.tolerance
