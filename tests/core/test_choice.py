@@ -78,16 +78,29 @@ def test_closest_has_the_least_shortfall(records: list[TrialRecord], criterion: 
     assert (found and found.number) == closest
 
 
-def test_the_front_holds_what_nothing_beats() -> None:
-    """A passed record is on the front unless another is at least as good in both, and better in one."""
-    cheap, accurate, beaten, objected = (
-        record(1, 0.85, 1.0),
-        record(2, 0.95, 1.5),
-        record(3, 0.84, 1.2),
-        record(4, 0.99, 3.0, reason="slower than float32"),
-    )
-    records = [cheap, accurate, beaten, objected, missed(5, 0.1), record(6, None)]
-    assert front_of(records, PERFORMANCE, HIGHER) == (cheap, accurate, objected)
+def point(number: int, accuracy: float, latency: float, size: float, reason: str = "") -> TrialRecord:
+    """Return a passed record with this latency and size relative to float32's."""
+    cost, float_cost = Measurement(latency * 4, int(size * 100), 0), Measurement(4.0, 100, 0)
+    return TrialRecord(number, Recipe(), "passed", accuracy, reason, cost=cost, float_cost=float_cost)
+
+
+FRONTS = {
+    "none passed": ([missed(1, 0.9), record(2, None)], HIGHER, []),
+    "the fastest first": ([point(1, 0.95, 0.75, 0.5), point(2, 0.9, 0.5, 0.5)], HIGHER, [2, 1]),
+    "beaten in all three": ([point(1, 0.9, 0.75, 0.5), point(2, 0.95, 0.5, 0.25)], HIGHER, [2]),
+    "beaten in one, equal in the others": ([point(1, 0.9, 0.5, 0.5), point(2, 0.9, 0.5, 0.25)], HIGHER, [2]),
+    "kept by size alone": ([point(1, 0.9, 0.75, 0.25), point(2, 0.95, 0.5, 0.5)], HIGHER, [2, 1]),
+    "equals stay, the earlier first": ([point(2, 0.9, 0.5, 0.5), point(1, 0.9, 0.5, 0.5)], HIGHER, [1, 2]),
+    "lower is better": ([point(1, 0.9, 0.5, 0.5), point(2, 0.8, 0.5, 0.5)], LOWER, [2]),
+    "objected to": ([point(1, 0.99, 0.5, 0.5, reason="slower than float32"), point(2, 0.9, 0.75, 0.5)], HIGHER, [2]),
+    "each beside its own float32": ([record(1, 0.9, 4.0, 8.0), record(2, 0.9, 3.0, 4.0)], HIGHER, [1]),
+}
+
+
+@pytest.mark.parametrize(("records", "criterion", "front"), FRONTS.values(), ids=FRONTS)
+def test_the_front_holds_what_nothing_beats(records: list[TrialRecord], criterion: Criterion, front: list[int]) -> None:
+    """An accepted record is left out where another is as good in accuracy, latency and size, and better in one."""
+    assert [found.number for found in front_of(records, criterion)] == front
 
 
 def test_a_cost_that_was_never_measured_is_an_error() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ilit.criterion import Criterion
-from ilit.objective import Objective
+from ilit.objective import MODEL_SIZE, PERFORMANCE, Objective
 from ilit.result import TrialRecord
-from ilit.trial import accepted
+
+
+def accepted(record: TrialRecord) -> bool:
+    """Return whether a record may be ``best``: it passed and the objective has nothing against it."""
+    return record.status == "passed" and not record.reason
 
 
 def relative_cost(record: TrialRecord, objective: Objective) -> float:
@@ -32,22 +37,48 @@ def best_of(records: Sequence[TrialRecord], objective: Objective, criterion: Cri
 
 
 def closest_of(records: Sequence[TrialRecord], criterion: Criterion, baseline: float) -> TrialRecord | None:
-    """Return the evaluated record of least shortfall, the earlier one of equals; None where none was evaluated."""
+    """Return the evaluated record of least shortfall, the earlier one of equals; None where none was evaluated.
+
+    A pruned record's accuracy is only what it could still have reached, so it counts where none was seen to its end.
+    """
     scored = [(record.accuracy, record) for record in records if record.accuracy is not None]
-    nearest = min(scored, key=lambda pair: (criterion.shortfall(pair[0], baseline), pair[1].number), default=None)
+    complete = [pair for pair in scored if pair[1].status != "pruned"]
+    order = partial(_by_shortfall, criterion=criterion, baseline=baseline)
+    nearest = min(complete or scored, key=order, default=None)
     return nearest[1] if nearest else None
 
 
-def front_of(records: Sequence[TrialRecord], objective: Objective, criterion: Criterion) -> tuple[TrialRecord, ...]:
-    """Return the passed records that no other passed one beats in cost without losing accuracy, or the reverse."""
+def most_promising(records: Sequence[TrialRecord], criterion: Criterion, baseline: float) -> TrialRecord | None:
+    """Return the pruned record that could have come closest, where it may be closer than every complete one."""
+    pruned = closest_of([record for record in records if record.status == "pruned"], criterion, baseline)
+    complete = closest_of([record for record in records if record.status != "pruned"], criterion, baseline)
+    if pruned is None or pruned.accuracy is None:
+        return None
+    if complete is None or complete.accuracy is None:
+        return pruned
+    mine, theirs = (criterion.shortfall(score, baseline) for score in (pruned.accuracy, complete.accuracy))
+    return pruned if mine < theirs else None
+
+
+def _by_shortfall(pair: tuple[float, TrialRecord], criterion: Criterion, baseline: float) -> tuple[float, int]:
+    return criterion.shortfall(pair[0], baseline), pair[1].number
+
+
+def front_of(records: Sequence[TrialRecord], criterion: Criterion) -> tuple[TrialRecord, ...]:
+    """Return the accepted records that no other one beats, the fastest first.
+
+    One beats another where it is no worse in accuracy, relative latency and relative size, and better in one of them.
+    """
     sign = 1.0 if criterion.higher_is_better else -1.0
-    passed = [
-        (relative_cost(record, objective), -sign * record.accuracy, record)
-        for record in records
-        if record.status == "passed" and record.accuracy is not None
+    points = [
+        ((relative_cost(r, PERFORMANCE), relative_cost(r, MODEL_SIZE), -sign * r.accuracy), r)
+        for r in records
+        if accepted(r) and r.accuracy is not None
     ]
-    return tuple(
-        record
-        for cost, loss, record in passed
-        if not any(c <= cost and x <= loss and (c, x) != (cost, loss) for c, x, _ in passed)
-    )
+    unbeaten = [(mine, record) for mine, record in points if not any(_beats(theirs, mine) for theirs, _ in points)]
+    return tuple(record for _, record in sorted(unbeaten, key=lambda pair: (pair[0], pair[1].number)))
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether no figure of ``one`` is larger and one is smaller."""
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

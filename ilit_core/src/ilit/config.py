@@ -8,13 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from ilit.criterion import Criterion
 from ilit.document import Node, entries, from_python, from_yaml, plain
 from ilit.errors import ConfigError
 from ilit.keys import Found, Schema, collect, overlay
-from ilit.leaves import Reader, choice, choices, counts, flag, not_yet, real, share, text, whole
+from ilit.leaves import (
+    Reader,
+    choice,
+    choices,
+    counts,
+    flag,
+    not_yet,
+    one_or_more,
+    real,
+    share,
+    share_within,
+    text,
+    whole,
+)
 from ilit.recipe import Approach
 from ilit.space import CalibrationSize
 
@@ -34,8 +45,8 @@ class TensorLimits:
 class OpLimits:
     """What the user allows for the ops that ``pattern`` matches, or for the whole model where it is empty.
 
-    ``dtype`` is ``int8`` or ``float32`` of the op as a whole; what is empty says nothing, so that an op takes the
-    model's limits there. ``where`` is the place in the file, for errors.
+    ``dtype`` is ``int8``, ``bfloat16`` or ``float32`` of the op as a whole; what is empty says nothing, so that an op
+    takes the model's limits there. ``where`` is the place in the file, for errors.
     """
 
     pattern: str = ""
@@ -51,7 +62,7 @@ class TransformLimits:
     """What the search may use beside plain quantization; None says nothing, so what the adapter offers is allowed.
 
     Attributes:
-        smooth: strengths of SmoothQuant, each 0 to 1, tried beside none at all; empty forbids it.
+        smooth: strengths of SmoothQuant, each above 0 to 1, tried beside none at all; empty forbids it.
         bias_correction: False forbids it.
         per_token: False forbids activations with one scale per token.
     """
@@ -132,24 +143,28 @@ APPROACHES: dict[str, tuple[Approach, ...]] = {
 }
 _AUTO = APPROACHES["auto"]
 _SCHEMES = {"sym": "sym", "asym": "asym"}
-_GRANULARITIES = {"per_tensor": "per_tensor", "per_channel": "per_channel"}
-_FLOATS = {"float32": "float32", "fp32": "float32"}
+_PER = {"per_tensor": "per_tensor", "per_channel": "per_channel"}
+_GRANULARITIES = {"weight": _PER, "activation": {**_PER, "per_token": "per_token"}}
+_FLOATS = {"float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}
 _CODES = {"int8": "int8", "uint8": "uint8"}
 _BITS = {"8": 8, "7": 7}
 
-_TENSOR_KEYS: dict[str, Reader] = {
-    "dtype": choices({**_CODES, **_FLOATS}, later=("bfloat16", "bf16")),
-    "scheme": choices(_SCHEMES),
-    "granularity": choices(_GRANULARITIES, later=("per_token",)),
-    "algorithm": choices(ALGORITHMS),
-    "bits": choices(_BITS),
+TENSORS = ("weight", "activation")
+TENSOR_KEYS: dict[str, dict[str, Reader]] = {
+    tensor: {
+        "dtype": choices({**_CODES, **_FLOATS}),
+        "scheme": choices(_SCHEMES),
+        "granularity": choices(_GRANULARITIES[tensor]),
+        "algorithm": choices(ALGORITHMS),
+        "bits": choices(_BITS),
+    }
+    for tensor in TENSORS
 }
-_TENSORS = ("weight", "activation")
 _OP_SCHEMA = Schema(
     {
-        "dtype": choices({"int8": "int8", **_FLOATS}, later=("bfloat16", "bf16")),
+        "dtype": choices({"int8": "int8", **_FLOATS}),
         "approach": choice(APPROACHES),
-        **{f"{tensor}.{leaf}": reader for tensor in _TENSORS for leaf, reader in _TENSOR_KEYS.items()},
+        **{f"{tensor}.{leaf}": reader for tensor, keys in TENSOR_KEYS.items() for leaf, reader in keys.items()},
     }
 )
 
@@ -204,7 +219,8 @@ def _read_ops(node: Node) -> tuple[OpLimits, ...]:
 def _limits(values: Mapping[str, Any], pattern: str, where: str) -> OpLimits:
     """Build limits from values by the keys of ``_OP_SCHEMA``."""
     weight, activation = (
-        TensorLimits(**{leaf: values.get(f"{tensor}.{leaf}", ()) for leaf in _TENSOR_KEYS}) for tensor in _TENSORS
+        TensorLimits(**{leaf: values.get(f"{tensor}.{leaf}", ()) for leaf in keys})
+        for tensor, keys in TENSOR_KEYS.items()
     )
     return OpLimits(pattern, values.get("dtype", ()), values.get("approach", ()), weight, activation, where)
 
@@ -223,29 +239,32 @@ def _read_resume(node: Node) -> str:
     return word
 
 
-def _read_holdout(node: Node) -> float:
-    value = share(node)
-    if value:
-        raise not_yet(node, "keeping rows from the search", "write 0, or remove it")
-    return value
+def _read_smooth(node: Node) -> tuple[float, ...]:
+    """Read strengths of SmoothQuant, ``none`` or ``false``; none of them is an empty tuple."""
+    if node.kind == "scalar" and (node.data is False or node.data == "none"):
+        return ()
+    return one_or_more(node, share_within("above 0 to 1, such as 0.7, or none", lambda alpha: 0 < alpha <= 1))
 
 
-def _read_transforms(node: Node) -> str:
-    if node.kind == "scalar" and node.data == "none":
-        return "none"
-    raise not_yet(node, "anything but 'none'", "write 'none', or remove it")
+_TRANSFORMS = Schema({"smooth": _read_smooth, "bias_correction": flag, "per_token": flag})
 
 
-def _read_confidence(node: Node) -> float:
-    raise not_yet(node, "an interval around the accuracy")
+def _read_transforms(node: Node) -> TransformLimits:
+    """Read a mapping of transforms, or the word ``none``, which forbids them all."""
+    word = node.data[0] if node.kind == "list" and len(node.data) == 1 else node
+    if word.kind == "scalar" and word.data == "none":
+        return TransformLimits((), bias_correction=False, per_token=False)
+    if word.kind == "scalar" and word.data is not None:
+        raise node.error(f"{word} is unknown; write none, or a mapping of {', '.join(_TRANSFORMS.keys)}")
+    return TransformLimits(**{key: item.value for key, item in collect(node, _TRANSFORMS).items()})
 
 
 # Where the leaves of the whole model's limits stand: key -> the key of ``_OP_SCHEMA`` with the same meaning.
-_MODEL_LEAVES = {
+MODEL_LEAVES = {
     "quantization.approach": "approach",
-    **{f"quantization.{t}.{leaf}": f"{t}.{leaf}" for t in _TENSORS for leaf in ("granularity", "scheme", "dtype")},
-    **{f"calibration.algorithm.{t}": f"{t}.algorithm" for t in _TENSORS},
-    **{f"quantization.bits.{t}": f"{t}.bits" for t in _TENSORS},
+    **{f"quantization.{t}.{leaf}": f"{t}.{leaf}" for t in TENSORS for leaf in ("granularity", "scheme", "dtype")},
+    **{f"calibration.algorithm.{t}": f"{t}.algorithm" for t in TENSORS},
+    **{f"quantization.bits.{t}": f"{t}.bits" for t in TENSORS},
 }
 _SCHEMA = Schema(
     keys={
@@ -253,7 +272,7 @@ _SCHEMA = Schema(
         "device": _read_device,
         "calibration.iterations": counts,
         "calibration.samples": counts,
-        **{key: _OP_SCHEMA.keys[leaf] for key, leaf in _MODEL_LEAVES.items()},
+        **{key: _OP_SCHEMA.keys[leaf] for key, leaf in MODEL_LEAVES.items()},
         "quantization.transforms": _read_transforms,
         "tuning.ops": _read_ops,
         "tuning.metric": _read_metric,
@@ -271,8 +290,10 @@ _SCHEMA = Schema(
         "run.key": text,
         "run.threads": whole(1),
         "run.executor": _read_executor,
-        "evaluation.confidence": _read_confidence,
-        "evaluation.holdout": _read_holdout,
+        "evaluation.confidence": share_within(
+            "above 0.5 to below 1, such as 0.95 or '95%'", lambda confidence: 0.5 < confidence < 1
+        ),
+        "evaluation.holdout": share_within("0 to 0.9, such as 0.2 or '20%'", lambda part: 0 <= part <= 0.9),
     },
     renamed={
         "snapshot.path": "run.folder",
@@ -281,10 +302,10 @@ _SCHEMA = Schema(
         "quantization.calibration.sampling_size": "calibration.samples",
         **{
             f"quantization.model_wise.{t}.{leaf}": f"quantization.{t}.{leaf}"
-            for t in _TENSORS
+            for t in TENSORS
             for leaf in ("granularity", "scheme", "dtype")
         },
-        **{f"quantization.model_wise.{t}.algorithm": f"calibration.algorithm.{t}" for t in _TENSORS},
+        **{f"quantization.model_wise.{t}.algorithm": f"calibration.algorithm.{t}" for t in TENSORS},
         "tuning.exit_policy.timeout": "tuning.timeout",
         "tuning.exit_policy.max_trials": "tuning.max_trials",
         "evaluation.accuracy.metric": "tuning.metric",
@@ -346,12 +367,13 @@ def _config(values: Mapping[str, Any], source: str) -> Config:
     sizes = values.get("calibration.iterations") or values.get("calibration.samples") or (128,)
     timeout = values.get("tuning.timeout", default.timeout)
     # For the whole model auto says nothing; for an op it takes back what the model says.
-    limits = {leaf: values[key] for key, leaf in _MODEL_LEAVES.items() if values.get(key, _AUTO) != _AUTO}
+    limits = {leaf: values[key] for key, leaf in MODEL_LEAVES.items() if values.get(key, _AUTO) != _AUTO}
     return Config(
         framework=values.get("framework.name", default.framework),
         calibrations=tuple(CalibrationSize(size, unit) for size in sizes),
         model_limits=_limits(limits, "", f"{source}: quantization"),
         op_limits=values.get("tuning.ops", ()),
+        transforms=values.get("quantization.transforms", default.transforms),
         metric=values.get("tuning.metric"),
         criterion=Criterion(kind, 0.01 if tolerance is None else tolerance, higher is not False),
         higher_is_better=higher,
@@ -365,69 +387,7 @@ def _config(values: Mapping[str, Any], source: str) -> Config:
         run_folder=Path(values.get("run.folder", default.run_folder)),
         run_key=values.get("run.key", ""),
         threads=values.get("run.threads"),
+        confidence=values.get("evaluation.confidence", default.confidence),
+        holdout=values.get("evaluation.holdout", default.holdout),
         source=source,
     )
-
-
-def resolved(config: Config) -> dict[str, Any]:
-    """Return the configuration with every default filled in, as the mapping that reads back to an equal ``Config``."""
-    limits = _limit_values(config.model_limits)
-    flat = {
-        "framework.name": config.framework,
-        "device": config.device,
-        f"calibration.{'samples' if config.calibrations[0].unit == 'rows' else 'iterations'}": [
-            size.count for size in config.calibrations
-        ],
-        **{key: limits[leaf] for key, leaf in _MODEL_LEAVES.items() if leaf in limits},
-        "tuning.ops": {entry.pattern: _nested(_limit_values(entry)) for entry in config.op_limits},
-        "tuning.metric": None if config.metric is None else _metric_value(config.metric),
-        f"tuning.accuracy_criterion.{config.criterion.kind}": config.criterion.tolerance,
-        "tuning.accuracy_criterion.higher_is_better": config.higher_is_better,
-        "tuning.strategy": _named_value(config.strategy),
-        "tuning.objective": _named_value(config.objective),
-        "tuning.timeout": config.timeout,
-        "tuning.stop": config.stop,
-        "tuning.max_trials": config.max_trials,
-        "tuning.random_seed": config.random_seed,
-        "run.folder": str(config.run_folder),
-        "run.key": config.run_key,
-        "run.threads": config.threads,
-        "run.executor": _named_value(config.executor),
-    }
-    return _nested({key: value for key, value in flat.items() if value is not None and value not in ("", {})})
-
-
-def resolved_yaml(config: Config) -> str:
-    """Return ``resolved`` as YAML text."""
-    return yaml.safe_dump(resolved(config), sort_keys=False, allow_unicode=True, width=110)
-
-
-def _limit_values(limits: OpLimits) -> dict[str, Any]:
-    """Return what ``_limits`` was given."""
-    values: dict[str, Any] = {"dtype": list(limits.dtype)}
-    values["approach"] = next((name for name, approach in APPROACHES.items() if approach == limits.approach), None)
-    for tensor, given in zip(_TENSORS, (limits.weight, limits.activation), strict=True):
-        values |= {f"{tensor}.{leaf}": list(getattr(given, leaf)) for leaf in _TENSOR_KEYS}
-    return {key: value for key, value in values.items() if value}
-
-
-def _named_value(named: Named) -> Any:
-    return {"name": named.name, **named.options} if named.options else named.name
-
-
-def _metric_value(named: Named) -> Any:
-    if named.value is not None:
-        return {named.name: named.value}
-    return {named.name: dict(named.options)} if named.options else named.name
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into mappings within mappings."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, name = key.split(".")
-        level = tree
-        for section in sections:
-            level = level.setdefault(section, {})
-        level[name] = value
-    return tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ilit.document import Node, items
@@ -80,18 +80,35 @@ def real(node: Node, wanted: str = "0 or more") -> float:
     return float(value)
 
 
-def share(node: Node) -> float:
-    """Read a share below 1, as a number (``0.01``) or in per cent (``"1%"``)."""
-    wanted = "0 to below 1, such as 0.01 or '1%'"
-    given = single(node)
-    percent = given.data.strip() if isinstance(given.data, str) else ""
-    if percent.endswith("%") and _NUMBER.fullmatch(percent[:-1].strip()):
-        value = float(percent[:-1]) / 100
-    else:
-        value = real(node, wanted)
-    if not 0 <= value < 1:
-        raise node.error(f"{given} is out of range; give {wanted}")
-    return value
+def share_within(wanted: str, within: Callable[[float], bool]) -> Callable[[Node], float]:
+    """Return a reader of a share, as a number (``0.01``) or in per cent (``"1%"``), for which ``within`` holds."""
+
+    def read(node: Node) -> float:
+        given = single(node)
+        percent = given.data.strip() if isinstance(given.data, str) else ""
+        if percent.endswith("%") and _NUMBER.fullmatch(percent[:-1].strip()):
+            value = float(percent[:-1]) / 100
+        else:
+            value = real(node, wanted)
+        if not within(value):
+            raise node.error(f"{given} is out of range; give {wanted}")
+        return value
+
+    return read
+
+
+share = share_within("0 to below 1, such as 0.01 or '1%'", lambda value: 0 <= value < 1)
+
+
+def one_or_more(node: Node, read: Callable[[Node], T]) -> tuple[T, ...]:
+    """Read a value or a list of values, each by ``read``, none of them twice; in the user's order."""
+    found: list[T] = []
+    for item in items(node):
+        value = read(item)
+        if value in found:
+            raise item.error(f"{item} is given twice; keep one")
+        found.append(value)
+    return tuple(found)
 
 
 def counts(node: Node) -> tuple[int, ...]:
@@ -114,35 +131,19 @@ def counts(node: Node) -> tuple[int, ...]:
     return tuple(found)
 
 
-def choice(known: Mapping[str, T], later: Sequence[str] = ()) -> Callable[[Node], T]:
-    """Return a reader of one of ``known``; a word in ``later`` is refused as not yet built."""
-
-    def read(node: Node) -> T:
-        return _chosen(single(node), known, later)
-
-    return read
+def choice(known: Mapping[str, T]) -> Callable[[Node], T]:
+    """Return a reader of one of ``known``."""
+    return lambda node: _chosen(single(node), known)
 
 
-def choices(known: Mapping[str, T], later: Sequence[str] = ()) -> Callable[[Node], tuple[T, ...]]:
+def choices(known: Mapping[str, T]) -> Callable[[Node], tuple[T, ...]]:
     """Return a reader of a value or list of values out of ``known``, in the user's order."""
-
-    def read(node: Node) -> tuple[T, ...]:
-        found: list[T] = []
-        for item in items(node):
-            value = _chosen(item, known, later)
-            if value in found:
-                raise item.error(f"{item} is given twice; keep one")
-            found.append(value)
-        return tuple(found)
-
-    return read
+    return lambda node: one_or_more(node, lambda item: _chosen(item, known))
 
 
-def _chosen(item: Node, known: Mapping[str, T], later: Sequence[str]) -> T:
+def _chosen(item: Node, known: Mapping[str, T]) -> T:
     # A number such as 7 among bits is looked up by its text; true is not 1.
     word = str(item.data) if item.kind == "scalar" and not isinstance(item.data, (bool, float)) else ""
-    if word in later:
-        raise not_yet(item, str(item))
     if word not in known:
         names = list(dict.fromkeys(known))
         offered = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]

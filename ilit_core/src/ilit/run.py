@@ -5,6 +5,7 @@
 | ``config.yaml`` | the configuration as resolved, every default filled in |
 | ``journal.jsonl`` | header and records (``journal.py``) |
 | ``calibration.safetensors`` | the statistics every recipe was lowered with |
+| ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
 | ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
 | ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |
 | ``lock`` | held by the process that writes the folder |
@@ -25,6 +26,7 @@ from typing import Literal
 import filelock
 
 from ilit.errors import ArtefactError, RunError
+from ilit.front import FrontMember, read_front
 from ilit.journal import Entry, Finished, Header, Probed, Tried, read_journal
 from ilit.result import TrialRecord
 
@@ -55,6 +57,7 @@ class Run:
         trials: the records so far, in order.
         probes: the probes so far, in order.
         finished: how it ended, None where it goes on or was killed.
+        front: the recipes that met the criterion and that no other beats, the fastest first; empty until the end.
         state: ``finished``; ``interrupted`` by Ctrl-C or killed; ``running`` while a process holds the lock.
         torn: the journal's last line was cut off, and dropped on reading.
     """
@@ -64,6 +67,7 @@ class Run:
     trials: tuple[TrialRecord, ...] = ()
     probes: tuple[Probed, ...] = ()
     finished: Finished | None = None
+    front: tuple[FrontMember, ...] = ()
     state: Literal["finished", "interrupted", "running"] = "running"
     torn: bool = False
 
@@ -166,7 +170,7 @@ def open_run(folder: str | Path) -> Run:
     """Read a run folder, finished, interrupted or still being written.
 
     Raises:
-        RunError: no such folder, no journal in it, or a damaged line, by number.
+        RunError: no such folder, no journal in it, a damaged line, by number, or a damaged ``front.json``.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -179,6 +183,7 @@ def open_run(folder: str | Path) -> Run:
         trials=tuple(entry.record for entry in journal.entries if isinstance(entry, Tried)),
         probes=tuple(entry for entry in journal.entries if isinstance(entry, Probed)),
         finished=finished,
+        front=read_front(folder),
         state=_state(finished, folder),
         torn=journal.torn,
     )

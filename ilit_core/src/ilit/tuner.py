@@ -20,13 +20,15 @@ from ilit.artefact import keep
 from ilit.baseline import Yardstick, assess, choose_yardstick
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
-from ilit.config import Config, read_config, resolved_yaml
+from ilit.config import Config, read_config
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
+from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
+from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, Clock, Run, create_folder, lock_folder
 from ilit.runlog import RunLog, run_log
@@ -250,9 +252,12 @@ class _Live:
             seconds=result.seconds,
         )
         _log.info("ended: %s", reason)
-        run = replace(self.run(), finished=end, state="interrupted" if result.interrupted else "finished")
+        front = members(result.front)
+        state: Literal["interrupted", "finished"] = "interrupted" if result.interrupted else "finished"
+        run = replace(self.run(), finished=end, front=front, state=state)
         try:
             self.journal.append(end)
+            write_front(self.folder, front)
         finally:
             self.plugins.notify("ilit_run_finished", run=run, result=result)
 
@@ -274,7 +279,7 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         best=best,
         closest=best or closest_of(ending.trials, bench.criterion, header.baseline),
         trials=ending.trials,
-        front=front_of(ending.trials, bench.objective, bench.criterion),
+        front=front_of(ending.trials, bench.criterion),
         probes=ending.probes,
         evaluations=1 + sum(record.accuracy is not None for record in ending.trials),
         seconds=seconds,

@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 
 from ilit.cli.output import JsonFlag, only_json, report
-from ilit.config import Config, Named, OpLimits, TensorLimits, read_config, resolved, resolved_yaml
+from ilit.config import Config, Named, OpLimits, TensorLimits, TransformLimits, read_config
 from ilit.parts import check_names
 from ilit.plugins import Registry, registry
+from ilit.resolved import resolved, resolved_yaml
 
 
 def check(conf: Annotated[Path, typer.Argument(help="The configuration.")], as_json: JsonFlag = False) -> None:
@@ -63,6 +64,8 @@ def _searched(config: Config, installed: Registry) -> dict[str, str]:
         "stop": _stop(config),
         "calibration": " or ".join(map(str, config.calibrations)),
         "model": _limits(config.model_limits) or "all that adapter and CPU offer",
+        "transforms": _transforms(config.transforms),
+        "verdict": _verdict(config),
         **{f"op {entry.pattern}": _limits(entry) for entry in config.op_limits},
     }
 
@@ -84,6 +87,21 @@ def _stop(config: Config) -> str:
     if config.stop == "met":
         return f"at the first recipe that meets the criterion, or after {limit}"
     return f"after {limit}, with the best by {config.objective.name}"
+
+
+def _transforms(limits: TransformLimits) -> str:
+    strengths = "/".join(f"{alpha:g}" for alpha in limits.smooth or ())
+    smooth = "as offered" if limits.smooth is None else f"of {strengths}" if strengths else "forbidden"
+    allowed = {None: "as offered", True: "allowed", False: "forbidden"}
+    return (
+        f"smoothing {smooth}; bias correction {allowed[limits.bias_correction]}; "
+        f"activations per token {allowed[limits.per_token]}"
+    )
+
+
+def _verdict(config: Config) -> str:
+    rows = f"the {config.holdout * 100:g} % of the rows kept from the search" if config.holdout else "all rows"
+    return f"with {config.confidence * 100:g} % confidence, on {rows}"
 
 
 def _limits(limits: OpLimits) -> str:
