@@ -179,7 +179,7 @@ def test_a_recipe_slower_than_float_is_never_best(tuner: Make) -> None:
         assert tuned.tune(slow, CALIBRATION, fake_data(slow)) is None
     assert tuned.result is not None
     assert [trial.status for trial in tuned.result.trials] == ["passed", "passed"]
-    assert len(tuned.result.front) > 0
+    assert tuned.result.front == ()
 
 
 def test_the_same_recipe_passes_where_size_counts(tuner: Make) -> None:

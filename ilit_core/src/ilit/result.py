@@ -58,7 +58,7 @@ class TuneResult:
         best: the best record that meets the criterion by the objective, or None.
         closest: the record with the smallest shortfall among those evaluated; ``best`` where met, None where none ran.
         trials: all records in order.
-        front: the passed records none of which is worse than another in both accuracy and cost.
+        front: the accepted records that no other one beats in accuracy, latency and size; the fastest first.
         probes: recipes probed.
         evaluations: full evaluations, the baseline's included.
         seconds: wall time of the whole run.
