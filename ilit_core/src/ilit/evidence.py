@@ -26,8 +26,10 @@ class Evidence:
         looks: recipes that had been evaluated on these units up to this one; the bound is corrected for them. 1 on
             the holdout.
         holdout: the units were kept from the search.
-        units_needed: about how many units would settle it, had the drop stayed as seen; 0 where it is settled, None
+        units_needed: about how many more units would settle it, did the drop stay as seen; 0 where it is settled, None
             where no number would (the drop seen is not below the tolerance).
+        relative: drops are shares of the baseline; False where they are in the metric's own unit.
+        unit: what the units are, for messages: ``rows``, or ``units`` where they are something else.
     """
 
     units: int
@@ -42,6 +44,8 @@ class Evidence:
     looks: int
     holdout: bool = False
     units_needed: int | None = 0
+    relative: bool = True
+    unit: str = "rows"
 
     @property
     def settled(self) -> bool:

@@ -85,7 +85,8 @@ class PairedMetric(Metric, Protocol):
         Args:
             predictions: (units,), as ``predictions`` gives them.
             labels: (units,), as ``labels`` gives them.
-            weights: (resamples, units), how often each unit counts; ones give ``result``.
+            weights: (resamples, units), how much each unit counts, 0 or more and mostly no whole numbers: a weight of 2
+                is the unit seen twice, and only proportions matter. Ones give ``result``.
 
         Returns:
             (resamples,) float64; NaN where the metric is not defined on a resample.
