@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilit.config import Config, Named, OpLimits, TensorLimits, read_config, resolved, resolved_yaml
+from ilit.config import Config, Named, OpLimits, TensorLimits, TransformLimits, read_config
 from ilit.criterion import Criterion
+from ilit.resolved import resolved, resolved_yaml
 from ilit.space import CalibrationSize
 
 OLDER_TOOL = """
@@ -132,7 +134,39 @@ VALUES: dict[str, tuple[str, Config]] = {
     ),
     "bits": ("quantization: {bits: {activation: [7, 8]}}", limited(activation=TensorLimits(bits=(7, 8)))),
     "fp32 is float32": ("quantization: {weight: {dtype: fp32}}", limited(weight=TensorLimits(dtype=("float32",)))),
-    "transforms none": ("quantization: {transforms: none}", one()),
+    "transforms none": ("quantization: {transforms: none}", one(transforms=TransformLimits((), False, False))),
+    "transforms none in list form": (
+        "quantization: {transforms: [none]}",
+        one(transforms=TransformLimits((), False, False)),
+    ),
+    "transforms": (
+        "quantization: {transforms: {smooth: [0.7, 90%], bias_correction: true, per_token: false}}",
+        one(transforms=TransformLimits((0.7, 0.9), True, False)),
+    ),
+    "transforms in list form": (
+        "quantization:\n- transforms:\n  - smooth: 0.7\n  - per_token: true\n",
+        one(transforms=TransformLimits((0.7,), None, True)),
+    ),
+    "strength 1": ("quantization: {transforms: {smooth: 1}}", one(transforms=TransformLimits((1.0,)))),
+    "smooth none": ("quantization: {transforms: {smooth: none}}", one(transforms=TransformLimits(()))),
+    "smooth false": ("quantization: {transforms: {smooth: false}}", one(transforms=TransformLimits(()))),
+    "transforms that say nothing": ("quantization: {transforms: }", one()),
+    "per token": (
+        "quantization: {activation: {granularity: [per_token, per_tensor]}}",
+        limited(activation=TensorLimits(granularity=("per_token", "per_tensor"))),
+    ),
+    "bf16 is bfloat16": (
+        "quantization: {weight: {dtype: [int8, bf16]}}",
+        limited(weight=TensorLimits(("int8", "bfloat16"))),
+    ),
+    "an op's bfloat16 and per token": (
+        "tuning: {ops: {a: {dtype: [int8, bfloat16], activation: {granularity: per_token}}}}",
+        one(op_limits=(OpLimits("a", ("int8", "bfloat16"), activation=TensorLimits(granularity=("per_token",))),)),
+    ),
+    "confidence": ("evaluation: {confidence: 0.9}", one(confidence=0.9)),
+    "confidence in per cent": ("evaluation: {confidence: 99%}", one(confidence=0.99)),
+    "holdout": ("evaluation: {holdout: 0.5}", one(holdout=0.5)),
+    "holdout in per cent": ("evaluation: [holdout: '20%']", one(holdout=0.2)),
     "parts not built, at rest": ("run: {resume: never, executor: serial}\nevaluation: {holdout: 0}", one()),
     "run": (
         "run: {folder: /tmp/runs, key: mine, threads: 2}",
@@ -255,21 +289,29 @@ def some(*values: Any) -> st.SearchStrategy[tuple[Any, ...]]:
 algorithms = some("minmax", "kl", "percentile", "mse")
 tensors = st.builds(
     TensorLimits,
-    dtype=some("int8", "uint8", "float32"),
+    dtype=some("int8", "uint8", "float32", "bfloat16"),
     scheme=some("sym", "asym"),
     granularity=some("per_tensor", "per_channel"),
     algorithm=algorithms,
     bits=some(8, 7),
 )
+activations = st.builds(replace, tensors, granularity=some("per_tensor", "per_channel", "per_token"))
 approaches = st.sampled_from([(), ("static",), ("dynamic",)])
 op_limits = st.builds(
     OpLimits,
     pattern=words,
-    dtype=some("int8", "float32"),
+    dtype=some("int8", "float32", "bfloat16"),
     approach=approaches | st.just(("static", "dynamic", "weight_only")),
     weight=tensors,
-    activation=tensors,
+    activation=activations,
 ).filter(lambda limits: limits != OpLimits(limits.pattern))
+strengths = st.lists(st.floats(0, 1, exclude_min=True), max_size=3, unique=True).map(tuple)
+transform_limits = st.builds(
+    TransformLimits,
+    smooth=st.none() | strengths,
+    bias_correction=st.none() | st.booleans(),
+    per_token=st.none() | st.booleans(),
+)
 
 
 @st.composite
@@ -284,8 +326,9 @@ def configs(draw: st.DrawFn) -> Config:
     return Config(
         framework=draw(st.just("") | words),
         calibrations=tuple(CalibrationSize(count, unit) for count in draw(counts)),
-        model_limits=draw(st.builds(OpLimits, approach=approaches, weight=tensors, activation=tensors)),
+        model_limits=draw(st.builds(OpLimits, approach=approaches, weight=tensors, activation=activations)),
         op_limits=tuple(draw(st.lists(op_limits, max_size=3, unique_by=lambda limits: limits.pattern))),
+        transforms=draw(transform_limits),
         metric=draw(metric.filter(lambda metric: metric is None or metric.name != "name")),
         criterion=Criterion(kind, draw(tolerances), higher is not False),
         higher_is_better=higher,
@@ -298,6 +341,8 @@ def configs(draw: st.DrawFn) -> Config:
         run_folder=Path(draw(words.filter(lambda word: "\0" not in word))),
         run_key=draw(st.just("") | words),
         threads=draw(st.none() | st.integers(1, 512)),
+        confidence=draw(st.floats(0.5, 1, exclude_min=True, exclude_max=True)),
+        holdout=draw(st.floats(0, 0.9)),
     )
 
 
@@ -328,5 +373,6 @@ def test_the_resolved_file_names_every_default():
                 "random_seed": 9527,
             },
             "run": {"folder": "ilit_runs", "executor": "serial"},
+            "evaluation": {"confidence": 0.95, "holdout": 0.0},
         }
     )

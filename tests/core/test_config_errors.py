@@ -206,7 +206,62 @@ BROKEN: dict[str, tuple[str, str]] = {
     ),
     "op's dtype": (
         "tuning:\n  ops:\n    conv1: {dtype: uint8}\n",
-        "conf.yaml:3: tuning.ops.conv1.dtype: 'uint8' is unknown; choose int8, float32 or fp32; did you mean 'int8'?",
+        (
+            "conf.yaml:3: tuning.ops.conv1.dtype: 'uint8' is unknown; "
+            "choose int8, float32, fp32, bfloat16 or bf16; did you mean 'int8'?"
+        ),
+    ),
+    "weights per token": (
+        "quantization: {weight: {granularity: per_token}}",
+        (
+            "conf.yaml:1: quantization.weight.granularity: 'per_token' is unknown; "
+            "choose per_tensor or per_channel; did you mean 'per_tensor'?"
+        ),
+    ),
+    "unknown transform": (
+        "quantization:\n  transforms: {smoth: 0.7}\n",
+        "conf.yaml:2: quantization.transforms.smoth: unknown key; did you mean 'smooth'?",
+    ),
+    "transforms as a word": (
+        "quantization:\n  transforms: smooth\n",
+        (
+            "conf.yaml:2: quantization.transforms: 'smooth' is unknown; "
+            "write none, or a mapping of smooth, bias_correction, per_token"
+        ),
+    ),
+    "no strength": (
+        "quantization:\n  transforms:\n    smooth: [0.7, 0]\n",
+        (
+            "conf.yaml:3: quantization.transforms.smooth: 0 is out of range; "
+            "give above 0 to 1, such as 0.7 or [0.7, 0.9], or none"
+        ),
+    ),
+    "strength twice": (
+        "quantization: {transforms: {smooth: [0.7, 70%]}}",
+        "conf.yaml:1: quantization.transforms.smooth: '70%' is given twice; keep one",
+    ),
+    "strength in words": (
+        "quantization: {transforms: {smooth: true}}",
+        (
+            "conf.yaml:1: quantization.transforms.smooth: true is no number; "
+            "give above 0 to 1, such as 0.7 or [0.7, 0.9], or none"
+        ),
+    ),
+    "per token as a number": (
+        "quantization: {transforms: {per_token: 1}}",
+        "conf.yaml:1: quantization.transforms.per_token: 1 is neither true nor false; write one of them",
+    ),
+    "confidence of a coin": (
+        "evaluation:\n  confidence: 50%\n",
+        ("conf.yaml:2: evaluation.confidence: '50%' is out of range; give above 0.5 to below 1, such as 0.95 or '95%'"),
+    ),
+    "certainty": (
+        "evaluation: {confidence: 1}",
+        "conf.yaml:1: evaluation.confidence: 1 is out of range; give above 0.5 to below 1, such as 0.95 or '95%'",
+    ),
+    "nothing left to search on": (
+        "evaluation: {holdout: 0.95}",
+        "conf.yaml:1: evaluation.holdout: 0.95 is out of range; give 0 to 0.9, such as 0.2 or '20%'",
     ),
     "endless alias": (
         "tuning: &t\n  strategy: *t\n",
@@ -228,26 +283,6 @@ NOT_YET: dict[str, tuple[str, str]] = {
     "executor": (
         "run: {executor: {name: ray}}",
         "run.executor: executor 'ray' is not yet supported; write 'serial', or remove it",
-    ),
-    "holdout": (
-        "evaluation: {holdout: 0.2}",
-        "evaluation.holdout: keeping rows from the search is not yet supported; write 0, or remove it",
-    ),
-    "confidence": (
-        "evaluation: {confidence: 0.95}",
-        "evaluation.confidence: an interval around the accuracy is not yet supported; remove it",
-    ),
-    "transforms": (
-        "quantization: {transforms: {smooth: [0.7]}}",
-        "quantization.transforms: anything but 'none' is not yet supported; write 'none', or remove it",
-    ),
-    "per token": (
-        "quantization: {activation: {granularity: per_token}}",
-        "quantization.activation.granularity: 'per_token' is not yet supported; remove it",
-    ),
-    "bfloat16": (
-        "tuning: {ops: {a: {dtype: bfloat16}}}",
-        "tuning.ops.a.dtype: 'bfloat16' is not yet supported; remove it",
     ),
 }
 

@@ -57,11 +57,13 @@ def said(op, tensor="activation"):
 
 
 def test_where_nothing_is_said_the_defaults_choose():
-    """Per-channel minmax weights; activations minmax then kl, asym then sym; the adapter's approaches in turn."""
+    """Per-channel weights; activations by every algorithm, asym then sym; the adapter's approaches in turn."""
     space = narrowed()
     assert said(space.ops["enc.0.fc"]) == [
         "static asym minmax",
         "static sym minmax",
+        "static asym mse",
+        "static sym mse",
         "static asym kl",
         "static sym kl",
         "dynamic asym minmax",
@@ -291,4 +293,172 @@ def test_narrowing_leaves_the_given_space_as_it_was():
     before = {name: op.candidates for name, op in SPACE.ops.items()}
     space = narrowed()
     assert {name: op.candidates for name, op in SPACE.ops.items()} == before
-    assert space.size() == len(space.ops["conv"].candidates) * 7 * 7 * 2
+    assert space.size() == len(space.ops["conv"].candidates) * 9 * 9 * 2
+
+
+# --- Transforms, scales per token, bfloat16 ------------------------------------------------------------------------
+
+BFLOAT16 = OpConfig("bfloat16")
+TOKEN = OpConfig("int8", "dynamic", weight(), QuantSpec("uint8", "asym", "per_token"))
+
+
+def smooth(alpha, algorithm="minmax"):
+    """Return a static candidate with this smoothing strength."""
+    return OpConfig("int8", "static", weight(), activation(algorithm=algorithm), smoothing=alpha)
+
+
+PLAIN = OpConfig("int8", "dynamic", weight(), activation())
+RICH = SearchSpace(
+    {
+        "fc": Op(
+            "fc",
+            "linear",
+            (smooth(0.5), TOKEN, smooth(0.9), PLAIN, smooth(0), smooth(0, "kl"), FLOAT32, BFLOAT16),
+            group="in",
+        ),
+        "conv": Op("conv", "conv2d", (smooth(0), FLOAT32)),
+    },
+    transforms={"bias_correction": (True, False)},
+)
+
+
+def test_what_the_adapter_offers_is_searched_in_order_of_cost():
+    """Static before dynamic, plain before smoothed, per token after both, bfloat16 just before float32."""
+    space = narrowed(RICH)
+    assert space.ops["fc"].candidates == (
+        smooth(0), smooth(0, "kl"), smooth(0.5), smooth(0.9), PLAIN, TOKEN, BFLOAT16, FLOAT32,
+    )  # fmt: skip
+    assert space.ops["fc"].group == "in"
+    assert space.transforms == {"bias_correction": (True, False)}
+
+
+TRANSFORMS = {
+    "none": ("none", [0.0], False, (False,)),
+    "smooth none": ({"smooth": "none"}, [0.0], True, (True, False)),
+    "smooth false": ({"smooth": False}, [0.0], True, (True, False)),
+    "one strength": ({"smooth": 0.7}, [0.0, 0.7], True, (True, False)),
+    "strengths in the user's order": ({"smooth": [0.8, 0.5]}, [0.0, 0.8, 0.5], True, (True, False)),
+    "per token forbidden": ({"per_token": False}, [0.0, 0.5, 0.9], False, (True, False)),
+    "per token allowed": ({"per_token": True}, [0.0, 0.5, 0.9], True, (True, False)),
+    "bias correction forbidden": ({"bias_correction": False}, [0.0, 0.5, 0.9], True, (False,)),
+    "bias correction allowed": ({"bias_correction": True}, [0.0, 0.5, 0.9], True, (True, False)),
+}
+
+
+@pytest.mark.parametrize(("transforms", "strengths", "per_token", "bias"), TRANSFORMS.values(), ids=TRANSFORMS)
+def test_transforms_are_narrowed_to_what_is_allowed(transforms, strengths, per_token, bias):
+    """Forbidden ones go, the user's strengths take the place of the offered ones, the rest stays."""
+    space = narrowed(RICH, quantization={"transforms": transforms})
+    minmax = [c for c in space.ops["fc"].candidates if c.approach == "static" and c.activation.algorithm == "minmax"]
+    assert [config.smoothing for config in minmax] == strengths
+    assert (TOKEN in space.ops["fc"].candidates) == per_token
+    assert space.transforms["bias_correction"] == bias
+    assert smooth(0, "kl") in space.ops["fc"].candidates
+    assert space.ops["conv"].candidates == (smooth(0), FLOAT32)
+
+
+def test_granularity_per_token_keeps_nothing_else():
+    """Asked for by the user, per token is what every op that offers it has; the others fall back to float32."""
+    space = narrowed(RICH, quantization={"activation": {"granularity": "per_token"}})
+    assert space.ops["fc"].candidates == (TOKEN, BFLOAT16, FLOAT32)
+    assert space.ops["conv"].candidates == (FLOAT32,)
+
+
+def test_per_token_first_where_the_user_says_so():
+    """A list of granularities is an order of preference."""
+    space = narrowed(RICH, quantization={"activation": {"granularity": ["per_token", "per_tensor"]}})
+    assert space.ops["fc"].candidates[:2] == (TOKEN, smooth(0))
+
+
+OP_FLOATS = {
+    "bfloat16 alone": ({"dtype": "bfloat16"}, [BFLOAT16]),
+    "int8 and bfloat16": ({"dtype": ["int8", "bf16"]}, [BFLOAT16]),
+    "int8 and float32": ({"dtype": ["int8", "float32"]}, [FLOAT32]),
+    "bfloat16 weights leave float32": ({"weight": {"dtype": ["int8", "bf16"]}}, [BFLOAT16, FLOAT32]),
+    "float32 weights do without bfloat16": ({"weight": {"dtype": ["int8", "fp32"]}}, [FLOAT32]),
+    "codes say nothing of floats": ({"weight": {"dtype": ["int8"]}}, [BFLOAT16, FLOAT32]),
+}
+
+
+@pytest.mark.parametrize(("limits", "floats"), OP_FLOATS.values(), ids=OP_FLOATS)
+def test_floats_are_those_the_user_names(limits, floats):
+    """An op's dtype decides; among the dtypes of its tensors a float that is named leaves out bfloat16 if not named."""
+    op = narrowed(RICH, tuning={"ops": {"fc": limits}}).ops["fc"]
+    assert [config for config in op.candidates if not config.quantized] == floats
+
+
+def test_bfloat16_that_is_not_offered_changes_nothing():
+    """Beside INT8 it is one candidate less."""
+    assert narrowed(tuning={"ops": {"conv": {"dtype": ["int8", "bf16", "fp32"]}}}) == narrowed()
+
+
+NOT_OFFERED = {
+    "strengths without smoothing": (
+        SPACE,
+        {"quantization": {"transforms": {"smooth": [0.7]}}},
+        (
+            "Tuner(...): quantization.transforms.smooth: adapter and CPU offer smoothing for no op of this model; "
+            "write none, or remove it"
+        ),
+    ),
+    "an op's granularity": (
+        RICH,
+        {"tuning": {"ops": {"conv": {"activation": {"granularity": "per_token"}}}}},
+        (
+            "Tuner(...): tuning.ops.conv: nothing is left for op 'conv': allowed activation.granularity per_token; "
+            "adapter and CPU offer activation.granularity per_tensor; allow more of it, or remove the limit"
+        ),
+    ),
+    "an op's dtype": (
+        RICH,
+        {"tuning": {"ops": {"conv": {"dtype": "bf16"}}}},
+        (
+            "Tuner(...): tuning.ops.conv: nothing is left for op 'conv': allowed dtype bfloat16; "
+            "adapter and CPU offer dtype int8/float32; allow more of it, or remove the limit"
+        ),
+    ),
+    "the whole model's dtype": (
+        SPACE,
+        {"quantization": {"weight": {"dtype": "bf16"}}},
+        (
+            "Tuner(...): quantization: the whole model would stay in float32: nothing is left for op 'conv': allowed "
+            "weight.dtype bfloat16; adapter and CPU offer weight.dtype int8; allow more of it, or remove the limit"
+        ),
+    ),
+    "per token, forbidden and asked for": (
+        RICH,
+        {"quantization": {"transforms": "none", "activation": {"granularity": "per_token"}}},
+        (
+            "Tuner(...): quantization: activation.granularity per_token is forbidden by quantization.transforms; "
+            "remove one of them"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("space", "sections", "message"), NOT_OFFERED.values(), ids=NOT_OFFERED)
+def test_what_is_asked_for_and_not_offered_is_refused(space, sections, message):
+    """Place, what was asked, what is there."""
+    with pytest.raises(ConfigError) as caught:
+        narrowed(space, **sections)
+    assert str(caught.value) == message
+
+
+UNUSED = {
+    "allowed and not offered": (SPACE, {"per_token": True, "bias_correction": True}, "bias_correction or per_token"),
+    "offered only for what is forbidden": (RICH, {"smooth": 0.7}, "smooth"),
+}
+
+
+@pytest.mark.parametrize(("space", "transforms", "names"), UNUSED.values(), ids=UNUSED)
+def test_allowed_transforms_that_nothing_can_have_are_logged(caplog, space, transforms, names):
+    """What was said and makes no difference is told in one line."""
+    caplog.set_level(logging.INFO, logger="ilit")
+    approach = "auto" if space is SPACE else "post_training_dynamic_quant"
+    narrowed(space, quantization={"transforms": transforms, "approach": approach})
+    assert f"Tuner(...): quantization.transforms: nothing in the search space can have {names}" in caplog.messages
+
+
+def test_strengths_are_no_limit_to_space_without_them():
+    """Where nothing is said, or smoothing is forbidden, an adapter without it is fine."""
+    assert narrowed(quantization={"transforms": "none"}) == narrowed()

@@ -65,11 +65,13 @@ class TransformLimits:
         smooth: strengths of SmoothQuant, each above 0 to 1, tried beside none at all; empty forbids it.
         bias_correction: False forbids it.
         per_token: False forbids activations with one scale per token.
+        where: the place in the file, for errors.
     """
 
     smooth: tuple[float, ...] | None = None
     bias_correction: bool | None = None
     per_token: bool | None = None
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ def _read_smooth(node: Node) -> tuple[float, ...]:
     """Read strengths of SmoothQuant, ``none`` or ``false``; none of them is an empty tuple."""
     if node.kind == "scalar" and (node.data is False or node.data == "none"):
         return ()
-    return one_or_more(node, share_within("above 0 to 1, such as 0.7, or none", lambda alpha: 0 < alpha <= 1))
+    wanted = "above 0 to 1, such as 0.7 or [0.7, 0.9], or none"
+    return one_or_more(node, share_within(wanted, lambda alpha: 0 < alpha <= 1))
 
 
 _TRANSFORMS = Schema({"smooth": _read_smooth, "bias_correction": flag, "per_token": flag})
@@ -253,10 +256,10 @@ def _read_transforms(node: Node) -> TransformLimits:
     """Read a mapping of transforms, or the word ``none``, which forbids them all."""
     word = node.data[0] if node.kind == "list" and len(node.data) == 1 else node
     if word.kind == "scalar" and word.data == "none":
-        return TransformLimits((), bias_correction=False, per_token=False)
+        return TransformLimits((), bias_correction=False, per_token=False, where=node.where)
     if word.kind == "scalar" and word.data is not None:
         raise node.error(f"{word} is unknown; write none, or a mapping of {', '.join(_TRANSFORMS.keys)}")
-    return TransformLimits(**{key: item.value for key, item in collect(node, _TRANSFORMS).items()})
+    return TransformLimits(**{key: item.value for key, item in collect(node, _TRANSFORMS).items()}, where=node.where)
 
 
 # Where the leaves of the whole model's limits stand: key -> the key of ``_OP_SCHEMA`` with the same meaning.

@@ -12,19 +12,21 @@ from typing import Any
 
 from ilit.config import Config, OpLimits, TensorLimits
 from ilit.errors import ConfigError
-from ilit.recipe import Approach, OpConfig, QuantSpec
+from ilit.recipe import FLOAT32, Approach, OpConfig, QuantSpec
 from ilit.space import CalibrationSize, Op, SearchSpace
+from ilit.transforms import allow_transforms, is_per_token, log_unused
 
 logger = logging.getLogger("ilit")
 
+_FLOAT_DTYPES = ("bfloat16", "float32")
 _TENSORS = ("weight", "activation")
 _LEAVES = tuple(leaf.name for leaf in fields(TensorLimits))
-# What is searched where the user says nothing, preferred first. Percentile and mse clip as kl does and cost one
-# evaluation more each; one scale per output channel costs the kernels nothing.
+# What is searched where the user says nothing, preferred first. Algorithms cost a search no evaluation, since each op's
+# own output error decides among them; one scale per output channel costs the kernels nothing.
 _DEFAULTS: dict[tuple[str, str], tuple[str, ...]] = {
     ("weight", "granularity"): ("per_channel",),
-    ("weight", "algorithm"): ("minmax",),
-    ("activation", "algorithm"): ("minmax", "kl"),
+    ("weight", "algorithm"): ("minmax", "mse"),
+    ("activation", "algorithm"): ("minmax", "percentile", "mse", "kl"),
 }
 _PREFERRED = {**_DEFAULTS, ("activation", "scheme"): ("asym", "sym")}
 
@@ -32,18 +34,21 @@ _PREFERRED = {**_DEFAULTS, ("activation", "scheme"): ("asym", "sym")}
 def narrow(space: SearchSpace, config: Config) -> SearchSpace:
     """Return ``space`` with the configuration's limits, its calibration sizes, and defaults for what it leaves open.
 
-    An op's candidates come in the user's order where a list was given, then in the adapter's; float32 stays last.
+    An op's candidates come in the user's order where a list was given, then in the adapter's, what costs one scale per
+    token after the rest, and within an approach what is smoothed after what is not; bfloat16 and float32 stay last.
     Limits on weights or activations never take float32 away, ``dtype: int8`` for an op does.
 
     Raises:
-        ConfigError: a pattern matches no op, an op or pattern has nothing left that is allowed and offered, or the
-            whole model would stay in float32.
+        ConfigError: a pattern matches no op, an op or pattern has nothing left that is allowed and offered, the whole
+            model would stay in float32, or a transform is asked for that nothing offers.
     """
+    space = allow_transforms(space, config)
     governing = governing_limits(space, config.op_limits)
     merged = {name: _merged(config.model_limits, governing.get(name)) for name in space.ops}
     ops = {name: replace(op, candidates=_candidates(op, merged[name])) for name, op in space.ops.items()}
     narrowed = SearchSpace(ops, _calibrations(ops.values(), config), space.transforms)
     _check(space, narrowed, merged, governing)
+    log_unused(narrowed, config.transforms)
     return narrowed
 
 
@@ -107,9 +112,20 @@ def _candidates(op: Op, limits: OpLimits) -> tuple[OpConfig, ...]:
     for approach in _approaches(offered, limits):
         group = [c for c in op.candidates if c.quantized and c.approach == approach and _allowed(c, limits)]
         kept += _widest(_by_default(group, limits), limits)
-    kept.sort(key=lambda config: _rank(config, limits, offered))
-    floats = [c for c in op.candidates if not c.quantized and (not limits.dtype or c.dtype in limits.dtype)]
-    return (*kept, *floats)
+    strengths = tuple(dict.fromkeys(config.smoothing for config in op.candidates))
+    kept.sort(key=lambda config: _rank(config, limits, offered, strengths))
+    return (*kept, *_floats(op, limits))
+
+
+def _floats(op: Op, limits: OpLimits) -> list[OpConfig]:
+    """Return what the op may fall back to, float32 last.
+
+    Where the user names floats among the dtypes of weights or activations, those are meant and bfloat16 only if it is
+    one of them; float32 is there in any case.
+    """
+    named = {dtype for tensor in _TENSORS for dtype in getattr(limits, tensor).dtype} & set(_FLOAT_DTYPES)
+    wanted = set(limits.dtype) or {"float32", *(named or _FLOAT_DTYPES)}
+    return sorted((c for c in op.candidates if c.dtype in wanted and not c.quantized), key=lambda c: c == FLOAT32)
 
 
 def _approaches(offered: Sequence[Approach | None], limits: OpLimits) -> list[Approach | None]:
@@ -175,15 +191,22 @@ def _widest(group: list[OpConfig], limits: OpLimits) -> list[OpConfig]:
     return [config for config in group if not dominated(config)]
 
 
-def _rank(config: OpConfig, limits: OpLimits, offered: Sequence[str | None]) -> tuple[int, ...]:
-    """Sort key: the user's lists lead, then the adapter's order of approaches, then the defaults' preference."""
+def _rank(
+    config: OpConfig, limits: OpLimits, offered: Sequence[str | None], strengths: Sequence[float]
+) -> tuple[int, ...]:
+    """Sort key: the user's lists lead, then the adapter's order of approaches, then the defaults' preference.
+
+    One scale per token loses the fused operations that may follow, so it comes after all that has not; smoothing costs
+    little, and comes after the same approach without.
+    """
     by_user = [
         _place(_value(config, tensor, leaf), values)
         for tensor in _TENSORS
         for leaf, values in _given(getattr(limits, tensor)).items()
     ]
     by_default = [_place(_value(config, tensor, leaf), wanted) for (tensor, leaf), wanted in _PREFERRED.items()]
-    return (*by_user, offered.index(config.approach), *by_default)
+    approach = (is_per_token(config), offered.index(config.approach), config.smoothing > 0)
+    return (*by_user, *approach, *by_default, strengths.index(config.smoothing))
 
 
 def _place(value: str | int | None, order: Sequence[str | int]) -> int:
@@ -247,7 +270,7 @@ def _check(
         if not narrowed.ops[loss.op.name].candidates:
             raise ConfigError(f"{loss.limits.where}: {loss.sentence()}")
     alive = {governing[name].pattern for name in governing if narrowed.ops[name].quantizable}
-    unasked = [loss for loss in lost if loss.op.quantizable and not _accepts_float(loss.limits)]
+    unasked = [loss for loss in lost if loss.op.quantizable and not _accepts_float(loss)]
     for loss in unasked:
         entry = governing.get(loss.op.name)
         if (
@@ -265,12 +288,14 @@ def _check(
 def _nothing_left(lost: Sequence[_Loss]) -> str:
     if not lost:
         return "the model has no op that can be quantized; give a model with linear, convolution or embedding ops"
-    unasked = [loss for loss in lost if not _accepts_float(loss.limits)]
+    unasked = [loss for loss in lost if not _accepts_float(loss)]
     if unasked:
         return f"{unasked[0].limits.where}: the whole model would stay in float32: {unasked[0].sentence()}"
     return f"{lost[0].limits.where}: every op is kept in float32, so there is nothing to tune; leave some op to INT8"
 
 
-def _accepts_float(limits: OpLimits) -> bool:
-    """Return whether the user named float32 for the op or one of its tensors."""
-    return any("float32" in dtypes for dtypes in (limits.dtype, limits.weight.dtype, limits.activation.dtype))
+def _accepts_float(loss: _Loss) -> bool:
+    """Return whether the user named, for the op or one of its tensors, a float that the op offers."""
+    offered = {config.dtype for config in loss.op.candidates if not config.quantized}
+    limits = loss.limits
+    return any(offered & set(dtypes) for dtypes in (limits.dtype, limits.weight.dtype, limits.activation.dtype))

@@ -47,6 +47,8 @@ quantization:
   approach: post_training_static_quant
   weight: {scheme: [sym, asym]}
   bits: {activation: [7, 8]}
+  transforms: {smooth: [0.7, 0.9], per_token: false}
+evaluation: {holdout: 20%}
 tuning:
   metrics: {topk: 1}
   timeout: 60
@@ -66,8 +68,10 @@ def test_the_resolved_configuration_and_the_search_are_shown(conf, capsys):
         "stop: after 100 trials or 60 s, with the best by performance",
         "calibration: 128 rows",
         "model: static; weight sym/asym; activation 7/8 bits",
+        "transforms: smoothing of 0.7/0.9; bias correction as offered; activations per token forbidden",
+        "verdict: with 95 % confidence, on the 20 % of the rows kept from the search",
         "op *.fc: float32",
-        "note: conf.yaml:8: tuning.metrics: the present name is tuning.metric",
+        "note: conf.yaml:10: tuning.metrics: the present name is tuning.metric",
         (
             "note: no adapter 'pytorch': none is installed; pip install ilit-pytorch; "
             "so framework 'pytorch' is unchecked"

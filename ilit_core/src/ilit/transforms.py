@@ -1,0 +1,84 @@
+"""What the configuration allows beside plain quantization: smoothing strengths, bias correction, scales per token."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from ilit.config import Config, TransformLimits
+from ilit.errors import ConfigError
+from ilit.recipe import OpConfig
+from ilit.space import SearchSpace
+
+logger = logging.getLogger("ilit")
+
+BIAS_CORRECTION = "bias_correction"
+_PER_TOKEN = "per_token"
+
+
+def allow_transforms(space: SearchSpace, config: Config) -> SearchSpace:
+    """Return ``space`` with what ``quantization.transforms`` allows; what it does not name stays as offered.
+
+    The user's smoothing strengths take the place of the offered ones; none at all stays a candidate.
+
+    Raises:
+        ConfigError: strengths are given and no op offers smoothing, or an op may have nothing but one scale per token
+            where that is forbidden.
+    """
+    limits = config.transforms
+    _check(space, config)
+    ops = {
+        name: replace(op, candidates=_allowed(op.candidates, limits)) if limits != TransformLimits() else op
+        for name, op in space.ops.items()
+    }
+    transforms = dict(space.transforms)
+    if limits.bias_correction is False and BIAS_CORRECTION in transforms:
+        transforms[BIAS_CORRECTION] = (False,)
+    return replace(space, ops=ops, transforms=transforms)
+
+
+def is_per_token(config: OpConfig) -> bool:
+    """Return whether the op's activation has one scale per token."""
+    return config.activation is not None and config.activation.granularity == _PER_TOKEN
+
+
+def _allowed(candidates: tuple[OpConfig, ...], limits: TransformLimits) -> tuple[OpConfig, ...]:
+    found: dict[OpConfig, None] = {}
+    for config in candidates:
+        if limits.per_token is False and is_per_token(config):
+            continue
+        given = config.smoothing and limits.smooth is not None
+        found |= dict.fromkeys(
+            [replace(config, smoothing=alpha) for alpha in limits.smooth or ()] if given else [config]
+        )
+    return tuple(found)
+
+
+def _check(space: SearchSpace, config: Config) -> None:
+    limits = config.transforms
+    if limits.smooth and not _offers_smoothing(space):
+        raise ConfigError(
+            f"{limits.where}.smooth: adapter and CPU offer smoothing for no op of this model; write none, or remove it"
+        )
+    for entry in (config.model_limits, *config.op_limits):
+        if limits.per_token is False and entry.activation.granularity == (_PER_TOKEN,):
+            raise ConfigError(
+                f"{entry.where}: activation.granularity {_PER_TOKEN} is forbidden by quantization.transforms; "
+                "remove one of them"
+            )
+
+
+def log_unused(narrowed: SearchSpace, limits: TransformLimits) -> None:
+    """Log what the user allows in so many words and what no op of the narrowed space can have."""
+    found = {
+        "smooth": (limits.smooth, _offers_smoothing(narrowed)),
+        BIAS_CORRECTION: (limits.bias_correction, True in narrowed.transforms.get(BIAS_CORRECTION, ())),
+        _PER_TOKEN: (limits.per_token, any(is_per_token(c) for op in narrowed.ops.values() for c in op.candidates)),
+    }
+    unused = [name for name, (asked, there) in found.items() if asked and not there]
+    if unused:
+        logger.info("%s: nothing in the search space can have %s", limits.where, " or ".join(unused))
+
+
+def _offers_smoothing(space: SearchSpace) -> bool:
+    return any(config.smoothing for op in space.ops.values() for config in op.candidates)
