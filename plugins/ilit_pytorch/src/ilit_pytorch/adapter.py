@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ilit.adapter import Cpu, Measurement
-from ilit.errors import ArtefactError, EvaluationError, IlitError
+from ilit.errors import ArtefactError, EvaluationError, IlitError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
@@ -23,6 +23,7 @@ from ilit_pytorch.describe import describe
 from ilit_pytorch.lower import Provenance, int8_kernels, lower
 from ilit_pytorch.measure import activation_bytes, forward_seconds, model_bytes
 from ilit_pytorch.probe import distance, op_distances
+from ilit_pytorch.trace import Structure, trace
 
 
 class PyTorchAdapter:
@@ -33,6 +34,7 @@ class PyTorchAdapter:
     def __init__(self) -> None:
         """Check that the installed torch has the kernels this adapter calls."""
         kernels.check_schemas()
+        self._structures: WeakKeyDictionary[torch.nn.Module, Structure] = WeakKeyDictionary()
         self._to_measure: WeakKeyDictionary[torch.nn.Module, tuple[torch.nn.Module, int, int]] = WeakKeyDictionary()
 
     def cpu(self) -> Cpu:
@@ -49,11 +51,14 @@ class PyTorchAdapter:
 
     def describe(self, model: Any, example: Any) -> SearchSpace:
         """See ``ilit_pytorch.describe``."""
-        return describe(model, example)
+        if not isinstance(model, torch.nn.Module):
+            raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
+        self._structures[model] = trace(model, example)
+        return describe(model, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
         """See ``ilit_pytorch.calibrate``."""
-        return calibrate(model, batches, space)
+        return calibrate(model, batches, space, self._structures.get(model))
 
     def lower(self, model: Any, recipe: Recipe, calibration: Any) -> torch.nn.Module:
         """See ``ilit_pytorch.lower``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 
 from ilit.errors import DataError, did_you_mean
 
@@ -83,6 +84,14 @@ def rows_of(inputs: Any) -> int:
     """Return the size of the first axis of the first tensor in the input, 1 where there is none."""
     first = next((t for t in tensors_in(inputs) if t.ndim), None)
     return 1 if first is None else int(first.shape[0])
+
+
+def first_rows(inputs: Any, count: int) -> Any | None:
+    """Return the first ``count`` rows of an input, None where its tensors do not all have rows or there are no more."""
+    rows = rows_of(inputs)
+    if rows <= count or any(not t.ndim or t.shape[0] != rows for t in tensors_in(inputs)):
+        return None
+    return tree_map(lambda leaf: leaf[:count] if isinstance(leaf, torch.Tensor) else leaf, inputs)
 
 
 def predictions(outputs: Any) -> Any:

@@ -19,9 +19,11 @@ from ilit.recipe import QuantSpec
 from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch.batch import batches_of, call, check_input, flat_predictions, model_input, row_digests, rows_of
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.observers import ActivationStats, activation_range
+from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
+from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
-from ilit_pytorch.trace import Structure, trace
+from ilit_pytorch.trace import Structure, inner_op, trace
+from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
 
 logger = logging.getLogger("ilit.pytorch")
 
@@ -29,26 +31,57 @@ PROBE_ROWS = 64  # rows kept, inputs and float32 outputs, for probes
 
 
 @dataclass
+class Seen:
+    """What calibration has seen of activations. ``x:in`` is the input of module ``x``, ``x:out`` its output.
+
+    Attributes:
+        stats: activation -> statistics of all its values.
+        channels: activation -> statistics of its channels, for inputs of ops outside islands.
+    """
+
+    stats: dict[str, ActivationStats] = field(default_factory=dict)
+    channels: dict[str, ChannelStats] = field(default_factory=dict)
+
+    def take(self, name: str, value: torch.Tensor, axis: int | None, histogram: bool, kept_rows: int) -> None:
+        """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
+        bounds = None
+        if axis is not None and value.numel():
+            channels = self.channels.setdefault(name, ChannelStats.empty(value.shape[axis]))
+            bounds = channels.update(value, axis, kept_rows)
+        self.stats.setdefault(name, ActivationStats()).update(value, histogram, bounds)
+
+    def snapshot(self) -> Seen:
+        """Return a copy that later batches do not change."""
+        return Seen(
+            {name: one.snapshot() for name, one in self.stats.items()},
+            {name: one.snapshot() for name, one in self.channels.items()},
+        )
+
+
+@dataclass
 class TorchCalibration:
-    """Statistics of one pass, good for every recipe of the space.
+    """Statistics of one pass, good for every recipe of the space, and the packs that recipes made of them share.
 
     Attributes:
         structure: what the first batch showed of the model.
-        stats: calibration size (as a recipe names it) -> activation -> its statistics. ``x:in`` is the input of module
-            ``x``, ``x:out`` its output.
+        seen: calibration size (as a recipe names it) -> what had been seen by then.
         rows: rows the pass saw.
         row_digests: their digests.
         probe_batches: the first batches' inputs, ``PROBE_ROWS`` rows or a batch more.
         probe_outputs: the float32 model's predictions on them, flat float64 arrays.
+        packs: quantized weights; half of the float model's bytes at most.
+        replay: the float32 activations that probes reuse, made by the first probe.
     """
 
     structure: Structure
-    stats: dict[str, dict[str, ActivationStats]]
+    seen: dict[str, Seen]
     rows: int
     row_digests: frozenset[str]
     probe_batches: list[Any]
     probe_outputs: list[np.ndarray]
-    _params: dict[tuple[str, str, QuantSpec], ActivationParams] = field(default_factory=dict, repr=False)
+    packs: PackCache
+    replay: Any = field(default=None, repr=False)
+    _params: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def digest(self) -> str:
@@ -60,45 +93,94 @@ class TorchCalibration:
 
     def save(self, file: Path) -> None:
         """Write statistics and structure as safetensors."""
-        metadata = {"version": "1", "rows": str(self.rows), "structure": json.dumps(asdict(self.structure))}
+        metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(asdict(self.structure))}
         save_file(self._arrays(), file, metadata=metadata)
 
-    def params(self, size: str, activation: str, spec: QuantSpec) -> ActivationParams:
+    def params(
+        self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None = None
+    ) -> ActivationParams:
         """Return scale and zero point of an activation under a spec, from the statistics of one calibration size.
 
+        With ``smoothing`` they are those of the activation divided by its vector, exact from the channels' ranges.
+
         Raises:
-            LoweringError: calibration has not seen the activation, or saw values that are not finite.
+            LoweringError: calibration has not seen the activation, or saw values that are not finite, or smoothing
+                is asked of another algorithm than minmax.
         """
-        key = (size, activation, spec)
+        key = (size, activation, spec, smoothing)
         if key not in self._params:
-            stats = self.stats.get(size, {}).get(activation)
-            if stats is None:
-                raise LoweringError(f"calibration of {size or 'no size'} has not seen {activation}")
-            if not np.isfinite([stats.low, stats.high]).all():
-                raise LoweringError(f"{activation}: calibration saw the range {stats.low} to {stats.high}")
-            low, high = activation_range(stats, spec.algorithm, max_activation_code(spec.bits))
+            low, high = self._range(size, activation, spec, smoothing)
+            if not np.isfinite([low, high]).all():
+                raise LoweringError(f"{activation}: calibration saw the range {low} to {high}")
             self._params[key] = activation_params(low, high, spec)
-        return self._params[key]
+        found: ActivationParams = self._params[key]
+        return found
+
+    def channels(self, size: str, activation: str) -> ChannelStats | None:
+        """Return the channels' statistics of an op's input, None where calibration kept none."""
+        return self.seen[size].channels.get(activation) if size in self.seen else None
+
+    def smoothing(self, model: torch.nn.Module, size: str, name: str, strength: float) -> Smoothing | None:
+        """Return the smoothing of op ``name``'s input: one for all ops that read it, None for a strength of 0.
+
+        Raises:
+            LoweringError: calibration kept no channel ranges of the input.
+        """
+        if not strength:
+            return None
+        source = self.structure.input_of(name)
+        key = (size, source, strength, "smoothing")
+        if key not in self._params:
+            stats = self.channels(size, source)
+            if stats is None:
+                raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
+            readers = [inner_op(model.get_submodule(reader)).weight for reader in self.structure.readers_of(name)]
+            columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
+            self._params[key] = smoothing_for(stats.reach, columns.amax(dim=0), strength)
+        found: Smoothing = self._params[key]
+        return found
+
+    def _range(self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None) -> tuple[float, float]:
+        stats = self.seen[size].stats.get(activation) if size in self.seen else None
+        if stats is None:
+            raise LoweringError(f"calibration of {size or 'no size'} has not seen {activation}")
+        if smoothing is None:
+            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits))
+        channels = self.channels(size, activation)
+        if channels is None or spec.algorithm != "minmax":
+            raise LoweringError(f"{activation}: smoothing takes the range of minmax, not of {spec.algorithm}")
+        low, high = channels.low / smoothing.vector, channels.high / smoothing.vector
+        return float(low.min()), float(high.max())
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {}
-        for size, by_activation in self.stats.items():
-            for activation, stats in by_activation.items():
+        for size, seen in self.seen.items():
+            for activation, stats in seen.stats.items():
                 arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach])
                 arrays[f"{size}/{activation}/counts"] = stats.counts
+            for activation, channels in seen.channels.items():
+                arrays[f"{size}/{activation}/channel_low"] = channels.low.numpy()
+                arrays[f"{size}/{activation}/channel_high"] = channels.high.numpy()
+                arrays[f"{size}/{activation}/channel_mean"] = channels.mean.numpy()
         return arrays
 
 
-def calibrate(model: torch.nn.Module, loader: Iterable[Any], space: SearchSpace) -> TorchCalibration:
+def calibrate(
+    model: torch.nn.Module, loader: Iterable[Any], space: SearchSpace, structure: Structure | None = None
+) -> TorchCalibration:
     """Run the model over as many batches as the longest of ``space.calibrations`` takes.
+
+    Args:
+        model: the float model.
+        loader: calibration data.
+        space: what will be searched.
+        structure: of the model, where it is known already.
 
     Raises:
         DataError: the loader yields nothing, or fewer rows or batches than the smallest size asks for.
     """
     sizes = sorted(space.calibrations, key=lambda size: size.count)
-    structure: Structure | None = None
-    stats: dict[str, ActivationStats] = {}
-    snapshots: dict[str, dict[str, ActivationStats]] = {}
+    seen, snapshots = Seen(), dict[str, Seen]()
     probe_batches: list[Any] = []
     probe_outputs: list[np.ndarray] = []
     digests: set[str] = set()
@@ -108,10 +190,11 @@ def calibrate(model: torch.nn.Module, loader: Iterable[Any], space: SearchSpace)
     with torch.no_grad():
         for batch in batches_of(loader, "calibration"):
             inputs = model_input(batch)
-            if structure is None:
-                structure = trace(model, batch)
-                observe(clone, structure, stats, _needs_histogram(space))
             check_input(model, inputs)
+            if not batches:
+                structure = structure or trace(model, batch)
+                kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows_of(inputs)))
+                observe(clone, structure, seen, _needs_histogram(space), kept_rows)
             outputs = call(clone, inputs)
             if rows < PROBE_ROWS:
                 probe_batches.append(inputs)
@@ -120,41 +203,51 @@ def calibrate(model: torch.nn.Module, loader: Iterable[Any], space: SearchSpace)
             rows, batches = rows + rows_of(inputs), batches + 1
             for size in sizes:
                 if str(size) not in snapshots and _reached(size, rows, batches):
-                    snapshots[str(size)] = {name: s.snapshot() for name, s in stats.items()}
+                    snapshots[str(size)] = seen.snapshot()
             if len(snapshots) == len(sizes):
                 break
     if structure is None:
         raise DataError("calibration: no size was asked for")
-    _settle(sizes, snapshots, stats, rows, batches)
-    return TorchCalibration(structure, snapshots, rows, frozenset(digests), probe_batches, probe_outputs)
+    _settle(sizes, snapshots, seen, rows, batches)
+    packs = PackCache(sum(p.numel() * p.element_size() for p in model.parameters()) // 2)
+    return TorchCalibration(structure, snapshots, rows, frozenset(digests), probe_batches, probe_outputs, packs)
 
 
-def observe(clone: torch.nn.Module, structure: Structure, stats: dict[str, ActivationStats], histogram: bool) -> None:
-    """Put hooks on the clone that fill ``stats`` in every forward pass."""
+def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram: bool, kept_rows: int) -> None:
+    """Put hooks on the clone that fill ``seen`` in every forward pass; ``kept_rows`` are sampled of each batch."""
 
-    def take(name: str, value: Any) -> None:
+    def take(name: str, value: Any, axis: int | None = None) -> None:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            stats.setdefault(name, ActivationStats()).update(value, histogram)
+            seen.take(name, value, axis, histogram, kept_rows)
 
-    def watch_input(name: str) -> None:
+    def watch_input(name: str, axis: int | None) -> None:
         clone.get_submodule(name).register_forward_pre_hook(
-            lambda _module, args, kwargs: take(f"{name}:in", next(iter((*args, *kwargs.values())))), with_kwargs=True
+            lambda _module, args, kwargs: take(f"{name}:in", next(iter((*args, *kwargs.values()))), axis),
+            with_kwargs=True,
         )
 
-    def watch_output(name: str, path: str = "") -> None:
+    def watch_output(name: str, path: str = "", axis: int | None = None) -> None:
         clone.get_submodule(path or name).register_forward_hook(
-            lambda _module, _args, output: take(f"{name}:out", output)
+            lambda _module, _args, output: take(f"{name}:out", output, axis)
         )
 
     for name, site in structure.sites.items():
         if site.kind != "embedding" and not site.source:
-            watch_input(name)
-        if site.island >= 0:
+            watch_input(name, site.channel_axis)
+    for name, readers in structure.shared.items():
+        axes = {structure.sites[reader].channel_axis for reader in readers}
+        watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
+    for island in structure.islands:
+        for name in (*island.ops, *island.stubs, *island.others):
             watch_output(name)
-    for name in (*structure.shared, *(n for island in structure.islands for n in (*island.stubs, *island.others))):
-        watch_output(name)
-    for name in (n for island in structure.islands for n in island.functionals):
-        watch_output(name, f"{name}.activation_post_process")
+        for name in island.functionals:
+            watch_output(name, f"{name}.activation_post_process")
+
+
+def _batches_to_come(sizes: list[CalibrationSize], rows: int) -> int:
+    """Return how many batches the longest size takes, judged by the rows of the first."""
+    counts = [size.count if size.unit == "batches" else -(-size.count // max(rows, 1)) for size in sizes]
+    return max(1, *counts) if counts else 1
 
 
 def _needs_histogram(space: SearchSpace) -> bool:
@@ -168,8 +261,8 @@ def _reached(size: CalibrationSize, rows: int, batches: int) -> bool:
 
 def _settle(
     sizes: list[CalibrationSize],
-    snapshots: dict[str, dict[str, ActivationStats]],
-    stats: dict[str, ActivationStats],
+    snapshots: dict[str, Seen],
+    seen: Seen,
     rows: int,
     batches: int,
 ) -> None:
@@ -182,4 +275,4 @@ def _settle(
         )
     for size in short:
         logger.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
-        snapshots[str(size)] = {name: s.snapshot() for name, s in stats.items()}
+        snapshots[str(size)] = seen.snapshot()

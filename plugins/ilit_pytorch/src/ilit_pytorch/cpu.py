@@ -70,6 +70,13 @@ def int8_class() -> str:
     return "A" if onednn_saturates() or torch_quantized_saturates() else "V"
 
 
+def has_bfloat16() -> bool:
+    """Return whether bfloat16 products run at full speed here: AVX512-BF16 or AMX, as far as the environment allows."""
+    flags = cpu_flags()
+    limited = isa() not in ("avx512_vnni", "amx_int8") and not isa().startswith(("avx512_core_bf16", "avx512_core_amx"))
+    return bool(flags & {"avx512_bf16", "amx_bf16"}) and not limited
+
+
 def cpu_flags() -> frozenset[str]:
     """Return the kernel's list of CPU flags, empty where it gives none."""
     return frozenset(_proc_cpuinfo("flags").split())

@@ -5,34 +5,31 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
-
-import torch
 
 from ilit.errors import ModelError
 from ilit.recipe import FLOAT32, Algorithm, OpConfig, QuantSpec, Scheme
 from ilit.space import Op, SearchSpace
 from ilit_pytorch import cpu
+from ilit_pytorch.lower import BIAS_CORRECTION
 from ilit_pytorch.qparams import max_activation_code, max_weight_code
-from ilit_pytorch.trace import Site, trace
+from ilit_pytorch.trace import Site, Structure
 
 logger = logging.getLogger("ilit.pytorch")
 
 ALGORITHMS: tuple[Algorithm, ...] = ("minmax", "kl", "percentile", "mse")
 SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
+STRENGTHS = (0.5, 0.7, 0.9)  # of SmoothQuant; what is best differs from input to input
 BITS = ((8, 8), (7, 8), (8, 7), (7, 7))  # (weight, activation); on class A 7-bit weights lose less than activations
 
 
-def describe(model: Any, example: Any) -> SearchSpace:
+def describe(model: Any, structure: Structure) -> SearchSpace:
     """Return every op of the model with every ``OpConfig`` that the CPU runs without saturating.
 
     Raises:
-        ModelError: not a ``torch.nn.Module``, or nothing in it can be quantized.
-        DataError: the batch does not fit the model.
+        ModelError: nothing in the model can be quantized.
     """
-    if not isinstance(model, torch.nn.Module):
-        raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
-    structure = trace(model, example)
     for stub in structure.leaky:
         logger.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
     if not structure.sites:
@@ -40,20 +37,43 @@ def describe(model: Any, example: Any) -> SearchSpace:
             f"{type(model).__name__} has nothing to quantize: its forward calls no float32 Linear, Conv1d, Conv2d, "
             "Conv3d or Embedding module"
         )
-    saturates = cpu.int8_class() == "A"
-    return SearchSpace(
-        {name: Op(name, site.kind, candidates(site, saturates)) for name, site in structure.sites.items()}
-    )
+    saturates, bfloat16 = cpu.int8_class() == "A", cpu.has_bfloat16()
+    ops = {
+        name: Op(name, site.kind, candidates(site, saturates, bfloat16), site.source)
+        for name, site in structure.sites.items()
+    }
+    corrected = {BIAS_CORRECTION: (True, False)} if any(map(_corrects, structure.sites.values())) else {}
+    return SearchSpace(ops, transforms=corrected)
 
 
-def candidates(site: Site, saturates: bool) -> tuple[OpConfig, ...]:
-    """Return what an op may run in, float32 last. ``saturates``: leave out what overflows 16 bits (CPU class A)."""
+def _corrects(site: Site) -> bool:
+    """Whether the op's bias can be corrected: in islands torch's modules make the codes, embeddings have no bias."""
+    return site.island < 0 and site.kind != "embedding"
+
+
+def candidates(site: Site, saturates: bool, bfloat16: bool = False) -> tuple[OpConfig, ...]:
+    """Return what an op may run in, float32 last.
+
+    Args:
+        site: where the op stands.
+        saturates: leave out what overflows 16 bits (CPU class A).
+        bfloat16: offer that too.
+    """
     if site.kind == "embedding":
         return (*_weight_only(), FLOAT32)
-    static = _configs("static", ALGORITHMS, _safe_bits(saturates, in_island=site.island >= 0))
+    static = list(_configs("static", ALGORITHMS, _safe_bits(saturates, in_island=site.island >= 0)))
     if site.kind != "linear":
         return (*static, FLOAT32)
-    return (*static, *_configs("dynamic", ("minmax",), _safe_bits(saturates, in_island=False)), FLOAT32)
+    smoothed = [
+        replace(config, smoothing=strength)
+        for strength in STRENGTHS
+        for config in static
+        if site.island < 0 and config.activation is not None and config.activation.algorithm == "minmax"
+    ]
+    outside = _safe_bits(saturates, in_island=False)
+    dynamic = _configs("dynamic", ("minmax",), outside)
+    half = (OpConfig("bfloat16"),) if bfloat16 and site.island < 0 else ()
+    return (*static, *smoothed, *dynamic, *_per_token(outside), *half, FLOAT32)
 
 
 def _safe_bits(saturates: bool, in_island: bool) -> list[tuple[int, int]]:
@@ -71,6 +91,14 @@ def _configs(approach: Any, algorithms: tuple[Algorithm, ...], bits: list[tuple[
         activation = QuantSpec("uint8", scheme, "per_tensor", algorithm, bits_used)
         for weight in _weight_specs(weight_bits):
             yield OpConfig("int8", approach, weight, activation)
+
+
+def _per_token(bits: list[tuple[int, int]]) -> Iterator[OpConfig]:
+    """One scale per token, found at run time; symmetric, since the kernel takes one zero point."""
+    for weight_bits, activation_bits in bits:
+        activation = QuantSpec("uint8", "sym", "per_token", "minmax", activation_bits)
+        for weight in _weight_specs(weight_bits):
+            yield OpConfig("int8", "dynamic", weight, activation)
 
 
 def _weight_specs(bits: int) -> Iterator[QuantSpec]:

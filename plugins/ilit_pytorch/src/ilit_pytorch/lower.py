@@ -12,18 +12,25 @@ from torch.nn.utils.weight_norm import WeightNorm
 from ilit.adapter import Cpu
 from ilit.errors import LoweringError
 from ilit.recipe import OpConfig, Recipe
-from ilit_pytorch import cpu
+from ilit_pytorch import cpu, kernels
 from ilit_pytorch.calibrate import TorchCalibration
-from ilit_pytorch.clone import leave_fast_path, replace_modules, structural_clone
+from ilit_pytorch.clone import leave_fast_path, own_copy, structural_clone
 from ilit_pytorch.modules.activation import quantizer_for
+from ilit_pytorch.modules.bfloat16 import BFloat16Linear
 from ilit_pytorch.modules.conv import Int8Conv, geometry
 from ilit_pytorch.modules.embedding import Int8Embedding
 from ilit_pytorch.modules.island import IslandEnd, IslandFloat, IslandFunctional, IslandOp, IslandStart, lower_other
 from ilit_pytorch.modules.linear import Int8Linear
 from ilit_pytorch.modules.lowered import Lowered
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
+from ilit_pytorch.packs import Pack
 from ilit_pytorch.qparams import ActivationParams, quantize_weight
-from ilit_pytorch.trace import Island, Site, inner_op
+from ilit_pytorch.trace import Island, inner_op
+from ilit_pytorch.transforms.bias import bias_shift
+from ilit_pytorch.transforms.smooth import Smoothing
+
+BIAS_CORRECTION = "bias_correction"
+"""The model-wide transform of a recipe; False where it is absent."""
 
 KEEPS_SCALE = ActivationParams(1.0, 0, 255)
 """For a FloatFunctional of which only ``add_scalar`` or ``mul_scalar`` is used: torch derives the output's own."""
@@ -47,50 +54,89 @@ class Provenance:
 def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
     """Return the INT8 model, in eval mode, with a ``Provenance`` as its attribute ``ilit``.
 
-    Float parameters are shared with ``model``, quantized weights and buffers are its own. A recipe with every op in
-    float gives a clone whose outputs are bit-equal to the model's.
+    Float parameters are shared with ``model``. Packed weights are the calibration's, made once for all recipes and
+    never written; other tensors are the returned model's own. A recipe with every op in float gives a clone whose
+    outputs are bit-equal to the model's.
 
     Raises:
         LoweringError: the recipe does not fit the model or calibration, or the engine rejects it.
     """
-    clone = structural_clone(model)
     unknown = sorted(set(recipe.ops) - set(calibration.structure.sites))
     if unknown:
         raise LoweringError(f"the recipe names {unknown[0]}, which the calibrated model does not have")
-    new = _lowered_modules(clone, recipe, calibration)
+    new = _lowered_modules(model, recipe, calibration)
+    lowered = structural_clone(model, new)
     if new:
-        leave_fast_path(clone)
-    lowered = replace_modules(clone, new)
+        leave_fast_path(lowered)
     provenance = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
     lowered.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
     return lowered
 
 
-def build_op(
-    module: torch.nn.Module, name: str, site: Site, config: OpConfig, size: str, calibration: TorchCalibration
-) -> torch.nn.Module:
-    """Return the INT8 module for one op and its ``OpConfig``; ``size`` names the calibration size of the recipe."""
-    op = inner_op(module)
+def build_op(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
+    """Return the INT8 module for one op of a recipe; ``model`` is the float model."""
+    site, config = calibration.structure.sites[name], recipe.ops[name]
+    op = inner_op(model.get_submodule(name))
     _refresh_weight(op)
     if config.weight is None:
         raise LoweringError(f"{name}: an INT8 op needs a weight spec")
-    weight, scale = quantize_weight(op.weight, config.weight)
     if site.kind == "embedding":
-        return Int8Embedding(weight, scale)
-    bias = None if op.bias is None else op.bias.detach().float().clone()
+        pack = _pack(op, name, recipe, calibration, None)
+        return Int8Embedding(own_copy(pack.codes), own_copy(pack.scale))
     if config.activation is None:
         raise LoweringError(f"{name}: a {config.approach} {site.kind} needs an activation spec")
-    shape = None if site.kind == "linear" else geometry(op)
+    size, shape = recipe.calibration, None if site.kind == "linear" else geometry(op)
     if config.approach == "static" and site.island >= 0:
+        weight, scale = quantize_weight(op.weight, config.weight)
         params = calibration.params(size, f"{name}:out", config.activation)
-        return IslandOp((site.kind, site.relu), weight, scale, bias, shape, params)
-    source = f"{site.source}:out" if site.source else f"{name}:in"
-    static = calibration.params(size, source, config.activation) if config.approach == "static" else None
-    quantizer = quantizer_for(config.activation, static)
+        return IslandOp((site.kind, site.relu), weight, scale, _bias(op, None), shape, params)
+    smoothing = calibration.smoothing(model, size, name, config.smoothing)
+    static = None
+    if config.approach == "static":
+        static = calibration.params(size, calibration.structure.input_of(name), config.activation, smoothing)
+    quantizer = quantizer_for(config.activation, static, smoothing)
+    pack = _pack(op, name, recipe, calibration, smoothing)
+    bias = _bias(op, pack.shift if recipe.transforms.get(BIAS_CORRECTION) else None)
     post_op = "relu" if site.relu else "none"
     if shape is None:
-        return Int8Linear(weight, scale, bias, quantizer, post_op)
-    return Int8Conv(weight, scale, bias, shape, quantizer, post_op)
+        return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
+    return Int8Conv(pack.codes, own_copy(pack.scale), bias, shape, quantizer, post_op)
+
+
+def _pack(
+    op: Any,
+    name: str,
+    recipe: Recipe,
+    calibration: TorchCalibration,
+    smoothing: Smoothing | None,
+) -> Pack:
+    """Return the op's quantized weight, from the cache where it was made before."""
+    config, site, size = recipe.ops[name], calibration.structure.sites[name], recipe.calibration
+    spec: Any = config.weight
+
+    def make() -> Pack:
+        weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
+        codes, scale = quantize_weight(weight, spec)
+        if site.kind == "embedding":
+            return Pack(codes, scale)
+        channels = calibration.channels(size, calibration.structure.input_of(name))
+        shift = None
+        if channels is not None and bool(torch.isfinite(channels.mean).all()):
+            mean = channels.mean if smoothing is None else channels.mean / smoothing.vector
+            rounding = weight - codes * scale.reshape(-1, *[1] * (codes.ndim - 1))
+            shift = bias_shift(rounding, mean, getattr(op, "groups", 1))
+        if site.kind == "linear":
+            return Pack(kernels.pack_linear(codes), scale, shift)
+        return Pack(kernels.pack_conv(codes, scale, geometry(op)), scale, shift)  # type: ignore[arg-type]  # an op has one
+
+    return calibration.packs.get((name, spec, config.smoothing, size), op.weight, make)
+
+
+def _bias(op: Any, shift: torch.Tensor | None) -> torch.Tensor | None:
+    """Return the op's bias as the lowered op's own, ``shift`` added where it is given."""
+    if shift is None:
+        return None if op.bias is None else op.bias.detach().float().clone()
+    return shift.clone() if op.bias is None else op.bias.detach().float() + shift
 
 
 def _refresh_weight(op: Any) -> None:
@@ -112,29 +158,31 @@ def int8_kernels(model: torch.nn.Module) -> int:
     return sum(module.int8_kernels for module in lowered_modules(model))
 
 
-def _lowered_modules(clone: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, Any]:
+def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, Any]:
     structure, new = calibration.structure, {}
     for name, config in recipe.ops.items():
         if config.quantized:
-            module = clone.get_submodule(name)
-            new[name] = build_op(module, name, structure.sites[name], config, recipe.calibration, calibration)
+            new[name] = build_op(model, name, recipe, calibration)
+        elif config.dtype == "bfloat16":
+            new[name] = BFloat16Linear(structural_clone(model.get_submodule(name)))
     for stub, readers in structure.shared.items():
         if any(reader in new for reader in readers):
             new[stub] = SharedSource()
-            new.update({r: FloatReader(clone.get_submodule(r)) for r in readers if r not in new})
+            floats = (reader for reader in readers if reader not in new)
+            new.update({reader: FloatReader(structural_clone(model.get_submodule(reader))) for reader in floats})
     active = False
     for island in structure.islands:
         first = next((recipe.ops[op] for op in island.ops if _static(recipe, op)), None)
         if first is not None:
             active = True
-            new.update(_island_modules(clone, island, first, recipe, calibration, new))
+            new.update(_island_modules(model, island, first, recipe, calibration, new))
     if active:
         new.update({stub: IslandEnd() for stub in structure.dequant_stubs})
     return new
 
 
 def _island_modules(
-    clone: torch.nn.Module,
+    model: torch.nn.Module,
     island: Island,
     config: OpConfig,
     recipe: Recipe,
@@ -149,15 +197,18 @@ def _island_modules(
     def params(name: str) -> Any:
         return calibration.params(recipe.calibration, f"{name}:out", spec)
 
+    def plain(name: str) -> torch.nn.Module:
+        return structural_clone(model.get_submodule(name))
+
     new: dict[str, Any] = {stub: IslandStart(params(stub)) for stub in island.stubs}
-    seen = calibration.stats.get(recipe.calibration, {})
+    seen = calibration.seen[recipe.calibration].stats if recipe.calibration in calibration.seen else {}
     functionals = {name: params(name) if f"{name}:out" in seen else KEEPS_SCALE for name in island.functionals}
     new.update({name: IslandFunctional(own) for name, own in functionals.items()})
     for op in island.ops:
         if not _static(recipe, op):
-            new[op] = IslandFloat(built.get(op, clone.get_submodule(op)), params(op))
+            new[op] = IslandFloat(built.get(op, plain(op)), params(op))
     for name in island.others:
-        other = lower_other(clone.get_submodule(name), params(name) if f"{name}:out" in seen else None)
+        other = lower_other(plain(name), params(name) if f"{name}:out" in seen else None)
         if other is not None:
             new[name] = other
     return new

@@ -2,7 +2,8 @@
 
 An ``ActivationStats`` is filled batch by batch in bounded memory: minimum, maximum and one histogram whose bins are
 merged in pairs whenever a wider value comes, so that no value is ever re-binned by interpolation. Every algorithm and
-scheme is answered from the same statistics.
+scheme is answered from the same statistics. ``ChannelStats`` keeps what smoothing, bias correction and an op's own
+error need of its input: range and mean of every channel, and a few hundred rows of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 
 HALF_BINS = 2048  # on each side of 0
+COUNTED = 1 << 17  # values of a batch that go into the histogram; of a larger one every n-th
+SAMPLE_ROWS = 256  # rows of an op's input that are kept
 PERCENTILE = 0.9999  # share of values kept inside the range
 CLIP_FRACTIONS = tuple(1.0 - 0.025 * step for step in range(29))  # 1.0 down to 0.3, tried by mse
 KL_STEP = 16  # bins between two thresholds tried by kl
@@ -35,11 +38,17 @@ class ActivationStats:
     reach: float = 0.0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(2 * HALF_BINS, dtype=np.int64))
 
-    def update(self, values: torch.Tensor, histogram: bool = True) -> None:
-        """Take the values of one batch, any shape, floating point. ``histogram`` False keeps only the range."""
+    def update(self, values: torch.Tensor, histogram: bool = True, bounds: tuple[float, float] | None = None) -> None:
+        """Take the values of one batch, any shape, floating point.
+
+        Args:
+            values: the activation.
+            histogram: False keeps only the range.
+            bounds: its smallest and largest value where they are known already.
+        """
         if values.numel() == 0:
             return
-        low, high = (float(bound) for bound in torch.aminmax(values.detach()))
+        low, high = bounds or tuple(float(bound) for bound in torch.aminmax(values.detach()))
         if not (math.isfinite(low) and math.isfinite(high)) or math.isnan(self.low):
             self.low = self.high = math.nan  # and so it stays: no later batch hides it
             return
@@ -65,10 +74,87 @@ class ActivationStats:
         if self.reach == 0.0:
             self.counts[HALF_BINS] += values.numel()
             return
+        values = _every_nth(values)
         # float32 has no room for the span of a range near its own end, nor for the bins of one near 0.
         wide = values.float() if 1e-30 < self.reach < 1e38 else values.double()
         counts = torch.histc(wide.flatten(), 2 * HALF_BINS, -self.reach, self.reach)
         self.counts += counts.numpy().astype(np.int64)
+
+
+def _every_nth(values: torch.Tensor) -> torch.Tensor:
+    """Return at most ``COUNTED`` values, flat, evenly spread over rows and channels; all where there are no more."""
+    flat = values.flatten()
+    step = -(-flat.numel() // COUNTED)
+    while step > 1 and math.gcd(step, values.shape[-1]) != 1:
+        step += 1  # a step that shares a factor with the row's length would leave channels out
+    return flat[::step]
+
+
+@dataclass
+class ChannelStats:
+    """Running statistics of each channel of an op's input.
+
+    Attributes:
+        low: smallest value seen, float32 (channels,).
+        high: largest value seen, float32 (channels,).
+        total: sum of the values seen, float64 (channels,).
+        count: values seen of each channel.
+        rows: up to ``SAMPLE_ROWS`` rows of the input, parts of float32 (rows, channels); only where channels are the
+            last axis.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    total: torch.Tensor
+    count: int = 0
+    rows: tuple[torch.Tensor, ...] = ()
+
+    @classmethod
+    def empty(cls, channels: int) -> ChannelStats:
+        """Return statistics of nothing."""
+        wide = torch.full((channels,), math.inf)
+        return cls(wide, -wide, torch.zeros(channels, dtype=torch.float64))
+
+    def update(self, values: torch.Tensor, axis: int, wanted: int) -> tuple[float, float]:
+        """Take one batch and return its smallest and largest value.
+
+        Args:
+            values: float (..., channels) where ``axis`` is -1, (rows, channels, ...) or (channels, ...) else.
+            axis: where the channels are.
+            wanted: rows to keep of this batch.
+        """
+        axis %= values.ndim
+        others = [other for other in range(values.ndim) if other != axis]
+        flat = values.reshape(-1, values.shape[-1]) if axis == values.ndim - 1 else None
+        source, over = (values, others) if flat is None else (flat, [0])
+        low, high = source.amin(over), source.amax(over)
+        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        self.total = self.total + source.sum(over).double()
+        self.count += values.numel() // values.shape[axis]
+        kept = min(wanted, SAMPLE_ROWS - sum(map(len, self.rows)))
+        if flat is not None and kept > 0:
+            chosen = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.count))[:kept]
+            self.rows = (*self.rows, flat[chosen].float())
+        return float(low.min()), float(high.max())
+
+    def snapshot(self) -> ChannelStats:
+        """Return a copy that later updates do not change; the tensors are never written in place."""
+        return ChannelStats(self.low, self.high, self.total, self.count, self.rows)
+
+    @property
+    def reach(self) -> torch.Tensor:
+        """Largest magnitude of each channel, float32 (channels,)."""
+        return torch.maximum(self.low.abs(), self.high.abs())
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean of each channel, float32 (channels,)."""
+        return (self.total / max(self.count, 1)).float()
+
+    @property
+    def sample(self) -> torch.Tensor:
+        """The kept rows, float32 (rows, channels)."""
+        return torch.cat(self.rows) if self.rows else torch.zeros(0, len(self.low))
 
 
 def activation_range(stats: ActivationStats, algorithm: str, max_code: int) -> tuple[float, float]:

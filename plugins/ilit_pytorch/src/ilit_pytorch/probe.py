@@ -1,4 +1,9 @@
-"""Cheap figures of a recipe on the kept calibration rows; no evaluation row is ever looked at."""
+"""Cheap figures of a recipe on kept calibration data; no evaluation row is ever looked at.
+
+``distance`` runs the whole model on the probe batches. What comes before the first op that a recipe changes gives the
+float32 model's activations, so these are kept once and replayed. ``op_distances`` runs no model at all: each op is
+given the rows of its float32 input that calibration kept.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,8 @@ from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.lower import build_op, lower
 from ilit_pytorch.modules.island import quantize
+from ilit_pytorch.replay import Replay, record
+from ilit_pytorch.trace import inner_op
 
 
 def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> float:
@@ -24,34 +31,75 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     0 where they are equal; ``inf`` where a prediction is not finite.
     """
     lowered = lower(model, recipe, calibration)
+    replay = _replay(model, calibration)
+    replay.apply_to(lowered, recipe)
+    outputs = []
     with torch.no_grad():
-        outputs = [flat_predictions(call(lowered, inputs)) for inputs in calibration.probe_batches]
+        for number, inputs in enumerate(calibration.probe_batches):
+            replay.batch = number
+            outputs.append(flat_predictions(call(lowered, inputs)))
     found, expected = np.concatenate(outputs), np.concatenate(calibration.probe_outputs)
     if not np.isfinite(found).all():
         return math.inf
     return _ratio(float(np.square(found - expected).sum()), float(np.square(expected - expected.mean()).sum()))
 
 
+def _replay(model: torch.nn.Module, calibration: TorchCalibration) -> Replay:
+    if calibration.replay is None:
+        calibration.replay = record(model, calibration.structure, calibration.probe_batches)
+    found: Replay = calibration.replay
+    return found
+
+
 def op_distances(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, float]:
     """Return each INT8 op's squared output error, divided by the variance of its float32 output.
 
-    One pass of the float model, in which each op's INT8 form is given the op's float32 input as well.
+    A Linear is given the rows of its input that calibration kept. Only where there are other INT8 ops one pass of the
+    float model is run, in which their INT8 forms are given their float32 input as well.
     """
-    clone = structural_clone(model)
-    leave_fast_path(clone)
-    errors = {name: _Error() for name in recipe.quantized_ops}
-    for name, error in errors.items():
-        module = clone.get_submodule(name)
-        int8 = _float_to_float(module, name, recipe, calibration)
-        module.register_forward_hook(_compare(int8, error), with_kwargs=True)
+    errors = {name: Error() for name in recipe.quantized_ops}
+    others = {}
     with torch.no_grad():
-        for inputs in calibration.probe_batches:
-            call(clone, inputs)
+        for name, error in errors.items():
+            rows = _sample(name, recipe, calibration)
+            if rows is None:
+                others[name] = error
+                continue
+            op = inner_op(model.get_submodule(name))
+            expected = torch.nn.functional.linear(rows, op.weight, op.bias)  # (rows, out)
+            if calibration.structure.sites[name].relu:
+                expected = expected.relu_()
+            error.update(expected, build_op(model, name, recipe, calibration)(rows))
+    if others:
+        _run_beside(model, recipe, calibration, others)
     return {name: error.ratio() for name, error in errors.items()}
 
 
+def _sample(name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.Tensor | None:
+    """Return the kept rows of a Linear's input, None for other ops and where there are none."""
+    site = calibration.structure.sites[name]
+    channels = calibration.channels(recipe.calibration, calibration.structure.input_of(name))
+    if site.kind != "linear" or site.island >= 0 or channels is None or not channels.rows:
+        return None
+    return channels.sample
+
+
+def _run_beside(
+    model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration, errors: dict[str, Error]
+) -> None:
+    """Fill ``errors`` in one pass of the float model over the probe batches."""
+    clone = structural_clone(model)
+    leave_fast_path(clone)
+    for name, error in errors.items():
+        int8 = _float_to_float(model, name, recipe, calibration)
+        clone.get_submodule(name).register_forward_hook(_compare(int8, error), with_kwargs=True)
+    with torch.no_grad():
+        for inputs in calibration.probe_batches:
+            call(clone, inputs)
+
+
 @dataclass
-class _Error:
+class Error:
     """Running sums of one op's outputs."""
 
     squared: float = 0.0
@@ -60,12 +108,14 @@ class _Error:
     count: int = 0
 
     def update(self, expected: torch.Tensor, found: torch.Tensor) -> None:
+        """Take the float32 and the INT8 output of the same input."""
         self.squared += float((found - expected).square().sum())
         self.total += float(expected.sum())
         self.total_squared += float(expected.square().sum())
         self.count += expected.numel()
 
     def ratio(self) -> float:
+        """Return the squared error divided by the variance of the float32 output."""
         if not math.isfinite(self.squared) or self.count == 0:
             return math.inf
         return _ratio(self.squared, self.total_squared - self.total**2 / self.count)
@@ -77,7 +127,7 @@ def _ratio(squared: float, variance: float) -> float:
     return squared / variance if variance > 0.0 else math.inf
 
 
-def _compare(int8: Callable[..., torch.Tensor], error: _Error) -> Callable[..., None]:
+def _compare(int8: Callable[..., torch.Tensor], error: Error) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any, output: torch.Tensor) -> None:
         error.update(output, int8(*args, **kwargs))
 
@@ -85,11 +135,11 @@ def _compare(int8: Callable[..., torch.Tensor], error: _Error) -> Callable[..., 
 
 
 def _float_to_float(
-    module: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration
+    model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration
 ) -> Callable[..., torch.Tensor]:
     """Return the op's INT8 form as a function of float tensors; in an island its input is quantized first."""
     site, config = calibration.structure.sites[name], recipe.ops[name]
-    int8 = build_op(module, name, site, config, recipe.calibration, calibration)
+    int8 = build_op(model, name, recipe, calibration)
     if site.island < 0 or config.approach != "static" or config.activation is None:
         return int8
     spec = config.activation

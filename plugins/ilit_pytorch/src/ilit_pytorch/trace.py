@@ -6,6 +6,7 @@ is seen and not guessed from the order of modules.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +19,15 @@ from torch.ao.quantization import QuantStub as TorchQuantStub
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import DataError, ModelError
-from ilit_pytorch.batch import call, check_input, model_input
+from ilit_pytorch.batch import call, check_input, first_rows, model_input
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
 from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.stub import QuantStub
+
+TRACED_ROWS = 2  # of a batch; one row might be squeezed away
+
+logger = logging.getLogger("ilit.pytorch")
 
 _BY_FORWARD: dict[Any, str] = {
     torch.nn.Linear.forward: "linear",
@@ -49,6 +54,13 @@ class Site:
     relu: bool = False
     source: str = ""
     island: int = -1
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the input's channels, counted from the end; None where they are of no use."""
+        if self.island >= 0 or self.kind == "embedding":
+            return None
+        return -1 if self.kind == "linear" else -1 - int(self.kind[len("conv")])
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,16 @@ class Structure:
     islands: tuple[Island, ...] = ()
     dequant_stubs: tuple[str, ...] = ()
 
+    def input_of(self, name: str) -> str:
+        """Return the name that calibration gives the activation op ``name`` reads."""
+        source = self.sites[name].source
+        return f"{source}:out" if source else f"{name}:in"
+
+    def readers_of(self, name: str) -> tuple[str, ...]:
+        """Return the ops that read what op ``name`` reads, itself included."""
+        source = self.sites[name].source
+        return self.shared[source] if source else (name,)
+
 
 def op_kind(module: torch.nn.Module) -> str | None:
     """Return the op's kind, or None where a kernel could not stand for this module."""
@@ -100,6 +122,8 @@ def inner_op(module: torch.nn.Module) -> Any:
 def trace(model: torch.nn.Module, example: Any) -> Structure:
     """Run the model once on one batch and return its structure.
 
+    A few of the batch's rows tell as much as all of them, where the model takes so few.
+
     Raises:
         DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
         ModelError: the forward raised.
@@ -108,14 +132,12 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
         raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
     inputs = model_input(example)
     check_input(model, inputs)
-    clone = structural_clone(model)
-    leave_fast_path(clone)
-    seen = _Seen()
-    _watch(clone, seen)
+    few = first_rows(inputs, TRACED_ROWS)
+    seen = None if few is None else _tried(model, few)
+    if seen is not None:
+        return seen.structure()
     try:
-        with torch.no_grad():
-            outputs = call(clone, inputs)
-        seen.leaky.update(_marks(outputs) & seen.shared)
+        return _traced(model, inputs).structure()
     except (DataError, ModelError):
         raise
     except Exception as error:
@@ -124,7 +146,29 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
             f"{type(model).__name__} raised on the first batch: {type(error).__name__}: {first_line}; "
             "run model(**input) or model(*input) on what the loader yields"
         ) from error
-    return seen.structure()
+
+
+def _tried(model: torch.nn.Module, inputs: Any) -> _Seen | None:
+    """Return what a pass over few rows shows, None where it fails or leaves an op uncalled that others may call."""
+    try:
+        seen = _traced(model, inputs)
+    except Exception as error:  # noqa: BLE001 - the whole batch decides, and says what is wrong
+        logger.info("the model does not take %d rows, so it is traced on a batch: %s", TRACED_ROWS, error)
+        return None
+    ops = {id(inner_op(module)) for module in model.modules() if op_kind(module) is not None}
+    called = {id(inner_op(model.get_submodule(name))) for name in seen.kinds}
+    return seen if ops <= called else None
+
+
+def _traced(model: torch.nn.Module, inputs: Any) -> _Seen:
+    clone = structural_clone(model)
+    leave_fast_path(clone)
+    seen = _Seen()
+    _watch(clone, seen)
+    with torch.no_grad():
+        outputs = call(clone, inputs)
+    seen.leaky.update(_marks(outputs) & seen.shared)
+    return seen
 
 
 class Marked(torch.Tensor):

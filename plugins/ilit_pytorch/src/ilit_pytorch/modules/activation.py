@@ -5,33 +5,47 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 
 from ilit.recipe import QuantSpec, Scheme
-from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
+from ilit_pytorch.qparams import TINY, ActivationParams, activation_params, max_activation_code
+from ilit_pytorch.transforms.smooth import Smoothing
 
 
 class Codes(NamedTuple):
-    """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape."""
+    """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape.
+
+    ``scale`` is a number, or one per token: float32 of the activation's shape with a last axis of 1.
+    """
 
     codes: torch.Tensor
-    scale: float
+    scale: float | torch.Tensor
     zero_point: int
 
 
 @dataclass(frozen=True)
 class StaticQuantizer:
-    """Codes from parameters found in calibration; values outside the range are clamped to it."""
+    """Codes from parameters found in calibration; values outside the range are clamped to it.
+
+    With ``smoothing`` the codes are those of the activation divided by its vector (last axis the channels).
+    """
 
     params: ActivationParams
+    smoothing: Smoothing | None = None
+
+    @cached_property
+    def _factor(self) -> float | torch.Tensor:
+        scale = self.params.scale
+        return 1.0 / scale if self.smoothing is None else (1.0 / scale) / self.smoothing.vector
 
     def __call__(self, activation: torch.Tensor) -> Codes:
         """Quantize a float32 activation of any shape. Halves are rounded up."""
         scale, zero_point, top = self.params.scale, self.params.zero_point, self.params.max_code
         # Truncation to uint8 is a floor here, since the clamp has removed what is negative: 0.5 more is rounding.
-        shifted = activation.mul(1.0 / scale).add_(zero_point + 0.5).clamp_(0.0, top + 0.5)
+        shifted = activation.mul(self._factor).add_(zero_point + 0.5).clamp_(0.0, top + 0.5)
         return Codes(shifted.to(torch.uint8), scale, zero_point)
 
 
@@ -51,7 +65,33 @@ class DynamicQuantizer:
         return StaticQuantizer(activation_params(float(low), float(high), self.spec))(activation)
 
 
-Quantizer = StaticQuantizer | DynamicQuantizer
+@dataclass(frozen=True)
+class TokenQuantizer:
+    """Codes from each token's own range, symmetric: a token's codes do not depend on what is beside it in a batch.
+
+    The kernels take one scale, so they are given 1 and their output is scaled per token afterwards, which costs them
+    their fused post-ops.
+    """
+
+    spec: QuantSpec
+
+    def __call__(self, activation: torch.Tensor) -> Codes:
+        """Quantize a float32 activation (..., features); the zero point is the middle of the codes."""
+        top = max_activation_code(self.spec.bits)
+        middle = (top + 1) // 2
+        if activation.numel() == 0:
+            ones = torch.ones(*activation.shape[:-1], 1)
+            return Codes(torch.zeros_like(activation, dtype=torch.uint8), ones, middle)
+        low, high = torch.aminmax(activation, dim=-1, keepdim=True)  # (..., 1) each
+        reach = torch.maximum(-low, high)  # (..., 1)
+        if not bool(torch.isfinite(reach).all()):
+            raise ValueError("the activation holds NaN or infinity, which no INT8 code stands for")
+        scale = reach.div_(top - middle).clamp_min_(TINY)
+        shifted = activation.div(scale).add_(middle + 0.5).clamp_(0.0, top + 0.5)
+        return Codes(shifted.to(torch.uint8), scale, middle)
+
+
+Quantizer = StaticQuantizer | DynamicQuantizer | TokenQuantizer
 
 
 LOOKING_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device", "is_quantized", "requires_grad"})
@@ -91,24 +131,34 @@ def codes_of(activation: torch.Tensor | SharedActivation, quantizer: Quantizer) 
 
 
 def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:
-    """Return a JSON object that ``quantizer_from`` reads back to an equal quantizer."""
+    """Return a JSON object that ``quantizer_from`` reads back to an equal quantizer, given ``quantizer_tensors``."""
     if isinstance(quantizer, StaticQuantizer):
         return quantizer.params.to_json()
-    return {"scheme": quantizer.spec.scheme, "bits": quantizer.spec.bits}
+    per_token = {"granularity": "per_token"} if isinstance(quantizer, TokenQuantizer) else {}
+    return {"scheme": quantizer.spec.scheme, "bits": quantizer.spec.bits, **per_token}
 
 
-def quantizer_from(meta: Mapping[str, Any]) -> Quantizer:
-    """Read what ``quantizer_meta`` wrote."""
+def quantizer_tensors(quantizer: Quantizer) -> dict[str, torch.Tensor]:
+    """Return what ``quantizer_meta`` cannot hold: ``smoothing``, float32 (in,), where there is one."""
+    smoothing = quantizer.smoothing if isinstance(quantizer, StaticQuantizer) else None
+    return {} if smoothing is None else {"smoothing": smoothing.vector}
+
+
+def quantizer_from(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Quantizer:
+    """Read what ``quantizer_meta`` and ``quantizer_tensors`` wrote."""
     if "scale" in meta:
-        return StaticQuantizer(ActivationParams.from_json(meta))
+        smoothing = Smoothing(tensors["smoothing"]) if "smoothing" in tensors else None
+        return StaticQuantizer(ActivationParams.from_json(meta), smoothing)
     scheme: Scheme = "sym" if meta["scheme"] == "sym" else "asym"
+    if meta.get("granularity") == "per_token":
+        return TokenQuantizer(QuantSpec("uint8", "sym", "per_token", "minmax", int(meta["bits"])))
     return DynamicQuantizer(QuantSpec("uint8", scheme, "per_tensor", "minmax", int(meta["bits"])))
 
 
-def quantizer_for(spec: QuantSpec, params: ActivationParams | None) -> Quantizer:
+def quantizer_for(spec: QuantSpec, params: ActivationParams | None, smoothing: Smoothing | None = None) -> Quantizer:
     """Return a static quantizer where ``params`` are known, else a dynamic one (top code from the spec's bits)."""
     if params is None:
-        return DynamicQuantizer(spec)
+        return TokenQuantizer(spec) if spec.granularity == "per_token" else DynamicQuantizer(spec)
     if params.max_code != max_activation_code(spec.bits):
         raise ValueError(f"parameters up to code {params.max_code} do not fit {spec.bits} bits")
-    return StaticQuantizer(params)
+    return StaticQuantizer(params, smoothing)

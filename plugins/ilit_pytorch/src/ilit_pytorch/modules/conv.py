@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ilit.errors import LoweringError
 from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
 from ilit_pytorch.modules.lowered import Rebuilt, restorable
@@ -39,17 +40,18 @@ class Int8Conv(Rebuilt, torch.nn.Module):
 
     def __init__(
         self,
-        weight: torch.Tensor,
+        packed: torch.Tensor,
         weight_scale: torch.Tensor,
         bias: torch.Tensor | None,
         shape: Geometry,
         quantizer: Quantizer,
         post_op: str = "none",
     ) -> None:
-        """Pack the weight.
+        """Put the parts together.
 
         Args:
-            weight: int8 codes (out, in / groups, *kernel).
+            packed: int8 codes (out, in / groups, *kernel) as ``kernels.pack_conv`` packs them; never written, so it
+                may be shared.
             weight_scale: float32 (out,).
             bias: float32 (out,) or None.
             shape: stride, padding, dilation and groups, as ``geometry`` gives them.
@@ -57,14 +59,16 @@ class Int8Conv(Rebuilt, torch.nn.Module):
             post_op: ``none`` or ``relu``.
         """
         super().__init__()
-        self.packed = kernels.pack_conv(weight, weight_scale, shape)
+        self.packed = packed
         self.weight_scale, self.bias = weight_scale, bias
         self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
-        self.axes = weight.ndim
+        self.axes = len(shape[0]) + 2
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (rows, out, *size) for float32 (rows, in, *size); a single unbatched row works as well."""
         codes, scale, zero_point = codes_of(input, self.quantizer)
+        if isinstance(scale, torch.Tensor):
+            raise LoweringError("INT8 convolution: one scale per token has no meaning here; use per_tensor")
         unbatched = codes.ndim == self.axes - 1
         if unbatched:
             codes = codes.unsqueeze(0)
@@ -91,6 +95,6 @@ class Int8Conv(Rebuilt, torch.nn.Module):
     def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> Int8Conv:
         """Build it again from ``meta()`` and ``tensors()``."""
         shape = (meta["stride"], meta["padding"], meta["dilation"], meta["groups"])
-        quantizer = quantizer_from(meta["quantizer"])
-        weight, scale, bias = tensors["weight"], tensors["weight_scale"], tensors.get("bias")
-        return Int8Conv(weight, scale, bias, shape, quantizer, meta["post_op"])
+        quantizer, scale = quantizer_from(meta["quantizer"], tensors), tensors["weight_scale"]
+        packed = kernels.pack_conv(tensors["weight"], scale, shape)
+        return Int8Conv(packed, scale, tensors.get("bias"), shape, quantizer, meta["post_op"])

@@ -1,4 +1,4 @@
-"""A Linear in INT8: codes in, float32 out, static or dynamic."""
+"""A Linear in INT8: codes in, float32 out; static, dynamic or with one scale per token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 import torch
 
 from ilit_pytorch import kernels
-from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
+from ilit_pytorch.modules.activation import (
+    Quantizer,
+    SharedActivation,
+    codes_of,
+    quantizer_from,
+    quantizer_meta,
+    quantizer_tensors,
+)
 from ilit_pytorch.modules.lowered import Rebuilt, restorable
 
 
@@ -21,40 +28,45 @@ class Int8Linear(Rebuilt, torch.nn.Module):
 
     def __init__(
         self,
-        weight: torch.Tensor,
+        packed: torch.Tensor,
         weight_scale: torch.Tensor,
         bias: torch.Tensor | None,
         quantizer: Quantizer,
         post_op: str = "none",
     ) -> None:
-        """Pack the weight.
+        """Put the parts together.
 
         Args:
-            weight: int8 codes (out, in).
+            packed: int8 codes (out, in) as ``kernels.pack_linear`` packs them; never written, so it may be shared.
             weight_scale: float32 (out,).
             bias: float32 (out,) or None.
             quantizer: how the input becomes codes.
             post_op: ``none`` or ``relu``.
         """
         super().__init__()
-        self.packed = kernels.pack_linear(weight)
+        self.packed = packed
         self.weight_scale, self.bias = weight_scale, bias
         self.quantizer, self.post_op = quantizer, post_op
-        self.out_features, self.in_features = weight.shape
+        self.in_features, self.out_features = packed.shape
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (..., out) for float32 (..., in)."""
         codes, scale, zero_point = codes_of(input, self.quantizer)
-        return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
+        if not isinstance(scale, torch.Tensor):
+            return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
+        product = kernels.linear(codes, 1.0, zero_point, self.packed, self.weight_scale, None)  # (..., out)
+        output = product.mul_(scale) if self.bias is None else torch.addcmul(self.bias, product, scale)
+        return output.relu_() if self.post_op == "relu" else output
 
     def meta(self) -> dict[str, Any]:
         """Return quantizer and post-op."""
         return {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return weight, weight_scale and, where there is one, bias."""
+        """Return weight, weight_scale and, where there are any, bias and smoothing."""
         plain = {"weight": kernels.unpack_linear(self.packed), "weight_scale": self.weight_scale}
-        return plain if self.bias is None else {**plain, "bias": self.bias}
+        bias = {} if self.bias is None else {"bias": self.bias}
+        return {**plain, **bias, **quantizer_tensors(self.quantizer)}
 
     def extra_repr(self) -> str:
         """Return the shape and quantizer for ``print(model)``."""
@@ -63,5 +75,5 @@ class Int8Linear(Rebuilt, torch.nn.Module):
     @staticmethod
     def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> Int8Linear:
         """Build it again from ``meta()`` and ``tensors()``."""
-        quantizer = quantizer_from(meta["quantizer"])
-        return Int8Linear(tensors["weight"], tensors["weight_scale"], tensors.get("bias"), quantizer, meta["post_op"])
+        quantizer, packed = quantizer_from(meta["quantizer"], tensors), kernels.pack_linear(tensors["weight"])
+        return Int8Linear(packed, tensors["weight_scale"], tensors.get("bias"), quantizer, meta["post_op"])
