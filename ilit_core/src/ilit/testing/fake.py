@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ilit.adapter import Calibration, Cpu, Measurement
-from ilit.errors import ArtefactError, DataError, EvaluationError, LoweringError, ModelError
+from ilit.errors import ArtefactError, DataError, LoweringError, ModelError
 from ilit.hookspecs import hookimpl
 from ilit.metric import Metric
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import Op, SearchSpace
+from ilit.testing.fake_metric import FakeAccuracy
 from ilit.testing.tensors import Array, read_tensors, write_tensors
 
 OUTLIER = 2000.0
@@ -168,30 +169,6 @@ def fake_data(
     spoiled = rng.random(rows) < wrong
     labels = np.where(spoiled, (labels + 1) % logits.shape[1], labels).astype(np.int64)
     return [(inputs[at : at + batch_size], labels[at : at + batch_size]) for at in range(0, rows, batch_size)]
-
-
-class FakeAccuracy:
-    """The share of rows whose largest logit is the label's."""
-
-    name: ClassVar[str] = "fake_accuracy"
-    higher_is_better: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        self._right = self._rows = 0
-
-    def update(self, outputs: Any, labels: Any) -> None:
-        """Take logits of shape (rows, classes) and labels of shape (rows,)."""
-        logits, wanted = np.asarray(outputs), np.asarray(labels)
-        if logits.ndim != 2 or wanted.shape != logits.shape[:1]:
-            raise DataError(f"metric fake_accuracy: labels {wanted.shape} do not fit logits {logits.shape}")
-        self._right += int((logits.argmax(axis=1) == wanted).sum())
-        self._rows += len(wanted)
-
-    def result(self) -> float:
-        """Return the share, 0 to 1."""
-        if not self._rows:
-            raise EvaluationError("metric fake_accuracy: no row was seen; check the evaluation data")
-        return self._right / self._rows
 
 
 # --- The adapter ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,140 @@
+"""How far a metric may have dropped, by resampling the units that both models were scored on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.float64]]
+
+_RESAMPLES = 20_000
+_FEWEST_RESAMPLES = 2_000
+_DRAWS = 10_000_000  # a fraction of a second
+_BLOCK = 1_000_000  # weights held at a time: 8 MB
+_TAIL = 20  # resamples beyond a quantile, for it to be read off rather than extrapolated
+_CLASSES = 12  # the most frequent classes stand for all of them
+_EXTREMES = 32
+
+
+def bootstrap_upper(
+    float_predictions: NDArray[Any],
+    int8_predictions: NDArray[Any],
+    labels: NDArray[Any],
+    scores: Scores,
+    *,
+    relative: bool,
+    higher_is_better: bool,
+    confidence: float,
+    rng_seed: int,
+    resamples: int = _RESAMPLES,
+) -> float:
+    """Return a one-sided upper bound of the drop from float32 to INT8, both scored on the same units.
+
+    Bayesian bootstrap (Rubin 1981, Annals of Statistics 9: 130-134): a resample gives the units weights from a flat
+    Dirichlet law, the same ones for both models. One unit is added to those seen, the one that harms INT8 most. This
+    matters because what tells the models apart are a few units, perhaps none, and the data alone would then say that
+    there is nothing to fear: percentile, basic and BCa intervals all fail there. With it, the bound for units that
+    only break is exactly the binomial one of Clopper and Pearson (1934, Biometrika 26: 404-413), whose upper limit
+    is a quantile of Beta(broken + 1, units - broken).
+
+    Class numbers are first collapsed into the distinct (label, float32, INT8) cells, whose weights are Gamma variates
+    by their counts. Memory is bounded whatever the number of units. Where cells or units are many, fewer resamples
+    are drawn, 2,000 at least; a quantile with fewer than 20 of them beyond it is extrapolated with an exponential
+    tail, which is the heavier side of what sums of Gamma variates have.
+
+    Args:
+        float_predictions: (units,) integers or floats, as ``PairedMetric.predictions`` gives them.
+        int8_predictions: (units,) likewise.
+        labels: (units,) likewise.
+        scores: ``PairedMetric.scores``. A resample on which it is NaN counts as the worst of the others.
+        relative: the drop is a share of the resample's own float32 score.
+        higher_is_better: the metric's direction.
+        confidence: of the bound, such as 0.95.
+        rng_seed: the same seed gives the same bound.
+        resamples: drawn at most.
+
+    Returns:
+        The bound, in the metric's unit or as a share; NaN where the metric is defined on no resample.
+    """
+    whole = all(np.issubdtype(part.dtype, np.integer) for part in (float_predictions, int8_predictions, labels))
+    units = np.stack([float_predictions, int8_predictions, labels])  # (3, units)
+    if whole:
+        units, counts = np.unique(units, axis=1, return_counts=True)
+    else:
+        counts = np.ones(units.shape[1], np.int64)
+
+    def drops(cells: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+        ours, theirs = scores(cells[0], cells[2], weights), scores(cells[1], cells[2], weights)
+        lost = ours - theirs if higher_is_better else theirs - ours
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(lost / np.abs(ours) if relative else lost, np.float64)
+
+    units = np.column_stack(
+        [units, _worst_unit(units, counts, _class_harms(units, counts) if whole else _harms(units), drops)]
+    )
+    shape = np.append(counts, 1).astype(np.float64)
+    rng = np.random.default_rng(rng_seed)
+    count = min(resamples, max(_FEWEST_RESAMPLES, _DRAWS // len(shape)))
+    block = max(1, _BLOCK // len(shape))
+    sizes = [block] * (count // block) + ([count % block] if count % block else [])
+    return upper_quantile(np.concatenate([drops(units, _weights(rng, shape, size)) for size in sizes]), 1 - confidence)
+
+
+def upper_quantile(values: NDArray[np.float64], tail: float) -> float:
+    """Return the value that a share of ``tail`` of the law lies beyond, of which ``values`` are draws.
+
+    NaN and infinity count as the greatest finite value. Read off where at least 20 draws lie beyond; else the
+    quantiles with 20 and 100 draws beyond are continued, linear in the logarithm of the tail.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return math.nan
+    found = np.where(finite, values, values[finite].max())
+    if tail * len(found) >= _TAIL:
+        return float(np.quantile(found, 1 - tail, method="higher"))
+    near, nearer = (min(0.5, count / len(found)) for count in (_TAIL, 5 * _TAIL))
+    far, close = (float(np.quantile(found, 1 - level, method="higher")) for level in (near, nearer))
+    if near == nearer:
+        return far
+    return far + (far - close) * math.log(near / tail) / math.log(nearer / near)
+
+
+def _weights(rng: np.random.Generator, shape: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return weights (size, cells) in proportions of a Dirichlet law; only proportions matter to ``scores``."""
+    if (shape == 1).all():
+        return rng.standard_exponential((size, len(shape)))
+    return rng.standard_gamma(shape, (size, len(shape)))
+
+
+def _worst_unit(
+    units: NDArray[Any], counts: NDArray[Any], harms: NDArray[Any], drops: Callable[..., NDArray[np.float64]]
+) -> NDArray[Any]:
+    """Return the column of ``harms`` (3, harms) that raises the drop most when it is seen once more."""
+    weights = np.hstack([np.broadcast_to(counts, (harms.shape[1], len(counts))), np.eye(harms.shape[1])])
+    raised = drops(np.column_stack([units, harms]), weights)
+    worst: NDArray[Any] = harms[:, int(np.argmax(np.where(np.isnan(raised), -np.inf, raised)))]
+    return worst
+
+
+def _class_harms(units: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+    """Return the units (3, harms) that float32 gets right and INT8 wrong, for each two of the classes seen."""
+    classes, cell = np.unique(units, return_inverse=True)
+    frequent = np.bincount(cell.reshape(-1), np.tile(counts, 3)).argsort(kind="stable")[::-1][:_CLASSES]
+    numbers = [int(number) for number in classes[frequent]]
+    if len(numbers) == 1:
+        numbers.append(1 if numbers[0] == 0 else 0)  # any other class: whatever else a model may say
+    pairs = [(right, wrong, right) for right in numbers for wrong in numbers if wrong != right]
+    return np.transpose(np.array(pairs, np.int64))
+
+
+def _harms(units: NDArray[Any]) -> NDArray[Any]:
+    """Return units (3, harms) of those seen that INT8 changed most; where it changed none, thought-out ones."""
+    changed = np.abs(units[0] - units[1])
+    if changed.any():
+        return np.asarray(units[:, np.argsort(-changed, kind="stable")[:_EXTREMES]])
+    ends = [int(units[0].argmin()), int(units[0].argmax())]
+    return np.stack([[units[0, own], units[0, other], units[2, own]] for own in ends for other in ends], axis=1)
