@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ilit.figures import drop, flips, proof, score_in_full, verdict
 from ilit.journal import Header
 from ilit.result import TrialRecord
 
@@ -32,6 +33,7 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
         "target": header.target,
         "criterion": header.criterion,
         "accuracy": record.accuracy,
+        **proof(record, record.evidence),
         "status": record.status,
         "reason": record.reason,
         "trial": record.number,
@@ -50,12 +52,13 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
 
 def card(header: Header, record: TrialRecord) -> str:
     """Return the model card as Markdown."""
-    verdict = "meets its criterion" if record.status == "passed" and not record.reason else "**misses its criterion**"
+    outcome = "meets its criterion" if record.status == "passed" and not record.reason else "**misses its criterion**"
     rows = {
         "metric": f"{header.metric} ({'higher' if header.higher_is_better else 'lower'} is better)",
         "float32": f"{header.baseline:.4f}",
         "asked": header.criterion,
-        "INT8": "-" if record.accuracy is None else f"{record.accuracy:.4f}",
+        "INT8": score_in_full(record, header.higher_is_better) or "-",
+        **_evidence(record),
         "note": record.reason,
         "forward pass": _times(record),
         "size": _sizes(record),
@@ -68,7 +71,19 @@ def card(header: Header, record: TrialRecord) -> str:
         "recipe": f"`{record.recipe.digest[:16]}`, trial {record.number}, strategy {header.strategy}",
     }
     table = "\n".join(f"| {name} | {' '.join(text.split())} |" for name, text in rows.items() if text)
-    return f"# INT8 model tuned by ilit\n\nThis model {verdict}.\n\n| | |\n|---|---|\n{table}\n\n{_USE}"
+    return f"# INT8 model tuned by ilit\n\nThis model {outcome}.\n\n| | |\n|---|---|\n{table}\n\n{_USE}"
+
+
+def _evidence(record: TrialRecord) -> dict[str, str]:
+    """Return the rows on what the paired predictions prove; none where there are no predictions."""
+    found = record.evidence
+    if found is None:
+        return {}
+    return {
+        "drop": f"{drop(found.drop, found.relative)}{' of the float32 score' if found.relative else ''}",
+        "bound": verdict(found),
+        "flips": flips(found),
+    }
 
 
 def _times(record: TrialRecord) -> str:

@@ -13,7 +13,7 @@ from ilit.space import SearchSpace
 logger = logging.getLogger("ilit")
 
 BIAS_CORRECTION = "bias_correction"
-_PER_TOKEN = "per_token"
+_PER_TOKEN = "per_token"  # noqa: S105 - a granularity
 
 
 def allow_transforms(space: SearchSpace, config: Config) -> SearchSpace:

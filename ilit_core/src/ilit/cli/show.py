@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 
 from ilit.cli.output import JsonFlag, report
-from ilit.console import trials_table
+from ilit.console import front_table, trials_table
+from ilit.figures import evaluation_rows, proof, score_in_full, verdict
+from ilit.front import FrontMember, member_to_json
 from ilit.journal import trial_to_json
 from ilit.result import TrialRecord
 from ilit.run import Run, open_run
@@ -23,7 +25,7 @@ def show(run: Annotated[Path, typer.Argument(help="The run folder.")], as_json: 
 
 
 def _to_json(run: Run) -> dict[str, Any]:
-    header, finished = run.header, run.finished
+    header, finished, chosen = run.header, run.finished, run.best or run.closest
     return {
         "folder": run.folder,
         "state": run.state,
@@ -43,13 +45,22 @@ def _to_json(run: Run) -> dict[str, Any]:
         "versions": header.versions,
         "best": run.best.number if run.best else None,
         "closest": run.closest.number if run.closest else None,
+        **proof(chosen, chosen.evidence if chosen else None),
+        "front": [_member(member) for member in run.front],
         "trials": [{**trial_to_json(trial), "ops_float": trial.recipe.float_ops} for trial in run.trials],
     }
+
+
+def _member(member: FrontMember) -> dict[str, Any]:
+    """Return a member of the front; its recipe is that of the trial with its number."""
+    return {key: value for key, value in member_to_json(member).items() if key != "recipe"}
 
 
 def _show(run: Run, console: Console) -> None:
     header = run.header
     console.print(trials_table(run))
+    if len(run.front) > 1:
+        console.print(front_table(run.front, header.metric))
     lines = [
         f"{header.metric}: {header.criterion}",
         f"strategy {header.strategy}, objective {header.objective}, {len(run.probes)} probes; {_size(header.recipes)}",
@@ -73,6 +84,12 @@ def _size(recipes: int) -> str:
 def _ending(word: str, trial: TrialRecord, run: Run) -> list[str]:
     floats = trial.recipe.float_ops
     kept = f"in float: {', '.join(floats)}" if floats else "all of them in INT8"
-    score = "" if trial.accuracy is None else f", {run.header.metric} {trial.accuracy:.4f}"
+    reached = score_in_full(trial, run.header.higher_is_better, evaluation_rows(run.trials))
+    score = f", {run.header.metric} {reached}" if reached else ""
+    proven = verdict(trial.evidence)
     saved = f", saved in {run.folder / word}" if (run.folder / word).is_dir() else ""
-    return [f"{word}: trial {trial.number}{score}{saved}", f"{len(trial.recipe.ops)} ops, {kept}"]
+    return [
+        f"{word}: trial {trial.number}{score}{saved}",
+        *([proven] if proven else []),
+        f"{len(trial.recipe.ops)} ops, {kept}",
+    ]

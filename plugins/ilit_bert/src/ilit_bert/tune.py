@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ilit.config import Config, read_config
+from ilit.criterion import Criterion
 from ilit.errors import IlitWarning, MissedError, ModelError, RunError
-from ilit.result import TuneResult
+from ilit.figures import evaluation_rows, proof, score_in_full
+from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
 from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader
@@ -21,9 +23,9 @@ from ilit_bert.metrics import tuning_metric
 from ilit_bert.tasks import Task, find_task
 
 JSON_KEYS = (
-    "task", "metric", "baseline", "target", "accuracy", "passed", "evaluations", "probes", "seconds", "ops_total",
-    "ops_float", "recipe", "latency_fp32_ms", "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes",
-    "int8_kernels", "cpu", "output",
+    "task", "metric", "baseline", "target", "accuracy", "passed", "drop", "drop_bound", "confidence", "fixed", "broken",
+    "rows", "verdict", "evaluations", "probes", "seconds", "ops_total", "ops_float", "recipe", "latency_fp32_ms",
+    "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes", "int8_kernels", "cpu", "output",
 )  # fmt: skip
 
 
@@ -68,8 +70,17 @@ class TuneReport:
         baseline: the float32 model's score.
         target: the score that passes.
         target_sentence: the same in words.
-        accuracy: the kept model's score, None where no recipe could be evaluated.
+        accuracy: the kept model's score, None where no recipe was evaluated to the end.
         passed: whether the kept model meets the target and the objective.
+        relative: the criterion is, so that drops are shares of the baseline; else they are in the metric's unit.
+        drop: the score lost against float32, negative where INT8 is better; like the six figures that follow None
+            where the metric gives no predictions to compare.
+        drop_bound: what the true drop is at most.
+        confidence: with which it is.
+        fixed: rows wrong in float32 and right in INT8; None where answers are not simply right or wrong.
+        broken: rows right in float32 and wrong in INT8; None likewise.
+        rows: what was compared, or else evaluated.
+        verdict: what that proves, in a sentence.
         reason: why the search ended.
         interrupted: Ctrl-C ended the search.
         evaluations: full ones, the baseline's included.
@@ -87,6 +98,7 @@ class TuneReport:
         cpu: what it ran on.
         output: the folder the model was kept in, None where there is none.
         run: the run folder.
+        front: recipes that met the criterion and that no other beats in score, time and size.
         notes: what the user was warned of.
     """
 
@@ -97,6 +109,14 @@ class TuneReport:
     target_sentence: str
     accuracy: float | None
     passed: bool
+    relative: bool
+    drop: float | None
+    drop_bound: float | None
+    confidence: float | None
+    fixed: int | None
+    broken: int | None
+    rows: int | None
+    verdict: str | None
     reason: str
     interrupted: bool
     evaluations: int
@@ -114,6 +134,7 @@ class TuneReport:
     cpu: dict[str, Any]
     output: str | None
     run: str
+    front: int
     notes: tuple[str, ...]
 
 
@@ -125,7 +146,8 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
 
     Args:
         job: what to do.
-        on_batch: told, at each evaluation batch done, its number and how many there are.
+        on_batch: told, at each batch read from the evaluation data, its number and how many there are. The first pass
+            is the float32 model's; later ones may work on the rows it kept and then read nothing anew.
 
     Raises:
         ilit.errors.IlitError: whatever is wrong with checkpoint, data, configuration or output folder, in one line.
@@ -147,8 +169,7 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
     if tuner.result is None:
         raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
     notes = tuple(str(warning.message) for warning in caught)
-    sentence = tuner.config.criterion.sentence(tuner.result.baseline)
-    report = _report(task, metric, tuner.result, sentence, notes)
+    report = _report(task, metric, tuner.result, tuner.config.criterion, notes)
     return _kept(job, report, tuner.result, tokenizer)
 
 
@@ -214,18 +235,21 @@ def _note(job: TuneJob, report: TuneReport) -> str:
     return f"\n## Task\n\n{report.task}, judged by {report.metric}. The score again:\n\n```sh\n{command}\n```\n"
 
 
-def _report(task: Task, metric: str, result: TuneResult, sentence: str, notes: tuple[str, ...]) -> TuneReport:
+def _report(task: Task, metric: str, result: TuneResult, criterion: Criterion, notes: tuple[str, ...]) -> TuneReport:
     """Gather a run's figures; those of a forward pass are measured for recipes that pass only."""
     record = result.best or result.closest
+    scored = record is not None and record.status != "pruned"
     ours, theirs = (record.cost, record.float_cost) if record else (None, None)
     return TuneReport(
         task=task.name,
         metric=metric,
         baseline=result.baseline,
         target=result.target,
-        target_sentence=sentence,
-        accuracy=record.accuracy if record else None,
+        target_sentence=criterion.sentence(result.baseline),
+        accuracy=record.accuracy if record and scored else None,
         passed=result.met,
+        relative=criterion.kind == "relative",
+        **proof(record, record.evidence if record else None),
         reason=result.reason,
         interrupted=result.interrupted,
         evaluations=result.evaluations,
@@ -243,5 +267,17 @@ def _report(task: Task, metric: str, result: TuneResult, sentence: str, notes: t
         cpu=asdict(result.cpu),
         output=None,
         run=str(result.folder),
-        notes=(*((record.reason,) if record and record.reason else ()), *notes),
+        front=len(result.front),
+        notes=(*_remarks(record, result, criterion), *notes),
     )
+
+
+def _remarks(record: TrialRecord | None, result: TuneResult, criterion: Criterion) -> list[str]:
+    """Return what is to be known of the kept model beside its figures."""
+    if record is None:
+        return []
+    remarks = [record.reason] if record.reason else []
+    if record.status == "pruned":
+        reached = score_in_full(record, criterion.higher_is_better, evaluation_rows(result.trials))
+        remarks.append(f"{result.metric} is {reached}")
+    return remarks

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import DONE, INTERRUPTED, MISSED, JsonFlag, only_json, report
+from ilit.figures import drop
 from ilit_bert.cli.options import (
     BatchFlag,
     DataFlag,
@@ -78,6 +79,9 @@ def show(tuned: TuneReport, console: Console) -> None:
     """Print the closing table: what was asked, what was found, what it costs."""
     table = Table("", "float32", "INT8", title=f"{tuned.task}: {verdict(tuned)}", title_justify="left")
     table.add_row(tuned.metric, f"{tuned.baseline:.4f}", _number(tuned.accuracy, "{:.4f}"))
+    if tuned.drop is not None and tuned.drop_bound is not None:
+        sure = f"drop, and its {_number(tuned.confidence and tuned.confidence * 100, '{:g}')} % bound"
+        table.add_row(sure, "", f"{drop(tuned.drop, tuned.relative)}, {drop(tuned.drop_bound, tuned.relative)}")
     table.add_row(
         "forward pass of a batch",
         _number(tuned.latency_fp32_ms, "{:.2f} ms"),
@@ -87,11 +91,15 @@ def show(tuned: TuneReport, console: Console) -> None:
     table.add_row("operations", str(len(tuned.ops_float)), str(tuned.ops_total - len(tuned.ops_float)))
     console.print(table)
     console.print(f"asked     {tuned.metric}, {tuned.target_sentence}", highlight=False)
+    if tuned.verdict:
+        console.print(f"proven    {tuned.verdict}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"search    {tuned.reason}: {_effort(tuned)}", highlight=False)
     if tuned.speedup is not None:
         console.print(f"speed     {tuned.speedup:.2f} times float32 on {tuned.cpu['model']}", highlight=False)
     if tuned.ops_float:
         console.print(f"in float  {', '.join(tuned.ops_float)}", highlight=False, soft_wrap=True)
+    if tuned.front and tuned.front > 1:
+        console.print(f"front     {tuned.front} recipes that passed, none of which beats another; see ilit show")
     for note in tuned.notes:
         console.print(f"note      {note}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"model     {tuned.output or 'none was kept'}", highlight=False, soft_wrap=True)

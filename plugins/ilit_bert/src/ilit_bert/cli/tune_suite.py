@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import BUG, DONE, INTERRUPTED, MISSED, USER_ERROR, JsonFlag, only_json, report
+from ilit.figures import drop
 from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, verdict
 
@@ -53,7 +54,10 @@ def _mapping(result: SuiteResult) -> Mapping[str, Any]:
 
 def _show(results: Sequence[SuiteResult], console: Console) -> None:
     """Print one row a run, and below the table what failed and why."""
-    columns = ("run", "metric", "float32", "target", "INT8", "in float", "speed", "evaluations", "seconds", "outcome")
+    columns = (
+        "run", "metric", "float32", "target", "INT8", "drop", "at most", "in float", "speed", "evaluations", "seconds",
+        "outcome",
+    )  # fmt: skip
     table = Table(*columns)
     for result in results:
         tuned = result.report
@@ -66,6 +70,8 @@ def _show(results: Sequence[SuiteResult], console: Console) -> None:
             f"{tuned.baseline:.4f}",
             f"{tuned.target:.4f}",
             "-" if tuned.accuracy is None else f"{tuned.accuracy:.4f}",
+            "-" if tuned.drop is None else drop(tuned.drop, tuned.relative),
+            "-" if tuned.drop_bound is None else drop(tuned.drop_bound, tuned.relative),
             f"{len(tuned.ops_float)} of {tuned.ops_total}",
             "-" if tuned.speedup is None else f"{tuned.speedup:.2f}x",
             str(tuned.evaluations),
@@ -73,8 +79,11 @@ def _show(results: Sequence[SuiteResult], console: Console) -> None:
             verdict(tuned),
         )
     if not console.is_terminal:
-        console.width = max(console.width, 140)  # a file has no edge to keep to
+        console.width = max(console.width, 160)  # a file has no edge to keep to
     console.print(table)
     for result in results:
+        if result.report is not None and result.report.verdict:
+            proven = f"{result.name}: {result.report.verdict}"
+            console.print(proven, highlight=False, soft_wrap=True, markup=False)
         if result.error:
             console.print(f"{result.name}: {result.error}", highlight=False, soft_wrap=True, markup=False)
