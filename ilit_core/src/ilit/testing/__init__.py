@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ilit.testing.adapters import AdapterCase, AdapterContract
-    from ilit.testing.fake import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_model
+    from ilit.testing.fake import FakeAdapter, FakeModel, fake_data, fake_model
+    from ilit.testing.fake_metric import FakeAccuracy
     from ilit.testing.metrics import MetricCase, MetricContract
     from ilit.testing.registry import fake_plugins
     from ilit.testing.strategies import StrategyContract, simulate
@@ -41,7 +42,8 @@ __all__ = [
 
 _HOMES = {
     "adapters": ("AdapterCase", "AdapterContract"),
-    "fake": ("FakeAccuracy", "FakeAdapter", "FakeModel", "fake_data", "fake_model"),
+    "fake": ("FakeAdapter", "FakeModel", "fake_data", "fake_model"),
+    "fake_metric": ("FakeAccuracy",),
     "metrics": ("MetricCase", "MetricContract"),
     "registry": ("fake_plugins",),
     "strategies": ("StrategyContract", "simulate"),

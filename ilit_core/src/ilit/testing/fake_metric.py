@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ilit.errors import DataError, EvaluationError
+from ilit.paired import Units, logit_margins, share_right
 from ilit.testing.tensors import Array
 
 
@@ -21,7 +22,7 @@ class FakeAccuracy:
 
     def __init__(self) -> None:
         self._right = self._rows = 0
-        self._seen: list[tuple[Array, Array, Array]] = []
+        self._units = Units()
 
     def update(self, outputs: Any, labels: Any) -> None:
         """Take logits of shape (rows, classes) and labels of shape (rows,)."""
@@ -31,8 +32,7 @@ class FakeAccuracy:
         found = logits.argmax(axis=1)
         self._right += int((found == wanted).sum())
         self._rows += len(wanted)
-        ranked = np.sort(logits.astype(np.float32), axis=1)
-        self._seen.append((found.astype(np.uint8), wanted.astype(np.uint8), ranked[:, -1] - ranked[:, -2]))
+        self._units.add(found, wanted, logit_margins(logits))
 
     def result(self) -> float:
         """Return the share, 0 to 1."""
@@ -41,20 +41,20 @@ class FakeAccuracy:
         return self._right / self._rows
 
     def predictions(self) -> Array:
-        """Return the class of each row's largest logit, uint8 of shape (rows,)."""
-        return np.concatenate([np.zeros(0, np.uint8), *(found for found, _, _ in self._seen)])
+        """Return the class of each row's largest logit, shape (rows,)."""
+        return self._units.predictions()
 
     def labels(self) -> Array:
-        """Return the labels, uint8 of shape (rows,)."""
-        return np.concatenate([np.zeros(0, np.uint8), *(wanted for _, wanted, _ in self._seen)])
+        """Return the labels, shape (rows,)."""
+        return self._units.labels()
 
     def margins(self) -> Array:
         """Return by how much each row's largest logit exceeds the second, float32 of shape (rows,)."""
-        return np.concatenate([np.zeros(0, np.float32), *(margin for _, _, margin in self._seen)])
+        return self._units.margins()
 
     def scores(self, predictions: Array, labels: Array, weights: Array) -> npt.NDArray[np.float64]:
         """Return the share of right rows for each row of weights."""
-        return np.asarray(weights @ (predictions == labels) / weights.sum(axis=1), np.float64)
+        return share_right(predictions, labels, weights)
 
     def reachable(self, rest: Any) -> float:
         """Return the share if all rows to come were right."""

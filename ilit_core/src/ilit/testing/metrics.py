@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from ilit.errors import DataError, EvaluationError
-from ilit.metric import Metric
+from ilit.metric import Metric, PairedMetric
 from ilit.outputs import identical
 
 
@@ -36,6 +36,8 @@ class MetricCase:
         expected: the score of all rows together, known from elsewhere.
         misfit: ``(outputs, labels)`` that do not fit together; None where everything fits.
         tolerance: how far batches and the whole may differ; the order of summation is another.
+        answers: random outputs for labels, used to prove ``reachable``: ``(rng, labels) -> outputs`` of the kind that
+            ``outputs`` is. None shuffles the rows of ``outputs``.
     """
 
     make: Callable[[], Metric]
@@ -44,6 +46,7 @@ class MetricCase:
     expected: float
     misfit: tuple[Any, Any] | None = None
     tolerance: float = 1e-9
+    answers: Callable[[np.random.Generator, Any], Any] | None = None
 
 
 def rows_of(values: Any, begin: int, end: int) -> Any:
@@ -131,6 +134,111 @@ class MetricContract:
         with pytest.raises(DataError) as caught:
             metric.update(*case.misfit)
         assert len(str(caught.value).splitlines()) == 1
+
+    # --- Laws of a PairedMetric; skipped for other metrics ---
+
+    def test_units_are_alike(self, case: MetricCase) -> None:
+        """Predictions, labels and margins are one a unit, in small types; units in rows' order where ``by_row``."""
+        metric = _paired(case)
+        metric.update(case.outputs, case.labels)
+        ours, truth, margins = metric.predictions(), metric.labels(), metric.margins()
+        assert ours.shape == truth.shape == (len(truth),)
+        assert margins.dtype == np.float32
+        assert margins.shape in ((0,), truth.shape)
+        assert not (margins < 0).any()
+        for units in (ours, truth):
+            assert units.dtype == _smallest(units)
+        if metric.by_row:
+            rows = count_rows(case.outputs)
+            assert len(truth) == rows
+            for row in range(rows):
+                alone = _paired(case)
+                alone.update(rows_of(case.outputs, row, row + 1), rows_of(case.labels, row, row + 1))
+                assert alone.predictions()[0] == pytest.approx(ours[row], rel=1e-6)
+                assert alone.labels()[0] == truth[row]
+
+    def test_scores_of_the_units_are_the_result(self, case: MetricCase) -> None:
+        """``scores`` with ones gives ``result``; 32-bit predictions cost it the seventh figure at most."""
+        metric = _paired(case)
+        metric.update(case.outputs, case.labels)
+        ones = np.ones((2, len(metric.labels())))
+        scores = metric.scores(metric.predictions(), metric.labels(), ones)
+        exact = np.issubdtype(metric.predictions().dtype, np.integer)
+        assert scores.shape == (2,)
+        assert scores.dtype == np.float64
+        assert scores == pytest.approx(metric.result(), rel=1e-12 if exact else 1e-6, abs=case.tolerance)
+
+    def test_weights_are_repetitions(self, case: MetricCase) -> None:
+        """A unit of weight 2 is one seen twice, one of weight 0 is not seen, and only proportions matter."""
+        metric = _paired(case)
+        metric.update(case.outputs, case.labels)
+        ours, truth = metric.predictions(), metric.labels()
+        weights = np.random.default_rng(3).integers(0, 4, (5, len(truth))).astype(np.float64)
+        weights[:, 0] += 1
+        repeated = []
+        for row in weights.astype(int):
+            units = np.repeat(ours, row), np.repeat(truth, row)
+            repeated.append(metric.scores(*units, np.ones((1, row.sum())))[0])
+        assert metric.scores(ours, truth, weights) == pytest.approx(repeated, rel=1e-6, abs=1e-9, nan_ok=True)
+        assert metric.scores(ours, truth, weights / 7) == pytest.approx(repeated, rel=1e-6, abs=1e-9, nan_ok=True)
+
+    def test_a_share_of_right_units_is_one(self, case: MetricCase) -> None:
+        """Where ``share_of_right``, the score goes as the number of predictions that equal their label."""
+        metric = _paired(case)
+        if not metric.share_of_right:
+            pytest.skip("the metric is no share of right units")
+        metric.update(case.outputs, case.labels)
+        ours, truth = metric.predictions(), metric.labels()
+        ones = np.ones((1, len(truth)))
+        all_right = metric.scores(truth, truth, ones)[0]
+        assert all_right > 0
+        assert metric.scores(ours, truth, ones)[0] == pytest.approx(all_right * (ours == truth).mean())
+
+    def test_nothing_better_than_reachable_is_reached(self, case: MetricCase) -> None:
+        """Whatever the remaining rows bring, the result is no better than ``reachable`` said, not by a rounding."""
+        _paired(case)
+        rng, rows = np.random.default_rng(11), count_rows(case.outputs)
+        for _ in range(60):
+            metric, seen = _paired(case), int(rng.integers(1, rows + 1))
+            answers = case.answers(rng, case.labels) if case.answers else _shuffled(rng, case.outputs)
+            metric.update(rows_of(answers, 0, seen), rows_of(case.labels, 0, seen))
+            bound = metric.reachable(rows_of(case.labels, seen, rows))
+            if bound is None:
+                continue
+            if seen < rows:
+                metric.update(rows_of(answers, seen, rows), rows_of(case.labels, seen, rows))
+            result = metric.result()
+            assert result <= bound if metric.higher_is_better else result >= bound
+            if seen == rows:
+                assert bound == pytest.approx(result, abs=1e-9)
+
+
+def _paired(case: MetricCase) -> PairedMetric:
+    metric = case.make()
+    if not isinstance(metric, PairedMetric):
+        pytest.skip("the metric gives no predictions: it is no PairedMetric")
+    return metric
+
+
+def _smallest(units: Any) -> np.dtype[Any]:
+    """The type that the law asks for, stated here anew rather than taken from what metrics use."""
+    if np.issubdtype(units.dtype, np.floating):
+        return np.dtype(np.float32)
+    low, high = min(0, *units.tolist()), max(0, *units.tolist())
+    if low >= 0 and high < 2**8:
+        return np.dtype(np.uint8)
+    return np.dtype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
+
+
+def _shuffled(rng: np.random.Generator, outputs: Any) -> Any:
+    order = rng.permutation(count_rows(outputs))
+
+    def taken(values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {key: taken(value) for key, value in values.items()}
+        return tuple(map(taken, values)) if isinstance(values, tuple) else values[order]
+
+    return taken(outputs)
 
 
 def _score(case: MetricCase, sizes: list[int]) -> float:

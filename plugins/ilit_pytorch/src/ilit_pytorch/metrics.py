@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ilit.errors import ConfigError, DataError, EvaluationError
+from ilit.paired import Units, class_sums, logit_margins, share_right
 
 Average = Literal["binary", "macro", "micro"]
 
@@ -17,26 +18,53 @@ class TopK:
 
     name: ClassVar[str] = "topk"
     higher_is_better: ClassVar[bool] = True
+    by_row: bool = True
+    share_of_right: bool = True
 
     def __init__(self, k: int = 1) -> None:
         """Set k, 1 or more."""
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ConfigError(f"topk: k must be an integer of 1 or more, not {k!r}")
         self.k, self.hits, self.rows = k, 0, 0
+        self._units = Units()
 
     def update(self, outputs: Any, labels: Any) -> None:
         """Count the hits of one batch."""
         scores, labels = class_scores(outputs, labels, self.name)
         if self.k > scores.shape[1]:
             raise DataError(f"topk: k is {self.k}, the model gives {scores.shape[1]} classes")
-        best = np.argpartition(-scores, self.k - 1, axis=1)[:, : self.k] if self.k < scores.shape[1] else None
-        hits = labels[:, None] == best if best is not None else np.ones((len(labels), 1), dtype=bool)
-        self.hits += int(hits.any(axis=1).sum())
+        all_taken = self.k == scores.shape[1]
+        best = labels[:, None] if all_taken else np.argpartition(-scores, self.k - 1, axis=1)[:, : self.k]
+        hits = (labels[:, None] == best).any(axis=1)
+        self.hits += int(hits.sum())
         self.rows += len(labels)
+        margins = np.full(len(labels), np.inf) if all_taken else _hit_margins(scores, labels, hits, self.k)
+        self._units.add(np.where(hits, labels, best[:, 0]), labels, margins)
 
     def result(self) -> float:
         """Return hits / rows."""
         return self.hits / some(self.rows, self.name)
+
+    def predictions(self) -> np.ndarray:
+        """Return the label where it was among the k highest, else a class of those, (rows,)."""
+        return self._units.predictions()
+
+    def labels(self) -> np.ndarray:
+        """Return the labels, (rows,)."""
+        return self._units.labels()
+
+    def margins(self) -> np.ndarray:
+        """Return each row's distance in scores between hit and miss, or empty where outputs were class numbers."""
+        return self._units.margins()
+
+    def scores(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the share of hits for each row of weights."""
+        return share_right(predictions, labels, weights)
+
+    def reachable(self, rest: Any) -> float:
+        """Return the share if every row to come were a hit."""
+        rows = _array(rest, self.name, "label").size
+        return (self.hits + rows) / some(self.rows + rows, self.name)
 
 
 class Accuracy(TopK):
@@ -53,6 +81,7 @@ class Accuracy(TopK):
         predicted, labels = predicted_classes(outputs, labels, self.name)
         self.hits += int((predicted == labels).sum())
         self.rows += len(labels)
+        self._units.add(predicted, labels, _class_margins(outputs))
 
 
 class F1:
@@ -64,6 +93,8 @@ class F1:
 
     name: ClassVar[str] = "f1"
     higher_is_better: ClassVar[bool] = True
+    by_row: bool = True
+    share_of_right: bool = False
 
     def __init__(self, average: Average = "binary", positive: int = 1) -> None:
         """Set the kind of average and, for ``binary``, the class that counts."""
@@ -72,6 +103,7 @@ class F1:
         self.average, self.positive = average, positive
         self.counts: dict[int, np.ndarray] = {}
         self.rows = 0
+        self._units = Units()
 
     def update(self, outputs: Any, labels: Any) -> None:
         """Count true positives, false positives and false negatives of one batch."""
@@ -87,36 +119,114 @@ class F1:
             ours, truth = predicted == number, labels == number
             counts = np.array([(ours & truth).sum(), (ours & ~truth).sum(), (~ours & truth).sum()])
             self.counts[int(number)] = self.counts.get(int(number), np.zeros(3, dtype=np.int64)) + counts
+        self._units.add(predicted, labels, _class_margins(outputs))
 
     def result(self) -> float:
         """Return F1; 0 where the class counted was neither predicted nor there."""
         some(self.rows, self.name)
+        return self._of(self.counts)
+
+    def _of(self, counts: dict[int, np.ndarray]) -> float:
         if self.average == "macro":
-            return float(np.mean([_f1(counts) for counts in self.counts.values()]))
+            return float(np.mean([_f1(found) for found in counts.values()]))
         if self.average == "micro":
-            return _f1(sum(self.counts.values(), np.zeros(3, dtype=np.int64)))
-        return _f1(self.counts.get(self.positive, np.zeros(3, dtype=np.int64)))
+            return _f1(sum(counts.values(), np.zeros(3, dtype=np.int64)))
+        return _f1(counts.get(self.positive, np.zeros(3, dtype=np.int64)))
+
+    def predictions(self) -> np.ndarray:
+        """Return the predicted classes, (rows,)."""
+        return self._units.predictions()
+
+    def labels(self) -> np.ndarray:
+        """Return the labels, (rows,)."""
+        return self._units.labels()
+
+    def margins(self) -> np.ndarray:
+        """Return by how much each row's highest score exceeds the second, or empty where outputs were class numbers."""
+        return self._units.margins()
+
+    def scores(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return F1 for each row of weights; a class that has no weight in labels or predictions does not occur."""
+        if self.average == "micro":
+            return share_right(predictions, labels, weights)  # every miss is one false positive, one false negative
+        if self.average == "binary":
+            ours, truth = predictions == self.positive, labels == self.positive
+            found = weights @ ours.astype(np.float64) + weights @ truth.astype(np.float64)
+            return _ratio(2 * (weights @ (ours & truth).astype(np.float64)), found)
+        classes, numbers = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
+        predicted, true = np.split(numbers.reshape(-1), 2)
+        found = class_sums(predicted, len(classes), weights) + class_sums(true, len(classes), weights)
+        values = _ratio(
+            2 * class_sums(true, len(classes), weights * (predicted == true)), found
+        )  # (resamples, classes)
+        return np.asarray(values.sum(axis=1) / (found > 0).sum(axis=1))
+
+    def reachable(self, rest: Any) -> float:
+        """Return F1 if every row to come were right.
+
+        No other rest does better. Of an average over classes too: a wrong row turned right gives its class one more
+        true positive for a false negative, and takes a false positive from the class predicted, which raises that
+        one's F1, or takes the class with its F1 of 0 out of the average.
+        """
+        labels = _class_numbers(_array(rest, self.name, "label").reshape(-1), None, self.name)
+        some(self.rows + len(labels), self.name)
+        counts = dict(self.counts)
+        for number, rows in zip(*np.unique(labels, return_counts=True), strict=True):
+            right = np.array([rows, 0, 0], np.int64)
+            counts[int(number)] = counts.get(int(number), np.zeros(3, np.int64)) + right
+        return self._of(counts)
 
 
 class MeanSquaredError:
-    """Mean of the squared differences of outputs and labels, both of the same shape."""
+    """Mean of the squared differences of outputs and labels, both of the same shape.
+
+    A row's own mean is its prediction in the sense of ``PairedMetric``, and its label is 0.
+    """
 
     name: ClassVar[str] = "mse"
     higher_is_better: ClassVar[bool] = False
+    by_row: bool = True
+    share_of_right: bool = False
 
     def __init__(self) -> None:
         """Start with no value seen."""
         self.total, self.values = 0.0, 0
+        self._rows: list[np.ndarray] = []
 
     def update(self, outputs: Any, labels: Any) -> None:
         """Add one batch."""
-        difference = differences(outputs, labels, self.name)
-        self.total += float(np.square(difference).sum())
-        self.values += difference.size
+        self._add(np.square(differences(outputs, labels, self.name)))
+
+    def _add(self, errors: np.ndarray) -> None:
+        self.total += float(errors.sum())
+        self.values += errors.size
+        self._rows.append(errors.reshape(len(errors), -1).sum(axis=1) if errors.ndim else errors.reshape(1))
 
     def result(self) -> float:
         """Return the mean over all values."""
         return self.total / some(self.values, self.name)
+
+    def predictions(self) -> np.ndarray:
+        """Return each row's error, float32 (rows,); their mean is the mean over all values, however many a row has."""
+        sums = np.concatenate([np.zeros(0), *self._rows])
+        return np.asarray(sums * (len(sums) / max(1, self.values)), np.float32)
+
+    def labels(self) -> np.ndarray:
+        """Return zeros, float32 (rows,)."""
+        return np.zeros(sum(map(len, self._rows)), np.float32)
+
+    def margins(self) -> np.ndarray:
+        """Return an empty array: an error turns into no other one."""
+        return np.zeros(0, np.float32)
+
+    def scores(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the mean error for each row of weights."""
+        return np.asarray(weights @ (predictions.astype(np.float64) - labels) / weights.sum(axis=1))
+
+    def reachable(self, rest: Any) -> float:
+        """Return the mean if nothing to come had an error."""
+        values = _array(rest, self.name, "label").size
+        return self.total / some(self.values + values, self.name)
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -128,6 +238,14 @@ class RootMeanSquaredError(MeanSquaredError):
         """Return the root of the mean over all values."""
         return math.sqrt(super().result())
 
+    def scores(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the root of the mean error for each row of weights."""
+        return np.asarray(np.sqrt(super().scores(predictions, labels, weights)))
+
+    def reachable(self, rest: Any) -> float:
+        """Return the root of the mean if nothing to come had an error."""
+        return math.sqrt(super().reachable(rest))
+
 
 class MeanAbsoluteError(MeanSquaredError):
     """Mean of the absolute differences of outputs and labels, both of the same shape."""
@@ -136,9 +254,7 @@ class MeanAbsoluteError(MeanSquaredError):
 
     def update(self, outputs: Any, labels: Any) -> None:
         """Add one batch."""
-        difference = differences(outputs, labels, self.name)
-        self.total += float(np.abs(difference).sum())
-        self.values += difference.size
+        self._add(np.abs(differences(outputs, labels, self.name)))
 
 
 METRICS: list[Any] = [TopK, Accuracy, F1, MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError]
@@ -216,6 +332,26 @@ def _class_numbers(labels: np.ndarray, classes: int | None, metric: str) -> np.n
             f"{metric}: label {wrong} is out of range; the model gives {classes} classes, 0 to {classes - 1}"
         )
     return numbers
+
+
+def _class_margins(outputs: np.ndarray) -> np.ndarray | None:
+    """Return ``logit_margins`` of scores, or None where the model gave class numbers."""
+    return logit_margins(outputs) if outputs.ndim == 2 and outputs.shape[1] > 1 else None
+
+
+def _hit_margins(scores: np.ndarray, labels: np.ndarray, hits: np.ndarray, k: int) -> np.ndarray:
+    """Return how far each label's score is from the one that would have to fall behind it or overtake it, (rows,)."""
+    scores = scores.astype(np.float32)
+    ranked = -np.partition(-scores, [k - 1, k], axis=1)  # k highest, then the next
+    own = scores[np.arange(len(labels)), labels]
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        apart = np.abs(np.where(hits, own - ranked[:, k], ranked[:, k - 1] - own))
+    return np.asarray(np.nan_to_num(apart, nan=0.0, posinf=np.inf))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, 0 where both are 0."""
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0))
 
 
 def _f1(counts: np.ndarray) -> float:
