@@ -8,11 +8,21 @@ import json
 import sys
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
+from ilit.adapter import Cpu
 from ilit.cli import main
+from ilit.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
+from ilit.journal import Header
+from ilit.recipe import Recipe
+from ilit.result import TrialRecord
+from ilit.run import Run
 from ilit_bert.cli.demo import demo as demo_command
-from ilit_bert.cli.tune import exit_code
+from ilit_bert.cli.progress import progress
+from ilit_bert.cli.tune import exit_code, show
 from ilit_bert.cli.tune_suite import exit_code as suite_exit_code
+from ilit_bert.cli.tune_suite import show as show_suite
 from ilit_bert.demo import Demo
 from ilit_bert.suite import SuiteResult
 from ilit_bert.tune import JSON_KEYS, TuneReport
@@ -174,6 +184,88 @@ def test_exit_code_of_a_suite(ending):
 def test_exit_code_of_a_run(report, code):
     """Met, missed, interrupted."""
     assert exit_code(report) == code
+
+
+PROVEN = {
+    "task": "MRPC", "metric": "f1", "baseline": 0.8743, "target": 0.8656, "accuracy": 0.872, "target_sentence": "1 %",
+    "drop": 0.00263, "drop_bound": 0.00866, "confidence": 0.95, "fixed": 12, "broken": 15, "rows": 1725,
+    "verdict": "the drop is at most 0.87 %", "relative": True, "ops_float": (), "ops_total": 39, "reason": "met",
+    "evaluations": 2, "probes": 3, "seconds": 4.0, "notes": (), "front": 2, "run": "runs/1", "output": "out",
+}  # fmt: skip
+
+
+def printed(show, *given) -> str:
+    """Return what a function prints on a wide console."""
+    console = Console(file=io.StringIO(), width=200)
+    show(*given, console)
+    return console.file.getvalue()
+
+
+def test_what_is_proven_is_printed():
+    """The drop and its bound, rounded up, stand in the table, the sentence and the front below."""
+    text = printed(show, reported(**PROVEN))
+    assert "drop, and its 95 % bound" in text
+    assert "0.27 %, 0.87 %" in text
+    assert "proven    the drop is at most 0.87 %" in text
+    assert "front     2 recipes that passed, none of which beats another" in text
+    absolute = printed(show, reported(**{**PROVEN, "relative": False}))
+    assert "0.00263, 0.00866" in absolute
+
+
+def test_what_is_not_known_is_not_printed():
+    """Without predictions there is a score and nothing beside it."""
+    unknown = dict.fromkeys(("drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict"))
+    text = printed(show, reported(**{**PROVEN, **unknown, "front": 1}))
+    assert not any(word in text for word in ("drop", "proven", "front"))
+
+
+def test_a_suite_shows_the_drop_of_each_run():
+    """Drop and bound are columns, the sentences stand below."""
+    results = [
+        SuiteResult("one", "MRPC", "m", reported(**PROVEN)),
+        SuiteResult("two", "MRPC", "m", error="no such folder"),
+    ]
+    text = printed(show_suite, results)
+    row = next(line for line in text.splitlines() if " one " in line)
+    assert [cell.strip() for cell in row.split("│")][5:8] == ["0.8720", "0.27 %", "0.87 %"]
+    assert "one: the drop is at most 0.87 %\ntwo: no such folder" in text
+
+
+HEADER = Header("", "pytorch", {}, Cpu("", "", "A", 1), 1, {}, "f1", "1 %", 0.9, 0.8, True, "basic", "", 100, 1, 2)
+TRIAL = TrialRecord(1, Recipe(), "pruned", 0.8612, rows=512)
+
+
+def test_the_bar_counts_batches_and_then_trials(monkeypatch, tmp_path):
+    """The first pass counts batches; then the search's own line is shown, until the next run's first pass."""
+    bars = []
+
+    class Seen(Progress):
+        """A bar that a test can look at."""
+
+        def __init__(self, *columns, **options):
+            super().__init__(*columns, **options)
+            bars.append(self)
+
+    monkeypatch.setattr("ilit_bert.cli.progress.Progress", Seen)
+
+    def state():
+        (task,) = bars[0].tasks
+        return task.description, task.completed, task.total
+
+    run = Run(tmp_path, HEADER)
+    with progress("MRPC: evaluating") as step:
+        step(14, 14)
+        assert state() == ("MRPC: evaluating", 14, 14)
+        ilit_run_started(run)
+        assert state() == ("trial 1 of at most 100; f1, 1 %", 0, None)
+        ilit_trial_finished(dataclasses.replace(run, trials=(TRIAL,)))
+        line = "trial 2 of at most 100; the last pruned after 512 rows with at most 0.8612; f1, 1 %"
+        assert state() == (line, 0, None)
+        step(3, 14)
+        step(1, 14)
+        assert state() == (line, 1, 14)
+        ilit_run_finished(run, None)
+        assert state() == ("MRPC: evaluating", 0, None)
 
 
 def test_demo_tunes_and_says_what_it_planted(planted, capsys, tmp_path, monkeypatch):

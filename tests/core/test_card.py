@@ -10,9 +10,11 @@ import pytest
 
 from ilit.adapter import Cpu, Measurement
 from ilit.card import card, summary, write_card
+from ilit.evidence import Evidence
 from ilit.journal import Header
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
+from ilit.statistics import sentence
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(
@@ -24,6 +26,7 @@ PASSED = TrialRecord(
     float_cost=Measurement(0.02, 6000, 1), int8_kernels=2,
 )  # fmt: skip
 MEDIANS = "medians of interleaved passes"
+EVIDENCE = Evidence(1725, 12, 15, 0.701, 0.00174, 0.00866, 0.95, 0.01, "tango", 1)
 MISSED = TrialRecord(5, Recipe({"a": INT8}), "missed", 0.5)
 
 
@@ -64,9 +67,32 @@ def test_the_card_tells_all(record: TrialRecord, lines: list[str]) -> None:
 
 
 def test_what_was_not_measured_is_left_out() -> None:
-    """A recipe that missed was not timed, and its card says nothing of times."""
+    """A recipe that missed was not timed, and its card says nothing of times, nor of a drop it has no figures of."""
+    assert "| drop |" not in card(HEADER, MISSED)
     assert "forward pass" not in card(HEADER, MISSED)
     assert "size" not in card(HEADER, MISSED)
+
+
+def test_the_card_tells_what_is_proven() -> None:
+    """The drop, the sentence with its bound, and what flipped; a score that is a bound is told as one."""
+    text = card(HEADER, replace(PASSED, evidence=EVIDENCE)).splitlines()
+    assert "| drop | 0.18 % of the float32 score |" in text
+    assert f"| bound | {sentence(EVIDENCE)} |" in text
+    assert "| flips | 12 rows fixed, 15 broken of 1725, McNemar p 0.7 |" in text
+    plain = replace(EVIDENCE, fixed=None, broken=None, p_value=None, relative=False, method="bootstrap")
+    text = card(HEADER, replace(PASSED, evidence=plain)).splitlines()
+    assert "| drop | 0.00174 |" in text
+    assert not any(line.startswith("| flips") for line in text)
+    stopped = replace(MISSED, status="pruned", rows=512)
+    assert "| INT8 | at most 0.5000 (pruned after 512 rows) |" in card(HEADER, stopped)
+
+
+def test_programs_find_the_proof() -> None:
+    """``result.json`` has drop, bound, confidence, flips, rows and sentence, null where they are not known."""
+    data = summary(HEADER, replace(PASSED, evidence=EVIDENCE))
+    keys = ("drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict")
+    assert [data[key] for key in keys] == [0.00174, 0.00866, 0.95, 12, 15, 1725, sentence(EVIDENCE)]
+    assert [summary(HEADER, PASSED)[key] for key in keys] == [None] * 7
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 import ilit
 from ilit import Trial
-from ilit.console import progress_line, trials_table, verdict
+from ilit.console import (
+    front_table,
+    ilit_run_finished,
+    ilit_run_started,
+    progress_line,
+    shown_by,
+    trials_table,
+    verdict,
+)
 from ilit.errors import IlitWarning
+from ilit.evidence import Evidence
 from ilit.recipe import FLOAT32
 from ilit.run import Run, open_run
+from ilit.statistics import sentence
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 
@@ -81,20 +94,91 @@ def test_the_line_tells_where_the_run_is(finished: tuple[Run, ilit.TuneResult]) 
     target = "fake_accuracy, 1 % relative of 0.8828: at least 0.8740"
     lines = [progress_line(Run(run.folder, run.header, run.trials[:count])) for count in range(3)]
     assert lines == [
-        f"{target}; trial 1 of at most 100",
-        f"{target}; trial 2 of at most 100; the last missed with 0.6914",
-        f"{target}; trial 3 of at most 100; the last passed with 0.8828; best so far 0.8828",
+        f"trial 1 of at most 100; {target}",
+        f"trial 2 of at most 100; the last missed with 0.6914; {target}",
+        f"trial 3 of at most 100; the last passed with 0.8828; best so far 0.8828; {target}",
     ]
+
+
+@pytest.mark.parametrize(("higher", "word"), [(True, "most"), (False, "least")], ids=["higher", "lower"])
+def test_the_line_tells_where_a_trial_was_stopped(
+    finished: tuple[Run, ilit.TuneResult], higher: bool, word: str
+) -> None:
+    """What a pruned trial could still have reached is a bound, and no score to beat."""
+    run = finished[0]
+    stopped = replace(run.trials[0], number=3, status="pruned", accuracy=0.8612, rows=16)
+    complete = tuple(replace(trial, rows=128) for trial in run.trials)
+    line = progress_line(replace(run, header=replace(run.header, higher_is_better=higher), trials=(*complete, stopped)))
+    best = max(t.accuracy or 0 for t in complete) if higher else min(t.accuracy or 1 for t in complete)
+    said = f"the last pruned after 16 of 128 rows with at {word} 0.8612; best so far {best:.4f}; "
+    assert line.startswith(f"trial 4 of at most 100; {said}")
+
+
+EVIDENCE = Evidence(1725, 12, 15, 0.701, 0.00174, 0.00866, 0.95, 0.01, "tango", 1)
+
+
+def cells(table: Table) -> list[list[str]]:
+    """Return the rows of a table as it is printed, the titles first."""
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # the StringIO above
+    return [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in lines if line[:1] in ("│", "┃")]
 
 
 def test_the_table_has_a_row_a_trial(finished: tuple[Run, ilit.TuneResult]) -> None:
     """Status, score, float ops, speed-up and reasons; brackets in them are text."""
-    console = Console(file=io.StringIO(), width=160)
-    console.print(trials_table(finished[0]))
-    text = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line[0] == "│"]
+    run = finished[0]
+    bare = replace(run, trials=tuple(replace(trial, evidence=None) for trial in run.trials))
+    rows = cells(trials_table(bare))[1:]
     assert [row[:4] for row in rows] == [["1", "missed", "0.6914", "0"], ["2 best", "passed", "0.8828", "1"]]
     assert rows[1][5:] == ["1.53", "layer2 [float]"]
+
+
+def test_the_table_has_the_drop_where_it_is_known(finished: tuple[Run, ilit.TuneResult]) -> None:
+    """The drop seen and its bound, rounded up, stand beside the score; a pruned trial has a bound of its score only."""
+    run, _ = finished
+    stopped = replace(run.trials[0], status="pruned", accuracy=0.8612, rows=512, evidence=None)
+    proven = replace(run.trials[1], rows=1725, evidence=EVIDENCE)
+    titles, first, second = cells(trials_table(replace(run, trials=(stopped, proven))))
+    assert titles[2:4] == ["fake_accuracy", "drop (95 % bound)"]
+    assert first[1:5] == ["pruned", "at most 0.8612", "", "0"]
+    assert first[-1] == "all in INT8; pruned after 512 of 1725 rows"
+    assert second[1:5] == ["passed", "0.8828", "0.18 % (0.87 %)", "1"]
+
+
+def test_the_front_is_a_table(finished: tuple[Run, ilit.TuneResult]) -> None:
+    """Each member's score, and its time and size beside float32's."""
+    member = replace(finished[0].front[0], latency=0.654, size=0.25)
+    assert cells(front_table([member], "f1")) == [
+        ["trial", "f1", "time", "size", "float ops"],
+        ["2", "0.8828", "65.4 % of float32", "25.0 % of float32", "1"],
+    ]
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_front_of_two_is_shown_and_so_is_the_proof(
+    finished: tuple[Run, ilit.TuneResult], monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    """At the end of a run on a terminal; one member alone is the best, which is told anyway."""
+    run, result = finished
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    ilit_run_started(run)
+    best = replace(run.trials[1], evidence=EVIDENCE)
+    ilit_run_finished(replace(run, front=run.front * members), replace(result, best=best))
+    assert ("none of these beats another" in terminal.getvalue()) == (members == 2)
+    assert sentence(EVIDENCE) in terminal.getvalue()
+
+
+def test_another_program_can_show_the_line(tuner: Callable[..., Tuner], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told each line, and an empty one at the end; nothing is written here, though it be a terminal."""
+    terminal, told = Terminal(), list[str]()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with shown_by(told.append):
+        tuner(miss_then_pass, metric="fake_accuracy").tune(MODEL, **DATA)
+    assert [line.split(";")[0] for line in told] == [f"trial {n} of at most 100" for n in (1, 2, 3)] + [""]
+    assert terminal.getvalue() == ""
 
 
 def test_a_miss_is_a_verdict_too(tuner: Callable[..., Tuner]) -> None:

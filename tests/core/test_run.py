@@ -112,6 +112,22 @@ def test_a_run_tells_its_state(tmp_path: Path, entries: tuple[Finished, ...], lo
     assert run.best is None
 
 
+def test_a_completed_trial_takes_the_place_of_its_first_record(tmp_path: Path) -> None:
+    """A trial that was stopped early and finished at the end of the run is one trial."""
+    other = TrialRecord(2, Recipe(), "missed", 0.4)
+    stopped = TrialRecord(1, Recipe(), "pruned", 0.7)
+    journal(tmp_path, Tried(1, stopped), Tried(2, other), Tried(1, TRIAL), Finished("done", False, None, 1))
+    assert open_run(tmp_path).trials == (TRIAL, other)
+
+
+def test_a_damaged_front_is_refused(tmp_path: Path) -> None:
+    """A run is read whole or not at all."""
+    journal(tmp_path, Tried(1, TRIAL), Finished("done", False, None, 1))
+    (tmp_path / "front.json").write_text("[]")
+    with pytest.raises(RunError, match=r"front.json: is damaged"):
+        open_run(tmp_path)
+
+
 def test_no_folder_is_an_error(tmp_path: Path) -> None:
     """A folder that is not there is named, with where runs go."""
     with pytest.raises(RunError, match="no such run folder"):

@@ -91,9 +91,9 @@ def ilit_run_finished(run: Run, result: TuneResult) -> None:
 
 
 def progress_line(run: Run) -> str:
-    """Return where a run is: the target, the trial it is at, how the last one went and the nearest so far."""
+    """Return where a run is: its trial, how the last one went, the nearest so far, and the target."""
     header = run.header
-    parts = [f"{header.metric}, {header.criterion}", f"trial {len(run.trials) + 1} of at most {header.max_trials}"]
+    parts = [f"trial {len(run.trials) + 1} of at most {header.max_trials}"]
     if run.trials:
         last = run.trials[-1]
         reached = score(last, header.higher_is_better)
@@ -104,7 +104,8 @@ def progress_line(run: Run) -> str:
     if len(scores) > 1:
         nearest = max(scores) if header.higher_is_better else min(scores)
         parts.append(f"best so far {nearest:.4f}")
-    return "; ".join(parts)
+    # Last, since it never changes and a narrow terminal cuts the end off.
+    return "; ".join([*parts, f"{header.metric}, {header.criterion}"])
 
 
 def trials_table(run: Run) -> Table:

@@ -180,13 +180,18 @@ def open_run(folder: str | Path) -> Run:
     return Run(
         folder=folder,
         header=journal.header,
-        trials=tuple(entry.record for entry in journal.entries if isinstance(entry, Tried)),
+        trials=_trials(journal.entries),
         probes=tuple(entry for entry in journal.entries if isinstance(entry, Probed)),
         finished=finished,
         front=read_front(folder),
         state=_state(finished, folder),
         torn=journal.torn,
     )
+
+
+def _trials(entries: tuple[Entry, ...]) -> tuple[TrialRecord, ...]:
+    """Return each trial's last record: one that was stopped early may have been completed later."""
+    return tuple({entry.record.number: entry.record for entry in entries if isinstance(entry, Tried)}.values())
 
 
 def _last(entries: tuple[Entry, ...]) -> Finished | None:

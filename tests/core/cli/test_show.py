@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ilit.adapter import Cpu, Measurement
 from ilit.cli import main
+from ilit.evidence import Evidence
+from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
+from ilit.run import open_run
+from ilit.statistics import sentence
 from ilit.strategy import ProbeOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
@@ -55,6 +61,9 @@ def _here(installed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     installed()
+
+
+EVIDENCE = Evidence(1725, 12, 15, 0.701, 0.00174, 0.00866, 0.95, 0.01, "tango", 1)
 
 
 def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished | None) -> Path:
@@ -121,6 +130,37 @@ def test_json_has_all_trials_and_the_ending(capsys):
         ("failed", None, ["b"]),
         ("passed", 0.895, ["a"]),
     ]
+
+
+def test_what_is_proven_is_shown(monkeypatch, capsys):
+    """The sentence stands below the recipe the run ended with, the drop beside its score; a bound is told as one."""
+    folder = run_folder(finished=Finished("met", True, best=3, closest=3))
+    opened = open_run(folder)
+    trials = (replace(TRIALS[0], status="pruned", rows=512), TRIALS[1], replace(TRIALS[2], evidence=EVIDENCE))
+    # ilit.cli has a function of the module's name, so the module is found by sys.modules alone.
+    monkeypatch.setattr(sys.modules["ilit.cli.show"], "open_run", lambda _: replace(opened, trials=trials))
+    assert main(["show", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert f"best: trial 3, f1 0.8950\n{sentence(EVIDENCE)}\n2 ops, in float: a\n" in shown
+    assert "0.18 % (0.87 %)" in shown
+    assert "at most 0.8500" in shown
+    assert "pruned after 512 rows" in shown
+
+
+def test_the_front_is_shown(capsys):
+    """The members by what they keep and cost; programs get all figures, and the recipe by its digest."""
+    folder = run_folder(finished=Finished("met", True, best=3, closest=3))
+    write_front(folder, members([TRIALS[2], replace(TRIALS[2], number=4, accuracy=0.899)]))
+    assert main(["show", str(folder)]) == 0
+    assert "none of these beats another" in capsys.readouterr().out
+    assert main(["show", str(folder), "--json"]) == 0
+    front = json.loads(capsys.readouterr().out)["front"]
+    assert [(member["number"], member["latency"], member["ops_float"]) for member in front] == [
+        (3, 0.5, ["a"]),
+        (4, 0.5, ["a"]),
+    ]
+    assert front[0]["digest"] == TRIALS[2].recipe.digest
+    assert "recipe" not in front[0]
 
 
 def test_a_folder_that_is_no_run_is_told(capsys):

@@ -29,7 +29,7 @@ def tune_suite(
     runs = work.read_suite(suite)
     with only_json(as_json), progress("evaluating") as step:
         results = list(work.run_suite(runs, step))
-    report({"runs": [_mapping(result) for result in results]}, as_json, lambda console: _show(results, console))
+    report({"runs": [_mapping(result) for result in results]}, as_json, lambda console: show(results, console))
     return exit_code(results)
 
 
@@ -52,7 +52,7 @@ def _mapping(result: SuiteResult) -> Mapping[str, Any]:
     return {**about, **as_mapping(result.report)}
 
 
-def _show(results: Sequence[SuiteResult], console: Console) -> None:
+def show(results: Sequence[SuiteResult], console: Console) -> None:
     """Print one row a run, and below the table what failed and why."""
     columns = (
         "run", "metric", "float32", "target", "INT8", "drop", "at most", "in float", "speed", "evaluations", "seconds",

@@ -1,0 +1,91 @@
+"""How figures are written: bounds are told as bounds, and nothing is rounded in our favour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ilit.evidence import Evidence
+from ilit.figures import drop, evaluation_rows, flips, proof, score, score_in_full, verdict
+from ilit.recipe import Recipe
+from ilit.result import TrialRecord
+from ilit.statistics import sentence
+
+PASSED = TrialRecord(1, Recipe(), "passed", 0.87, rows=1725)
+PRUNED = TrialRecord(2, Recipe(), "pruned", 0.8612, rows=512)
+FAILED = TrialRecord(3, Recipe(), "failed", reason="engine: no")
+FOUND = Evidence(1725, 12, 15, 0.7011, 0.00174, 0.00866, 0.95, 0.01, "tango", 2)
+
+SCORES = {
+    "complete": (PASSED, True, 1725, "0.8700", "0.8700"),
+    "pruned": (PRUNED, True, 1725, "at most 0.8612", "at most 0.8612 (pruned after 512 of 1725 rows)"),
+    "lower is better": (PRUNED, False, 1725, "at least 0.8612", "at least 0.8612 (pruned after 512 of 1725 rows)"),
+    "all rows unknown": (PRUNED, True, None, "at most 0.8612", "at most 0.8612 (pruned after 512 rows)"),
+    "rows unknown": (replace(PRUNED, rows=0), True, None, "at most 0.8612", "at most 0.8612 (pruned)"),
+    "failed": (FAILED, True, 1725, "", ""),
+}
+
+
+@pytest.mark.parametrize(("trial", "higher", "rows", "short", "full"), SCORES.values(), ids=SCORES)
+def test_a_score_says_what_it_is(trial: TrialRecord, higher: bool, rows: int | None, short: str, full: str) -> None:
+    """A pruned trial's accuracy is a bound, and after how many rows it was certain."""
+    assert (score(trial, higher), score_in_full(trial, higher, rows)) == (short, full)
+
+
+@pytest.mark.parametrize(
+    ("trials", "rows"),
+    [([PASSED, PRUNED], 1725), ([PRUNED, FAILED], None), ([], None)],
+    ids=["one complete", "none complete", "none"],
+)
+def test_rows_are_those_of_a_complete_evaluation(trials: list[TrialRecord], rows: int | None) -> None:
+    """What a pruned trial saw says nothing of how many rows there are."""
+    assert evaluation_rows(trials) == rows
+
+
+DROPS = {
+    "relative": (0.00866, True, "0.87 %"),
+    "relative, exact": (0.01, True, "1.00 %"),
+    "relative, up to the next step": (0.010001, True, "1.01 %"),
+    "relative, better": (-0.00129, True, "-0.12 %"),
+    "relative, a quotient": (0.07 / 7, True, "1.00 %"),
+    "absolute": (0.008661, False, "0.00867"),
+    "absolute, large": (12.34, False, "12.4"),
+    "none": (0.0, False, "0"),
+}
+
+
+@pytest.mark.parametrize(("value", "relative", "text"), DROPS.values(), ids=DROPS)
+def test_drops_are_rounded_up(value: float, relative: bool, text: str) -> None:
+    """No less is lost than is said, whatever the metric's unit."""
+    assert drop(value, relative) == text
+
+
+def test_flips_are_counted_in_units() -> None:
+    """Rows or what else the metric's units are; nothing where answers are not simply right or wrong."""
+    assert flips(FOUND) == "12 rows fixed, 15 broken of 1725, McNemar p 0.7"
+    assert flips(replace(FOUND, unit="units")).startswith("12 units fixed")
+    assert flips(replace(FOUND, fixed=None, broken=None, p_value=None)) == ""
+
+
+def test_the_verdict_is_the_statistics_own() -> None:
+    """One sentence, and none where nothing is known."""
+    assert verdict(FOUND) == sentence(FOUND)
+    assert verdict(None) == ""
+
+
+KEYS = ["drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict"]
+PROOFS = {
+    "evidence": (PASSED, FOUND, [0.00174, 0.00866, 0.95, 12, 15, 1725, sentence(FOUND)]),
+    "no predictions": (PASSED, None, [None, None, None, None, None, 1725, None]),
+    "an eval_func": (replace(PASSED, rows=0), None, [None] * 7),
+    "no trial": (None, None, [None] * 7),
+}
+
+
+@pytest.mark.parametrize(("trial", "found", "values"), PROOFS.values(), ids=PROOFS)
+def test_programs_get_the_same_keys_always(
+    trial: TrialRecord | None, found: Evidence | None, values: list[object]
+) -> None:
+    """What is not known is None, never left out and never zero."""
+    assert proof(trial, found) == dict(zip(KEYS, values, strict=True))
