@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
 
 logger = logging.getLogger("ilit.pytorch")
 
+SAMPLE_INDICES = 2048  # of an embedding's input
 PROBE_ROWS = 64  # rows kept, inputs and float32 outputs, for probes
 
 
@@ -37,10 +38,12 @@ class Seen:
     Attributes:
         stats: activation -> statistics of all its values.
         channels: activation -> statistics of its channels, for inputs of ops outside islands.
+        indices: path of an embedding -> up to ``SAMPLE_INDICES`` of the indices it looked up first.
     """
 
     stats: dict[str, ActivationStats] = field(default_factory=dict)
     channels: dict[str, ChannelStats] = field(default_factory=dict)
+    indices: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def take(self, name: str, value: torch.Tensor, axis: int | None, histogram: bool, kept_rows: int) -> None:
         """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
@@ -55,6 +58,7 @@ class Seen:
         return Seen(
             {name: one.snapshot() for name, one in self.stats.items()},
             {name: one.snapshot() for name, one in self.channels.items()},
+            dict(self.indices),
         )
 
 
@@ -136,7 +140,7 @@ class TorchCalibration:
                 raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
             readers = [inner_op(model.get_submodule(reader)).weight for reader in self.structure.readers_of(name)]
             columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
-            self._params[key] = smoothing_for(stats.reach, columns.amax(dim=0), strength)
+            self._params[key] = smoothing_for(stats.low, stats.high, columns.amax(dim=0), strength)
         found: Smoothing = self._params[key]
         return found
 
@@ -149,7 +153,7 @@ class TorchCalibration:
         channels = self.channels(size, activation)
         if channels is None or spec.algorithm != "minmax":
             raise LoweringError(f"{activation}: smoothing takes the range of minmax, not of {spec.algorithm}")
-        low, high = channels.low / smoothing.vector, channels.high / smoothing.vector
+        low, high = ((bound - smoothing.centre) / smoothing.vector for bound in (channels.low, channels.high))
         return float(low.min()), float(high.max())
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -232,16 +236,30 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram:
         )
 
     for name, site in structure.sites.items():
-        if site.kind != "embedding" and not site.source:
+        if site.kind == "embedding":
+            clone.get_submodule(name).register_forward_pre_hook(_note_indices(name, seen), with_kwargs=True)
+        elif not site.source:
             watch_input(name, site.channel_axis)
     for name, readers in structure.shared.items():
         axes = {structure.sites[reader].channel_axis for reader in readers}
         watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
-    for island in structure.islands:
-        for name in (*island.ops, *island.stubs, *island.others):
-            watch_output(name)
-        for name in island.functionals:
-            watch_output(name, f"{name}.activation_post_process")
+    for name, path in _island_outputs(structure).items():
+        watch_output(name, path)
+
+
+def _island_outputs(structure: Structure) -> dict[str, str]:
+    """Return what lies in islands and the path of the module whose output is its output."""
+    islands = structure.islands
+    own = (name for island in islands for name in (*island.ops, *island.stubs, *island.others))
+    functionals = (name for island in islands for name in island.functionals)
+    return {**{name: name for name in own}, **{name: f"{name}.activation_post_process" for name in functionals}}
+
+
+def _note_indices(name: str, seen: Seen) -> Callable[..., None]:
+    def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        seen.indices.setdefault(name, next(iter((*args, *kwargs.values()))).flatten()[:SAMPLE_INDICES].clone())
+
+    return hook
 
 
 def _batches_to_come(sizes: list[CalibrationSize], rows: int) -> int:

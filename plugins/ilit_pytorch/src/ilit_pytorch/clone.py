@@ -56,7 +56,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 
     A search lowers one recipe after the other, so this is what each of them costs before anything is quantized.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMS:
         return value
     known = memo.get(id(value))

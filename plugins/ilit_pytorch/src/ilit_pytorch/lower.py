@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from ilit.adapter import Cpu
 from ilit.errors import LoweringError
-from ilit.recipe import OpConfig, Recipe
+from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit_pytorch import cpu, kernels
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, own_copy, structural_clone
-from ilit_pytorch.modules.activation import quantizer_for
+from ilit_pytorch.modules.activation import Quantizer, quantizer_for
 from ilit_pytorch.modules.bfloat16 import BFloat16Linear
-from ilit_pytorch.modules.conv import Int8Conv, geometry
+from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
 from ilit_pytorch.modules.embedding import Int8Embedding
 from ilit_pytorch.modules.island import IslandEnd, IslandFloat, IslandFunctional, IslandOp, IslandStart, lower_other
 from ilit_pytorch.modules.linear import Int8Linear
@@ -27,7 +27,6 @@ from ilit_pytorch.packs import Pack
 from ilit_pytorch.qparams import ActivationParams, quantize_weight
 from ilit_pytorch.trace import Island, inner_op
 from ilit_pytorch.transforms.bias import bias_shift
-from ilit_pytorch.transforms.smooth import Smoothing
 
 BIAS_CORRECTION = "bias_correction"
 """The model-wide transform of a recipe; False where it is absent."""
@@ -76,67 +75,111 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
 def build_op(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
     """Return the INT8 module for one op of a recipe; ``model`` is the float model."""
     site, config = calibration.structure.sites[name], recipe.ops[name]
-    op = inner_op(model.get_submodule(name))
-    _refresh_weight(op)
-    if config.weight is None:
-        raise LoweringError(f"{name}: an INT8 op needs a weight spec")
-    if site.kind == "embedding":
-        pack = _pack(op, name, recipe, calibration, None)
-        return Int8Embedding(own_copy(pack.codes), own_copy(pack.scale))
-    if config.activation is None:
-        raise LoweringError(f"{name}: a {config.approach} {site.kind} needs an activation spec")
-    size, shape = recipe.calibration, None if site.kind == "linear" else geometry(op)
+    op = float_op(model, name)
+    spec = weight_spec(name, config)
     if config.approach == "static" and site.island >= 0:
-        weight, scale = quantize_weight(op.weight, config.weight)
-        params = calibration.params(size, f"{name}:out", config.activation)
-        return IslandOp((site.kind, site.relu), weight, scale, _bias(op, None), shape, params)
-    smoothing = calibration.smoothing(model, size, name, config.smoothing)
-    static = None
-    if config.approach == "static":
-        static = calibration.params(size, calibration.structure.input_of(name), config.activation, smoothing)
-    quantizer = quantizer_for(config.activation, static, smoothing)
-    pack = _pack(op, name, recipe, calibration, smoothing)
-    bias = _bias(op, pack.shift if recipe.transforms.get(BIAS_CORRECTION) else None)
-    post_op = "relu" if site.relu else "none"
-    if shape is None:
-        return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
-    return Int8Conv(pack.codes, own_copy(pack.scale), bias, shape, quantizer, post_op)
-
-
-def _pack(
-    op: Any,
-    name: str,
-    recipe: Recipe,
-    calibration: TorchCalibration,
-    smoothing: Smoothing | None,
-) -> Pack:
-    """Return the op's quantized weight, from the cache where it was made before."""
-    config, site, size = recipe.ops[name], calibration.structure.sites[name], recipe.calibration
-    spec: Any = config.weight
+        weight, scale = quantize_weight(op.weight, spec)
+        params = calibration.params(recipe.calibration, f"{name}:out", activation_spec(name, config))
+        shape = None if site.kind == "linear" else geometry(op)
+        return IslandOp((site.kind, site.relu), weight, scale, _bias(op), shape, params)
 
     def make() -> Pack:
-        weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
-        codes, scale = quantize_weight(weight, spec)
-        if site.kind == "embedding":
-            return Pack(codes, scale)
-        channels = calibration.channels(size, calibration.structure.input_of(name))
-        shift = None
-        if channels is not None and bool(torch.isfinite(channels.mean).all()):
-            mean = channels.mean if smoothing is None else channels.mean / smoothing.vector
-            rounding = weight - codes * scale.reshape(-1, *[1] * (codes.ndim - 1))
-            shift = bias_shift(rounding, mean, getattr(op, "groups", 1))
-        if site.kind == "linear":
-            return Pack(kernels.pack_linear(codes), scale, shift)
-        return Pack(kernels.pack_conv(codes, scale, geometry(op)), scale, shift)  # type: ignore[arg-type]  # an op has one
+        return _packed(op, site.kind, round_weight(model, name, recipe, calibration))
 
-    return calibration.packs.get((name, spec, config.smoothing, size), op.weight, make)
+    pack = calibration.packs.get((name, spec, config.smoothing, recipe.calibration), op.weight, make)
+    if site.kind == "embedding":
+        return Int8Embedding(own_copy(pack.codes), own_copy(pack.scale))
+    quantizer = input_quantizer(model, name, recipe, calibration)
+    bias, post_op = lowered_bias(op, pack, recipe), "relu" if site.relu else "none"
+    if site.kind == "linear":
+        return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
+    return Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op)
 
 
-def _bias(op: Any, shift: torch.Tensor | None) -> torch.Tensor | None:
-    """Return the op's bias as the lowered op's own, ``shift`` added where it is given."""
-    if shift is None:
-        return None if op.bias is None else op.bias.detach().float().clone()
-    return shift.clone() if op.bias is None else op.bias.detach().float() + shift
+def input_quantizer(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Quantizer:
+    """Return how the input of an op outside islands becomes codes."""
+    config, size = recipe.ops[name], recipe.calibration
+    spec = activation_spec(name, config)
+    if config.approach != "static":
+        return quantizer_for(spec, None)
+    smoothing = calibration.smoothing(model, size, name, config.smoothing)
+    params = calibration.params(size, calibration.structure.input_of(name), spec, smoothing)
+    return quantizer_for(spec, params, smoothing)
+
+
+def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Pack:
+    """Return an op's weight as plain int8 codes of its shape, with what rounding and smoothing add to the bias."""
+    config, size, op = recipe.ops[name], recipe.calibration, float_op(model, name)
+    smoothing = calibration.smoothing(model, size, name, config.smoothing)
+    weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
+    codes, scale = quantize_weight(weight, weight_spec(name, config))
+    channels = calibration.channels(size, calibration.structure.input_of(name))
+    shift = centre = None
+    if channels is not None and bool(torch.isfinite(channels.mean).all()):
+        mean = channels.mean if smoothing is None else (channels.mean - smoothing.centre) / smoothing.vector
+        shift = bias_shift(weight, codes, scale, mean, getattr(op, "groups", 1))
+    if smoothing is not None:
+        centre = op.weight.detach().float() @ smoothing.centre  # (out,)
+    return Pack(codes, scale, shift, centre)
+
+
+def float_op(model: torch.nn.Module, name: str) -> Any:
+    """Return the float op with its weight as it is now, where torch computes that before each forward."""
+    op = inner_op(model.get_submodule(name))
+    _refresh_weight(op)
+    return op
+
+
+def weight_spec(name: str, config: OpConfig) -> QuantSpec:
+    """Return an INT8 op's weight spec.
+
+    Raises:
+        LoweringError: it has none.
+    """
+    if config.weight is None:
+        raise LoweringError(f"{name}: an INT8 op needs a weight spec")
+    return config.weight
+
+
+def activation_spec(name: str, config: OpConfig) -> QuantSpec:
+    """Return an INT8 op's activation spec.
+
+    Raises:
+        LoweringError: it has none.
+    """
+    if config.activation is None:
+        raise LoweringError(f"{name}: a {config.approach} op needs an activation spec")
+    return config.activation
+
+
+def lowered_bias(op: Any, pack: Pack, recipe: Recipe) -> torch.Tensor | None:
+    """Return the bias that an op runs with in INT8, float32 (out,)."""
+    return _bias(op, pack.shift if recipe.transforms.get(BIAS_CORRECTION) else None, pack.centre)
+
+
+def _packed(op: Any, kind: str, rounded: Pack) -> Pack:
+    if kind == "embedding":
+        return rounded
+    packed = kernels.pack_linear(rounded.codes) if kind == "linear" else None
+    if packed is None:
+        packed = kernels.pack_conv(rounded.codes, rounded.scale, _geometry(op))
+    return replace(rounded, codes=packed)
+
+
+def _geometry(op: Any) -> Geometry:
+    shape = geometry(op)
+    if shape is None:
+        raise LoweringError(f"{type(op).__name__}: the INT8 kernels cannot pad as this convolution does")
+    return shape
+
+
+def _bias(op: Any, *shifts: torch.Tensor | None) -> torch.Tensor | None:
+    """Return the op's bias as the lowered op's own, with the given shifts added; None where there is nothing."""
+    bias = None if op.bias is None else op.bias.detach().float().clone()
+    for shift in shifts:
+        if shift is not None:
+            bias = shift.clone() if bias is None else bias + shift
+    return bias
 
 
 def _refresh_weight(op: Any) -> None:

@@ -22,11 +22,13 @@ class Pack:
         codes: what the kernels take: packed, or for an embedding plain int8 (rows, width).
         scale: float32 (out,).
         shift: bias correction, float32 (out,); None where the mean input is not known.
+        centre: what smoothing adds to the bias, float32 (out,); None without smoothing.
     """
 
     codes: torch.Tensor
     scale: torch.Tensor
     shift: torch.Tensor | None = None
+    centre: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:

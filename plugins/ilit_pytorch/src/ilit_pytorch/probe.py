@@ -1,8 +1,8 @@
 """Cheap figures of a recipe on kept calibration data; no evaluation row is ever looked at.
 
 ``distance`` runs the whole model on the probe batches. What comes before the first op that a recipe changes gives the
-float32 model's activations, so these are kept once and replayed. ``op_distances`` runs no model at all: each op is
-given the rows of its float32 input that calibration kept.
+float32 model's activations, so these are kept once and replayed. ``op_distances`` mostly runs no model at
+all: each op is given what calibration kept of its float32 input.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, flat_predictions
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.lower import build_op, lower
+from ilit_pytorch.lower import build_op, float_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
 from ilit_pytorch.replay import Replay, record
-from ilit_pytorch.trace import inner_op
 
 
 def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> float:
@@ -54,34 +53,56 @@ def _replay(model: torch.nn.Module, calibration: TorchCalibration) -> Replay:
 def op_distances(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, float]:
     """Return each INT8 op's squared output error, divided by the variance of its float32 output.
 
-    A Linear is given the rows of its input that calibration kept. Only where there are other INT8 ops one pass of the
-    float model is run, in which their INT8 forms are given their float32 input as well.
+    A Linear is given the rows of its input that calibration kept, an embedding the indices. Only where there are other
+    INT8 ops one pass of the float model is run, in which their INT8 forms are given their float32 input as well.
     """
     errors = {name: Error() for name in recipe.quantized_ops}
     others = {}
     with torch.no_grad():
         for name, error in errors.items():
-            rows = _sample(name, recipe, calibration)
-            if rows is None:
+            both = _linear_outputs(model, name, recipe, calibration) or _rows_looked_up(
+                model, name, recipe, calibration
+            )
+            if both is None:
                 others[name] = error
-                continue
-            op = inner_op(model.get_submodule(name))
-            expected = torch.nn.functional.linear(rows, op.weight, op.bias)  # (rows, out)
-            if calibration.structure.sites[name].relu:
-                expected = expected.relu_()
-            error.update(expected, build_op(model, name, recipe, calibration)(rows))
+            else:
+                error.update(*both)
     if others:
         _run_beside(model, recipe, calibration, others)
     return {name: error.ratio() for name, error in errors.items()}
 
 
-def _sample(name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.Tensor | None:
-    """Return the kept rows of a Linear's input, None for other ops and where there are none."""
+Both = tuple[torch.Tensor, torch.Tensor]
+"""The float32 output and the INT8 output of the same input."""
+
+
+def _linear_outputs(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Both | None:
+    """Return both outputs of a Linear on the kept rows of its input, (rows, out) each; None for other ops.
+
+    The sums are those of the INT8 kernel but for float32's rounding, without packing a weight that may never be run.
+    """
     site = calibration.structure.sites[name]
     channels = calibration.channels(recipe.calibration, calibration.structure.input_of(name))
     if site.kind != "linear" or site.island >= 0 or channels is None or not channels.rows:
         return None
-    return channels.sample
+    op, rows = float_op(model, name), channels.sample
+    rounded = round_weight(model, name, recipe, calibration)
+    codes, scale, zero_point = input_quantizer(model, name, recipe, calibration)(rows)
+    values = (codes.float() - zero_point) * scale  # (rows, in)
+    weight = rounded.codes.float().mul_(rounded.scale[:, None])  # (out, in)
+    found = torch.nn.functional.linear(values, weight, lowered_bias(op, rounded, recipe))
+    expected = torch.nn.functional.linear(rows, op.weight, op.bias)
+    return (expected.relu_(), found.relu_()) if site.relu else (expected, found)
+
+
+def _rows_looked_up(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Both | None:
+    """Return the float32 and the dequantized rows that an embedding looked up, (indices, width); None for other ops."""
+    seen = calibration.seen.get(recipe.calibration)
+    if seen is None or name not in seen.indices:
+        return None
+    expected = torch.nn.functional.embedding(seen.indices[name], float_op(model, name).weight)
+    int8 = build_op(model, name, recipe, calibration)
+    return expected, int8(seen.indices[name])
 
 
 def _run_beside(

@@ -69,5 +69,5 @@ def quantize_weight(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor
     else:
         clip = weight_clip(flat, spec.algorithm, top)  # (out,)
     scale = (clip / top).clamp_min(TINY)
-    codes = (flat / scale[:, None]).round_().clamp_(-top, top).to(torch.int8)
+    codes = flat.div(scale[:, None]).round_().clamp_(-top, top).to(torch.int8)
     return codes.reshape(weight.shape), scale.contiguous()

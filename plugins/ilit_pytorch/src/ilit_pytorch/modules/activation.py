@@ -30,23 +30,27 @@ class Codes(NamedTuple):
 class StaticQuantizer:
     """Codes from parameters found in calibration; values outside the range are clamped to it.
 
-    With ``smoothing`` the codes are those of the activation divided by its vector (last axis the channels).
+    With ``smoothing`` the codes are those of the smoothed activation, whose last axis is the channels.
     """
 
     params: ActivationParams
     smoothing: Smoothing | None = None
 
     @cached_property
-    def _factor(self) -> float | torch.Tensor:
-        scale = self.params.scale
-        return 1.0 / scale if self.smoothing is None else (1.0 / scale) / self.smoothing.vector
+    def _line(self) -> tuple[float | torch.Tensor, float | torch.Tensor]:
+        """Factor and offset from a value to its code, half a code more for rounding."""
+        scale, half = self.params.scale, self.params.zero_point + 0.5
+        if self.smoothing is None:
+            return 1.0 / scale, half
+        factor = (1.0 / scale) / self.smoothing.vector
+        return factor, half - self.smoothing.centre * factor
 
     def __call__(self, activation: torch.Tensor) -> Codes:
         """Quantize a float32 activation of any shape. Halves are rounded up."""
-        scale, zero_point, top = self.params.scale, self.params.zero_point, self.params.max_code
+        factor, offset = self._line
         # Truncation to uint8 is a floor here, since the clamp has removed what is negative: 0.5 more is rounding.
-        shifted = activation.mul(self._factor).add_(zero_point + 0.5).clamp_(0.0, top + 0.5)
-        return Codes(shifted.to(torch.uint8), scale, zero_point)
+        shifted = activation.mul(factor).add_(offset).clamp_(0.0, self.params.max_code + 0.5)
+        return Codes(shifted.to(torch.uint8), self.params.scale, self.params.zero_point)
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,15 @@ def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:
 
 
 def quantizer_tensors(quantizer: Quantizer) -> dict[str, torch.Tensor]:
-    """Return what ``quantizer_meta`` cannot hold: ``smoothing``, float32 (in,), where there is one."""
+    """Return what ``quantizer_meta`` cannot hold: ``smoothing`` and ``centre``, float32 (in,), where there are any."""
     smoothing = quantizer.smoothing if isinstance(quantizer, StaticQuantizer) else None
-    return {} if smoothing is None else {"smoothing": smoothing.vector}
+    return {} if smoothing is None else {"smoothing": smoothing.vector, "centre": smoothing.centre}
 
 
 def quantizer_from(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Quantizer:
     """Read what ``quantizer_meta`` and ``quantizer_tensors`` wrote."""
     if "scale" in meta:
-        smoothing = Smoothing(tensors["smoothing"]) if "smoothing" in tensors else None
+        smoothing = Smoothing(tensors["smoothing"], tensors["centre"]) if "smoothing" in tensors else None
         return StaticQuantizer(ActivationParams.from_json(meta), smoothing)
     scheme: Scheme = "sym" if meta["scheme"] == "sym" else "asym"
     if meta.get("granularity") == "per_token":

@@ -10,17 +10,24 @@ from __future__ import annotations
 import torch
 
 
-def bias_shift(rounding: torch.Tensor, mean_input: torch.Tensor, groups: int = 1) -> torch.Tensor:
-    """Return what is added to the bias, float32 (out,).
+def bias_shift(
+    weight: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, mean_input: torch.Tensor, groups: int = 1
+) -> torch.Tensor:
+    """Return what is added to the bias, float32 (out,): the float weight less the dequantized one, times the mean.
 
     Args:
-        rounding: float weight less dequantized weight, (out, in / groups, *kernel).
+        weight: what was quantized, (out, in / groups, *kernel).
+        codes: int8 codes of it.
+        scale: their scale, float32 (out,).
         mean_input: mean of each input channel, float32 (in,).
         groups: of a convolution. Borders, where padding lowers the mean, are neglected, as in the paper.
     """
-    per_channel = rounding.flatten(2).sum(dim=2) if rounding.ndim > 2 else rounding  # (out, in / groups)
+    return _mean_output(weight.float(), mean_input, groups) - scale * _mean_output(codes.float(), mean_input, groups)
+
+
+def _mean_output(weight: torch.Tensor, mean_input: torch.Tensor, groups: int) -> torch.Tensor:
+    per_channel = weight.flatten(2).sum(dim=2) if weight.ndim > 2 else weight  # (out, in / groups)
     if groups == 1:
         return per_channel @ mean_input
-    means = mean_input.reshape(groups, -1)  # (groups, in / groups)
     rows = per_channel.reshape(groups, -1, per_channel.shape[1])  # (groups, out / groups, in / groups)
-    return torch.bmm(rows, means[:, :, None]).reshape(-1)
+    return torch.bmm(rows, mean_input.reshape(groups, -1, 1)).reshape(-1)
