@@ -14,7 +14,7 @@ import yaml
 
 import ilit
 from ilit.cli import build_app
-from ilit.config import _SCHEMA, read_config
+from ilit.config import _SCHEMA, _TRANSFORMS, read_config
 from ilit.plugins import registry
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_the_configuration_page_has_every_key() -> None:
         for cell in re.findall(r"`([^`]+)`", line.split("|")[1])
     ]
     shown = {key for cell in cells for key in spelled_out(cell)}
-    assert shown == {*_SCHEMA.keys, *_SCHEMA.renamed}
+    assert shown == {*_SCHEMA.keys, *_SCHEMA.renamed, *_TRANSFORMS.keys}
 
 
 def spelled_out(key: str) -> list[str]:

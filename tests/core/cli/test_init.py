@@ -10,7 +10,7 @@ import pytest
 
 from ilit.cli import main
 from ilit.cli.init import TEMPLATE
-from ilit.config import Config, read_config
+from ilit.config import Config, TransformLimits, read_config
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,8 @@ def test_every_line_that_is_commented_out_can_be_used():
     assert config.metric is not None
     assert config.threads == 4
     assert config.model_limits.weight.granularity == ("per_channel",)
-    assert config.model_limits.activation.algorithm == ("minmax", "kl")
+    assert config.model_limits.activation.algorithm == ("minmax", "percentile", "mse", "kl")
+    assert config.transforms == TransformLimits((0.7, 0.9), bias_correction=True, per_token=True)
     assert [entry.pattern for entry in config.op_limits] == ["*.classifier"]
 
 

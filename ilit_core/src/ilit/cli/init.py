@@ -22,8 +22,8 @@ framework:
 calibration:
   samples: 128                    # [64, 256] or the text "64, 256": each is a candidate
   # algorithm:                    # minmax, kl, percentile or mse
-  #   weight: minmax
-  #   activation: [minmax, kl]
+  #   weight: [minmax, mse]
+  #   activation: [minmax, percentile, mse, kl]
 
 # What the search may use. What is left out is up to the search.
 quantization:
@@ -33,9 +33,11 @@ quantization:
   #   scheme: sym                 # or asym
   #   dtype: int8
   # activation:
+  #   granularity: per_tensor     # or per_token
   #   scheme: [asym, sym]
   #   dtype: uint8
   # bits: {weight: [8, 7], activation: [8, 7]}   # codes really used; the CPU decides which are safe
+  # transforms: {smooth: [0.7, 0.9], bias_correction: true, per_token: true}   # or none
 
 tuning:
   # What accuracy means. Without a metric, give an eval_func to Tuner.tune.
@@ -47,12 +49,18 @@ tuning:
   timeout: 0                      # seconds; 0 stops at the first recipe that meets the criterion
   max_trials: 100
   random_seed: 9527
+  # stop: met                     # or budget: go on to better ones until timeout or max_trials
   # ops:                          # an op's name or a glob; an exact name wins, then the last glob
   #   "*.classifier": {dtype: float32}
 
 run:
   folder: ./ilit_runs
   # threads: 4
+
+# What is proven about the model that is kept.
+evaluation:
+  confidence: 0.95                # of the bound on the drop
+  holdout: 0                      # share of the evaluation rows that the search never sees
 """
 
 
