@@ -8,13 +8,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from ilit.config import Config, OpLimits, TensorLimits
 from ilit.errors import ConfigError
 from ilit.recipe import FLOAT32, Approach, OpConfig, QuantSpec
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.transforms import allow_transforms, is_per_token, log_unused
+from ilit.transforms import Candidates, allow_transforms, is_per_token, log_unused, remembered
 
 logger = logging.getLogger("ilit")
 
@@ -45,7 +46,8 @@ def narrow(space: SearchSpace, config: Config) -> SearchSpace:
     space = allow_transforms(space, config)
     governing = governing_limits(space, config.op_limits)
     merged = {name: _merged(config.model_limits, governing.get(name)) for name in space.ops}
-    ops = {name: replace(op, candidates=_candidates(op, merged[name])) for name, op in space.ops.items()}
+    narrowers = {limits: remembered(partial(_candidates, limits=limits)) for limits in dict.fromkeys(merged.values())}
+    ops = {name: replace(op, candidates=narrowers[merged[name]](op.candidates)) for name, op in space.ops.items()}
     narrowed = SearchSpace(ops, _calibrations(ops.values(), config), space.transforms)
     _check(space, narrowed, merged, governing)
     log_unused(narrowed, config.transforms)
@@ -105,27 +107,27 @@ def _given(limits: TensorLimits) -> dict[str, Any]:
     return {leaf: getattr(limits, leaf) for leaf in _LEAVES if getattr(limits, leaf)}
 
 
-def _candidates(op: Op, limits: OpLimits) -> tuple[OpConfig, ...]:
+def _candidates(candidates: Candidates, limits: OpLimits) -> Candidates:
     """Return what is both offered and allowed, narrowed by the defaults, in order."""
-    offered = tuple(dict.fromkeys(config.approach for config in op.candidates if config.quantized))
+    offered = tuple(dict.fromkeys(config.approach for config in candidates if config.quantized))
     kept = []
     for approach in _approaches(offered, limits):
-        group = [c for c in op.candidates if c.quantized and c.approach == approach and _allowed(c, limits)]
+        group = [c for c in candidates if c.quantized and c.approach == approach and _allowed(c, limits)]
         kept += _widest(_by_default(group, limits), limits)
-    strengths = tuple(dict.fromkeys(config.smoothing for config in op.candidates))
+    strengths = tuple(dict.fromkeys(config.smoothing for config in candidates))
     kept.sort(key=lambda config: _rank(config, limits, offered, strengths))
-    return (*kept, *_floats(op, limits))
+    return (*kept, *_floats(candidates, limits))
 
 
-def _floats(op: Op, limits: OpLimits) -> list[OpConfig]:
-    """Return what the op may fall back to, float32 last.
+def _floats(candidates: Candidates, limits: OpLimits) -> list[OpConfig]:
+    """Return what an op may fall back to, float32 last.
 
     Where the user names floats among the dtypes of weights or activations, those are meant and bfloat16 only if it is
     one of them; float32 is there in any case.
     """
     named = {dtype for tensor in _TENSORS for dtype in getattr(limits, tensor).dtype} & set(_FLOAT_DTYPES)
     wanted = set(limits.dtype) or {"float32", *(named or _FLOAT_DTYPES)}
-    return sorted((c for c in op.candidates if c.dtype in wanted and not c.quantized), key=lambda c: c == FLOAT32)
+    return sorted((c for c in candidates if c.dtype in wanted and not c.quantized), key=lambda c: c == FLOAT32)
 
 
 def _approaches(offered: Sequence[Approach | None], limits: OpLimits) -> list[Approach | None]:

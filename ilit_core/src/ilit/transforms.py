@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from ilit.config import Config, TransformLimits
@@ -12,6 +13,7 @@ from ilit.space import SearchSpace
 
 logger = logging.getLogger("ilit")
 
+Candidates = tuple[OpConfig, ...]
 BIAS_CORRECTION = "bias_correction"
 _PER_TOKEN = "per_token"  # noqa: S105 - a granularity
 
@@ -27,14 +29,29 @@ def allow_transforms(space: SearchSpace, config: Config) -> SearchSpace:
     """
     limits = config.transforms
     _check(space, config)
-    ops = {
-        name: replace(op, candidates=_allowed(op.candidates, limits)) if limits != TransformLimits() else op
-        for name, op in space.ops.items()
-    }
+    allowed = remembered(lambda candidates: _allowed(candidates, limits))
+    ops = {name: replace(op, candidates=allowed(op.candidates)) for name, op in space.ops.items()}
     transforms = dict(space.transforms)
     if limits.bias_correction is False and BIAS_CORRECTION in transforms:
         transforms[BIAS_CORRECTION] = (False,)
     return replace(space, ops=ops, transforms=transforms)
+
+
+def remembered(narrow: Callable[[Candidates], Candidates]) -> Callable[[Candidates], Candidates]:
+    """Return ``narrow`` with a memory.
+
+    Ops of a kind have equal candidates, hundreds of them: to compare them is quick, to hash or narrow them is not.
+    """
+    known: list[tuple[Candidates, Candidates]] = []
+
+    def find(candidates: Candidates) -> Candidates:
+        for before, after in known:
+            if before == candidates:
+                return after
+        known.append((candidates, narrow(candidates)))
+        return known[-1][1]
+
+    return find
 
 
 def is_per_token(config: OpConfig) -> bool:
@@ -42,7 +59,9 @@ def is_per_token(config: OpConfig) -> bool:
     return config.activation is not None and config.activation.granularity == _PER_TOKEN
 
 
-def _allowed(candidates: tuple[OpConfig, ...], limits: TransformLimits) -> tuple[OpConfig, ...]:
+def _allowed(candidates: Candidates, limits: TransformLimits) -> Candidates:
+    if limits == TransformLimits():
+        return candidates
     found: dict[OpConfig, None] = {}
     for config in candidates:
         if limits.per_token is False and is_per_token(config):
