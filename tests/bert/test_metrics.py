@@ -210,15 +210,20 @@ def test_squad_over_batches_of_different_length(squad):
     for picked, pad in ((list(range(len(windows)))[::2][::-1], 20), (list(range(len(windows)))[1::2], 33)):
         metric.update(*batch(windows, picked, wanted, pad))
     assert metric.result() == 100.0
-    assert metric.scores()["NoAns_exact"] == 100.0
+    for name in ("NoAns_exact", "HasAns_f1", "best_exact"):
+        other = Squad(**squad.options, metric=name)
+        other.update(*batch(windows, range(len(windows)), wanted, 25))
+        assert other.result() == 100.0
 
 
 def test_squad_counts_the_questions_seen(squad):
     """Questions of which no window was seen are left out; a figure about none of those seen is an error."""
     windows, metric = squad.windows, Squad(**squad.options, metric="NoAns_f1")
     picked = [index for index, window in enumerate(windows) if window.question == 0]
-    metric.update(*batch(windows, picked, {0: "he"}, 20))
-    assert metric.scores()["exact"] == 0.0
+    exact = Squad(**squad.options, metric="exact")
+    for one in (metric, exact):
+        one.update(*batch(windows, picked, {0: "he"}, 20))
+    assert exact.result() == 0.0
     with pytest.raises(EvaluationError, match="squad NoAns_f1: no question seen has no answer; evaluate on more"):
         metric.result()
 

@@ -251,6 +251,50 @@ def span_positions(window: Window, question: Question) -> tuple[int, int]:
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class WindowAnswer:
+    """What the model says of one window.
+
+    Attributes:
+        null: the logits of "no answer".
+        score: the logits of the best span; None where no span is allowed.
+        text: the best span; empty where there is none.
+    """
+
+    null: float
+    score: float | None
+    text: str
+
+
+def answer_in(
+    window: Window, context: str, start: Array, end: Array, n_best: int = 20, max_answer_length: int = 30
+) -> WindowAnswer:
+    """Return the best answer in one window.
+
+    The ``n_best`` likeliest starts and ends are paired; a pair is a span where both lie in the context, the end is not
+    before the start and the span has at most ``max_answer_length`` tokens.
+
+    Args:
+        window: the window.
+        context: its question's.
+        start: logits ``(tokens of the window or more,)``; those beyond the window's tokens are padding.
+        end: likewise.
+        n_best: starts and ends looked at.
+        max_answer_length: in tokens.
+    """
+    start, end = (logits[: len(window.input_ids)].astype(np.float64) for logits in (start, end))
+    found = _best_span(window, start, end, n_best, max_answer_length)
+    null = float(start[window.null] + end[window.null])
+    return WindowAnswer(null, found[0], context[slice(*found[1])]) if found else WindowAnswer(null, None, "")
+
+
+def best_answer(found: Sequence[WindowAnswer]) -> Answer:
+    """Return the answer to a question: the best span of its windows, given in their order; of equals the first."""
+    spans = [(one.score, one.text) for one in found if one.score is not None]
+    score, text = max(spans, key=lambda span: span[0]) if spans else (0.0, "")
+    return Answer(text, min(one.null for one in found) - score)
+
+
 def best_answers(
     questions: Sequence[Question],
     windows: Sequence[Window],
@@ -260,31 +304,19 @@ def best_answers(
 ) -> dict[int, Answer]:
     """Return the best answer to each question of which at least one window was seen, by question index.
 
-    In each window the ``n_best`` likeliest starts and ends are paired; a pair is a span where both lie in the context,
-    the end is not before the start and the span has at most ``max_answer_length`` tokens. The best pair over the
-    question's windows is the answer.
-
     Args:
         questions: all questions.
         windows: all windows.
-        logits: window index -> start and end logits, ``(tokens of the window or more,)`` each; those beyond the
-            window's tokens are padding.
-        n_best: starts and ends looked at per window.
-        max_answer_length: in tokens.
+        logits: window index -> start and end logits, as ``answer_in`` takes them.
+        n_best: as in ``answer_in``.
+        max_answer_length: as in ``answer_in``.
     """
-    best: dict[int, tuple[float, str]] = {}
-    null: dict[int, float] = {}
+    found: dict[int, list[WindowAnswer]] = {}
     for index in sorted(logits):
         window = windows[index]
-        start, end = (array[: len(window.input_ids)].astype(np.float64) for array in logits[index])
-        owner = window.question
-        null[owner] = min(null.get(owner, np.inf), float(start[window.null] + end[window.null]))
-        found = _best_span(window, start, end, n_best, max_answer_length)
-        if found and (owner not in best or found[0] > best[owner][0]):
-            first, last = found[1]
-            best[owner] = found[0], questions[owner].context[first:last]
-    nothing = (0.0, "")
-    return {owner: Answer(best.get(owner, nothing)[1], null[owner] - best.get(owner, nothing)[0]) for owner in null}
+        answer = answer_in(window, questions[window.question].context, *logits[index], n_best, max_answer_length)
+        found.setdefault(window.question, []).append(answer)
+    return {owner: best_answer(answers) for owner, answers in found.items()}
 
 
 def _best_span(
@@ -327,45 +359,78 @@ def token_f1(answer: str, gold: str) -> float:
     return 2 * common / (len(said) + len(wanted))
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """How good the answer to one question is.
+
+    Attributes:
+        has_answer: the question can be answered.
+        odds: the answer's ``null_odds``.
+        exact: the best exact match of the span with any answer that counts, 0 or 1.
+        f1: the best ``token_f1`` likewise, 0 to 1.
+    """
+
+    has_answer: bool
+    odds: float
+    exact: float
+    f1: float
+
+
+def judged(question: Question, answer: Answer, task: Task) -> Judgement:
+    """Compare an answer with those that count."""
+    golds = _golds(question, task)
+    exact, overlap = (max(score(answer.text, gold) for gold in golds) for score in (exact_match, token_f1))
+    return Judgement(has_answer(question, task), answer.null_odds, exact, overlap)
+
+
+def has_answer(question: Question, task: Task) -> bool:
+    """Return whether a question counts as one that can be answered."""
+    return _golds(question, task) != [""]
+
+
+def in_group(answerable: bool, metric: str) -> bool:
+    """Return whether a metric is about questions of this kind: ``HasAns_f1`` is about those that have an answer."""
+    return not metric.startswith("NoAns" if answerable else "HasAns")
+
+
+def question_scores(judgements: Sequence[Judgement], metric: str, task: Task, null_threshold: float = 0.0) -> Array:
+    """Return what each question that the metric is about adds to it, 0 to 1; their mean is the metric.
+
+    v1.1 takes the spans. v2.0 takes "no answer" where the odds exceed ``null_threshold``, and ``best_exact`` and
+    ``best_f1`` at the threshold that is best for them. All thresholds are tried, also those above
+    ``null_threshold``, so a model that says "no answer" too readily loses nothing by it.
+    """
+    about = [one for one in judgements if in_group(one.has_answer, metric)]
+    spans = np.asarray([one.exact if metric.endswith("exact") else one.f1 for one in about], np.float64)
+    if not task.unanswerable:
+        return spans
+    answerable = np.asarray([one.has_answer for one in about], dtype=bool)
+    odds = np.asarray([one.odds for one in about], np.float64)
+    if not metric.startswith("best"):
+        return np.where(odds > null_threshold, ~answerable, spans)
+    # Questions are answered from the least odds up, one more each time; the best number of them is taken.
+    order = np.argsort(odds, kind="stable")
+    gains = np.where(answerable, spans, spans - 1)[order]
+    answered = np.empty(len(about), bool)
+    answered[order] = np.arange(len(about)) < np.argmax(np.concatenate([[0.0], np.cumsum(gains)]))
+    return np.where(answered, spans, ~answerable)
+
+
 def official_scores(
     questions: Sequence[Question], answers: Mapping[int, Answer], task: Task, null_threshold: float = 0.0
 ) -> dict[str, float]:
-    """Score the answered questions, in percent.
+    """Score the answered questions, in percent, by all of the task's metrics.
 
-    v1.1 gives ``exact`` and ``f1``. v2.0 takes "no answer" where ``null_odds`` exceed ``null_threshold``, and gives
-    besides both figures over the questions that have an answer (``HasAns_exact``, ...; left out where there are
-    none) and those that have none (``NoAns_exact``, ...), and ``best_exact`` and ``best_f1``: the figures at the
-    threshold that is best for them. All thresholds are tried, also those above ``null_threshold``, so a model
-    that says "no answer" too readily loses nothing by it.
+    v1.1 gives ``exact`` and ``f1``; v2.0 besides both figures over the questions that have an answer
+    (``HasAns_exact``, ...; left out where there are none) and those that have none (``NoAns_exact``, ...), and
+    ``best_exact`` and ``best_f1``. See ``question_scores``.
     """
-    order = sorted(answers)
-    odds = np.asarray([answers[index].null_odds for index in order])
-    golds = [_golds(questions[index], task) for index in order]
-    has_answer = np.asarray([gold != [""] for gold in golds], dtype=bool)
-    scores: dict[str, float] = {}
-    for name, score in (("exact", exact_match), ("f1", token_f1)):
-        texts = [answers[index].text for index in order]
-        spans = np.asarray([max(score(text, gold) for gold in some) for text, some in zip(texts, golds, strict=True)])
-        if not task.unanswerable:
-            scores[name] = 100 * float(spans.mean())
-            continue
-        values = np.where(odds > null_threshold, ~has_answer, spans)
-        scores[name] = 100 * float(values.mean())
-        for group, member in (("HasAns", has_answer), ("NoAns", ~has_answer)):
-            if member.any():
-                scores[f"{group}_{name}"] = 100 * float(values[member].mean())
-        scores[f"best_{name}"] = _best_over_thresholds(spans, has_answer, odds)
-    return scores
+    judgements = [judged(questions[index], answers[index], task) for index in sorted(answers)]
+    scores = {metric: question_scores(judgements, metric, task, null_threshold) for metric in task.metrics}
+    return {metric: 100 * float(values.mean()) for metric, values in scores.items() if len(values)}
 
 
 def _golds(question: Question, task: Task) -> list[str]:
     """Return the answers that count: v2.0 takes those of which normalizing leaves something."""
     golds = [text for text in question.answers if normalized(text) or not task.unanswerable]
     return golds or [""]
-
-
-def _best_over_thresholds(spans: Array, has_answer: Array, odds: Array) -> float:
-    """Return the best mean score in percent: questions are answered from the least ``odds`` up, one more each time."""
-    gain = np.where(has_answer, spans, spans - 1)[np.argsort(odds, kind="stable")]
-    totals = np.count_nonzero(~has_answer) + np.concatenate([[0.0], np.cumsum(gain)])
-    return 100 * float(totals.max()) / len(odds)
