@@ -101,7 +101,7 @@ class SearchSpace:
         seen = set()
         for size in self.calibrations or ("",):
             for config in configs:
-                chosen = {name: config for name, op in self.ops.items() if config in op.candidates}
+                chosen = {name: config for name, op in self.ops.items() if op.allows(config)}
                 recipe = self.recipe(chosen, str(size))
                 if recipe.digest not in seen:
                     seen.add(recipe.digest)

@@ -11,7 +11,7 @@ from ilit.config import Config
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.limits import governing_limits
 from ilit.plugins import Registry
-from ilit.recipe import Scalar
+from ilit.recipe import OpConfig, Scalar
 from ilit.space import Op, SearchSpace
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _check(answer: Any, space: SearchSpace, plugin: str) -> None:
             verb = "adds" if name in theirs else "drops"
             raise PluginError(f"plugin {plugin}: ilit_space_rules {verb} {what} '{name}'; rules only leave out values")
     for name, op in answer.ops.items():
-        if not set(op.candidates) <= set(space.ops[name].candidates):
+        if not _is_part(op.candidates, space.ops[name]):
             raise PluginError(f"plugin {plugin}: ilit_space_rules widens op '{name}'; rules only leave out values")
     for name, values in answer.transforms.items():
         if not set(values) <= set(space.transforms[name]):
@@ -67,10 +67,7 @@ def _check(answer: Any, space: SearchSpace, plugin: str) -> None:
 
 def _both(one: SearchSpace, other: SearchSpace, plugin: str) -> SearchSpace:
     """Return what both allow, in the order of the later one, whose preference is the more particular."""
-    ops: Mapping[str, Op] = {
-        name: replace(op, candidates=tuple(c for c in other.ops[name].candidates if c in op.candidates))
-        for name, op in one.ops.items()
-    }
+    ops: Mapping[str, Op] = {name: _intersected(op, other.ops[name]) for name, op in one.ops.items()}
     transforms: Mapping[str, tuple[Scalar, ...]] = {
         name: tuple(value for value in other.transforms[name] if value in values)
         for name, values in one.transforms.items()
@@ -82,3 +79,16 @@ def _both(one: SearchSpace, other: SearchSpace, plugin: str) -> SearchSpace:
         if not values:
             raise PluginError(f"plugin {plugin}: ilit_space_rules leaves transform '{name}' no value")
     return SearchSpace(ops, one.calibrations, transforms)
+
+
+# An op has hundreds of candidates, and rules leave most ops as they are: comparing is far quicker than looking up.
+
+
+def _is_part(candidates: tuple[OpConfig, ...], op: Op) -> bool:
+    return candidates == op.candidates or all(op.allows(config) for config in candidates)
+
+
+def _intersected(one: Op, other: Op) -> Op:
+    if one.candidates == other.candidates:
+        return one
+    return replace(one, candidates=tuple(config for config in other.candidates if one.allows(config)))
