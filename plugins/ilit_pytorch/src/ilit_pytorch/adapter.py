@@ -23,6 +23,7 @@ from ilit_pytorch.describe import describe
 from ilit_pytorch.lower import Provenance, int8_kernels, lower
 from ilit_pytorch.measure import activation_bytes, forward_seconds, model_bytes
 from ilit_pytorch.probe import distance, op_distances
+from ilit_pytorch.timing import op_speedups
 from ilit_pytorch.trace import Structure, trace
 
 
@@ -75,6 +76,10 @@ class PyTorchAdapter:
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
         """See ``ilit_pytorch.probe``."""
         return op_distances(model, recipe, calibration)
+
+    def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
+        """See ``ilit_pytorch.timing``."""
+        return op_speedups(model, recipe, calibration)
 
     def evaluate(
         self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None

@@ -99,6 +99,7 @@ class ChannelStats:
         high: largest value seen, float32 (channels,).
         total: sum of the values seen, float64 (channels,).
         count: values seen of each channel.
+        batches: activations seen, so that ``count / batches`` is the usual number of rows.
         rows: up to ``SAMPLE_ROWS`` rows of the input, parts of float32 (rows, channels); only where channels are the
             last axis.
     """
@@ -107,6 +108,7 @@ class ChannelStats:
     high: torch.Tensor
     total: torch.Tensor
     count: int = 0
+    batches: int = 0
     rows: tuple[torch.Tensor, ...] = ()
 
     @classmethod
@@ -131,6 +133,7 @@ class ChannelStats:
         self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
         self.total = self.total + source.sum(over).double()
         self.count += values.numel() // values.shape[axis]
+        self.batches += 1
         kept = min(wanted, SAMPLE_ROWS - sum(map(len, self.rows)))
         if flat is not None and kept > 0:
             chosen = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.count))[:kept]
@@ -139,7 +142,7 @@ class ChannelStats:
 
     def snapshot(self) -> ChannelStats:
         """Return a copy that later updates do not change; the tensors are never written in place."""
-        return ChannelStats(self.low, self.high, self.total, self.count, self.rows)
+        return ChannelStats(self.low, self.high, self.total, self.count, self.batches, self.rows)
 
     @property
     def mean(self) -> torch.Tensor:
