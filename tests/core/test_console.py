@@ -100,17 +100,19 @@ def test_the_line_tells_where_the_run_is(finished: tuple[Run, ilit.TuneResult]) 
     ]
 
 
-@pytest.mark.parametrize(("higher", "word"), [(True, "most"), (False, "least")], ids=["higher", "lower"])
+@pytest.mark.parametrize(
+    ("higher", "bound"), [(True, "at most 0.9500"), (False, "at least 0.1000")], ids=["higher", "lower"]
+)
 def test_the_line_tells_where_a_trial_was_stopped(
-    finished: tuple[Run, ilit.TuneResult], higher: bool, word: str
+    finished: tuple[Run, ilit.TuneResult], higher: bool, bound: str
 ) -> None:
     """What a pruned trial could still have reached is a bound, and no score to beat."""
     run = finished[0]
-    stopped = replace(run.trials[0], number=3, status="pruned", accuracy=0.8612, rows=16)
+    stopped = replace(run.trials[0], number=3, status="pruned", accuracy=float(bound[-6:]), rows=16)
     complete = tuple(replace(trial, rows=128) for trial in run.trials)
     line = progress_line(replace(run, header=replace(run.header, higher_is_better=higher), trials=(*complete, stopped)))
     best = max(t.accuracy or 0 for t in complete) if higher else min(t.accuracy or 1 for t in complete)
-    said = f"the last pruned after 16 of 128 rows with at {word} 0.8612; best so far {best:.4f}; "
+    said = f"the last pruned after 16 of 128 rows with {bound}; best so far {best:.4f}; "
     assert line.startswith(f"trial 4 of at most 100; {said}")
 
 

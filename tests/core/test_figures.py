@@ -48,7 +48,7 @@ DROPS = {
     "relative, exact": (0.01, True, "1.00 %"),
     "relative, up to the next step": (0.010001, True, "1.01 %"),
     "relative, better": (-0.00129, True, "-0.12 %"),
-    "relative, a quotient": (0.07 / 7, True, "1.00 %"),
+    "relative, a quotient": ((0.9 - 0.891) / 0.9, True, "1.00 %"),
     "absolute": (0.008661, False, "0.00867"),
     "absolute, large": (12.34, False, "12.4"),
     "none": (0.0, False, "0"),
