@@ -14,7 +14,7 @@ from ilit.errors import LoweringError
 from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit_pytorch import cpu, kernels
 from ilit_pytorch.calibrate import TorchCalibration
-from ilit_pytorch.clone import leave_fast_path, own_copy, structural_clone
+from ilit_pytorch.clone import leave_fast_path, own_copy, structural_clone, submodule
 from ilit_pytorch.modules.activation import Quantizer, quantizer_for
 from ilit_pytorch.modules.bfloat16 import BFloat16Linear
 from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
@@ -125,7 +125,7 @@ def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration:
 
 def float_op(model: torch.nn.Module, name: str) -> Any:
     """Return the float op with its weight as it is now, where torch computes that before each forward."""
-    op = inner_op(model.get_submodule(name))
+    op = inner_op(submodule(model, name))
     _refresh_weight(op)
     return op
 
@@ -193,7 +193,7 @@ def _refresh_weight(op: Any) -> None:
 def lowered_modules(model: torch.nn.Module) -> list[Lowered]:
     """Return the modules of a lowered model that lowering put there, those inside others left out."""
     paths = getattr(model, "ilit").paths if hasattr(model, "ilit") else {}  # noqa: B009 - modules are typed as tensors
-    return [module for path in paths if isinstance(module := model.get_submodule(path), Lowered)]
+    return [module for path in paths if isinstance(module := submodule(model, path), Lowered)]
 
 
 def int8_kernels(model: torch.nn.Module) -> int:
@@ -207,12 +207,12 @@ def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchC
         if config.quantized:
             new[name] = build_op(model, name, recipe, calibration)
         elif config.dtype == "bfloat16":
-            new[name] = BFloat16Linear(structural_clone(model.get_submodule(name)))
+            new[name] = BFloat16Linear(structural_clone(submodule(model, name)))
     for stub, readers in structure.shared.items():
         if any(reader in new for reader in readers):
             new[stub] = SharedSource()
             floats = (reader for reader in readers if reader not in new)
-            new.update({reader: FloatReader(structural_clone(model.get_submodule(reader))) for reader in floats})
+            new.update({reader: FloatReader(structural_clone(submodule(model, reader))) for reader in floats})
     active = False
     for island in structure.islands:
         first = next((recipe.ops[op] for op in island.ops if _static(recipe, op)), None)
@@ -241,7 +241,7 @@ def _island_modules(
         return calibration.params(recipe.calibration, f"{name}:out", spec)
 
     def plain(name: str) -> torch.nn.Module:
-        return structural_clone(model.get_submodule(name))
+        return structural_clone(submodule(model, name))
 
     new: dict[str, Any] = {stub: IslandStart(params(stub)) for stub in island.stubs}
     seen = calibration.seen[recipe.calibration].stats if recipe.calibration in calibration.seen else {}

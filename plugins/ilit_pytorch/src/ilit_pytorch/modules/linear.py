@@ -44,10 +44,16 @@ class Int8Linear(Rebuilt, torch.nn.Module):
             post_op: ``none`` or ``relu``.
         """
         super().__init__()
-        self.packed = packed
-        self.weight_scale, self.bias = weight_scale, bias
-        self.quantizer, self.post_op = quantizer, post_op
+        self.packed: torch.Tensor
+        self.weight_scale: torch.Tensor
+        self.bias: torch.Tensor | None
+        self.quantizer: Quantizer
+        self.post_op: str
         self.in_features, self.out_features = packed.shape
+        # Past torch's __setattr__, which looks for parameters: a search builds thousands of these.
+        vars(self).update(
+            packed=packed, weight_scale=weight_scale, bias=bias, quantizer=quantizer, post_op=post_op, training=False
+        )
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (..., out) for float32 (..., in)."""
