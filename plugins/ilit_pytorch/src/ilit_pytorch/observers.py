@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 HALF_BINS = 2048  # on each side of 0
-COUNTED = 1 << 16  # values of a batch that go into the histogram; of a larger one every n-th
+COUNTED = 1 << 17  # values of a batch that go into the histogram; of a larger one every n-th
 SAMPLE_ROWS = 128  # rows of an op's input that are kept
 PERCENTILE = 0.9999  # share of values kept inside the range
 CLIP_FRACTIONS = tuple(1.0 - 0.025 * step for step in range(29))  # 1.0 down to 0.3, tried by mse
