@@ -1,0 +1,361 @@
+"""Bounds are those of the score test, hold together over a search, and are said in plain words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilit.criterion import Criterion
+from ilit.errors import EvaluationError
+from ilit.evidence import Evidence
+from ilit.paired import share_right
+from ilit.statistics import (
+    drop_upper,
+    error_share,
+    evidence,
+    mcnemar_p,
+    resolution_warning,
+    sentence,
+    tango_upper,
+)
+from ilit.testing import FakeAccuracy
+
+Z95 = 1.6448536269514722
+
+
+@st.composite
+def counts(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Fixed, broken and all units."""
+    units = draw(st.integers(2, 3000))
+    changed = draw(st.integers(0, min(units, draw(st.sampled_from([3, 60, 3000])))))
+    fixed = draw(st.integers(0, changed))
+    return fixed, changed - fixed, units
+
+
+# --- Tango's bound ---------------------------------------------------------------------------------------------------
+
+
+def slow_tango(fixed: int, broken: int, units: int) -> float:
+    """The 95 % bound by brute force: the likelihood is maximised by search, not by its closed form."""
+
+    def log_likelihood(share: float, difference: float) -> float:
+        cells = ((broken, share + difference), (fixed, share), (units - fixed - broken, 1 - 2 * share - difference))
+        return sum(count * math.log(max(p, 1e-300)) for count, p in cells if count)
+
+    def statistic(difference: float) -> float:
+        low, high = max(0.0, -difference), (1 - difference) / 2
+        for _ in range(200):  # ternary search: the log-likelihood is concave
+            third = (high - low) / 3
+            if log_likelihood(low + third, difference) < log_likelihood(high - third, difference):
+                low += third
+            else:
+                high -= third
+        share = (low + high) / 2
+        return (units * difference - broken + fixed) / math.sqrt(units * (2 * share + difference - difference**2))
+
+    low, high = (broken - fixed) / units, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if statistic(middle) < Z95 else (low, middle)
+    return low
+
+
+SEEN = [(12, 15, 1725), (2, 12, 50), (12, 2, 50), (0, 3, 277), (3, 0, 277), (1, 1, 10), (40, 60, 872), (4, 6, 10)]
+
+
+@pytest.mark.parametrize("seen", SEEN, ids="{0[0]} fixed, {0[1]} broken of {0[2]}".format)
+def test_the_closed_form_is_the_score_test_inverted(seen: tuple[int, int, int]) -> None:
+    """The bound is where a score test with a numerically maximised likelihood turns over."""
+    assert tango_upper(*seen, 0.95) == pytest.approx(slow_tango(*seen), abs=1e-6)
+
+
+EXTREMES = {
+    "nothing changed": ((0, 0, 300), Z95**2 / (300 + Z95**2)),
+    "one unit, unchanged": ((0, 0, 1), Z95**2 / (1 + Z95**2)),
+    "all broken": ((0, 30, 30), 1.0),
+    "all fixed": ((30, 0, 30), (Z95**2 - 30) / (Z95**2 + 30)),
+    "all changed, half each": ((15, 15, 30), Z95 / math.sqrt(30 + Z95**2)),  # a sign test's Wilson interval
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_the_extremes_are_exact(name: str) -> None:
+    """Where the closed form degenerates the bound is what the algebra gives."""
+    seen, wanted = EXTREMES[name]
+    assert tango_upper(*seen, 0.95) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("bound", [tango_upper, drop_upper])
+@given(seen=counts())
+def test_bounds_are_monotone(bound: Any, seen: tuple[int, int, int]) -> None:
+    """More broken, fewer fixed units or more confidence raise the bound; it lies between the drop seen and 1."""
+    fixed, broken, units = seen
+    found = bound(fixed, broken, units, 0.95)
+    assert (broken - fixed) / units <= found <= 1
+    assert bound(fixed, broken, units, 0.99) >= found
+    if fixed + broken < units:
+        assert bound(fixed, broken + 1, units, 0.95) >= found
+        assert bound(fixed + 1, broken, units, 0.95) <= found
+
+
+def error_rate(units: int, lost: int, confidence: float) -> float:
+    """How often the bound lies below the truth where a share of lost / units breaks and none gets fixed; exact."""
+    p = lost / units
+    chances = ((math.comb(units, k) * p**k * (1 - p) ** (units - k), k) for k in range(lost + 1))
+    return sum(chance for chance, k in chances if drop_upper(0, k, units, confidence) < p)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.975])
+def test_where_units_only_break_the_error_rate_is_kept(confidence: float) -> None:
+    """Tango's bound alone would err in 6.2 % of the cases with 277 units; the one used errs no more than it says."""
+    assert max(error_rate(277, lost, confidence) for lost in range(1, 15)) <= 1 - confidence + 1e-9
+
+
+REFUSED = {
+    "no units": ((0, 0, 0, 0.95), "0 fixed and 0 broken units of 0 cannot be"),
+    "negative": ((-1, 0, 9, 0.95), "-1 fixed"),
+    "more than all": ((5, 5, 9, 0.95), "5 fixed and 5 broken units of 9 cannot be"),
+    "certainty": ((1, 1, 9, 1.0), "confidence 1.0 is not between 0.5 and 1"),
+    "percent": ((1, 1, 9, 95), "confidence 95 is not between 0.5 and 1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_impossible_counts_are_refused(name: str) -> None:
+    """A caller's slip gives no number."""
+    given_values, text = REFUSED[name]
+    with pytest.raises(ValueError, match=text):
+        tango_upper(*given_values)
+
+
+# --- McNemar's p, and looks ------------------------------------------------------------------------------------------
+
+
+@given(fixed=st.integers(0, 40), broken=st.integers(0, 40))
+def test_mcnemar_is_exact(fixed: int, broken: int) -> None:
+    """The p is the binomial sum in whole numbers, symmetric, and 1 where nothing speaks for either side."""
+    n, least = fixed + broken, min(fixed, broken)
+    whole = min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
+    assert mcnemar_p(fixed, broken) == pytest.approx(whole, rel=1e-12)
+    assert mcnemar_p(broken, fixed) == mcnemar_p(fixed, broken)
+
+
+def test_mcnemar_of_thousands() -> None:
+    """Neither overflow nor underflow; checked against whole numbers of any size."""
+    wanted = 2 * sum(math.comb(9000, k) for k in range(4401)) / 2**9000
+    assert mcnemar_p(4400, 4600) == pytest.approx(wanted, rel=1e-9)
+    assert mcnemar_p(0, 20_000) == 0.0
+    assert mcnemar_p(7, 7) == 1.0
+
+
+def test_shares_of_the_error_sum_to_one() -> None:
+    """However many recipes are evaluated, their bounds spend no more than the error allowed."""
+    shares = [error_share(looks) for looks in range(1, 10_001)]
+    assert shares == sorted(shares, reverse=True)
+    assert 1 - 1e-3 < math.fsum(shares) < 1
+    with pytest.raises(ValueError, match="so it is 1 or more, not 0"):
+        error_share(0)
+
+
+# --- Evidence --------------------------------------------------------------------------------------------------------
+
+LABELS = np.tile([0, 1], 500).astype(np.uint8)
+FLOAT = LABELS.copy()
+FLOAT[:100] ^= 1  # 90 % right
+INT8 = FLOAT.copy()
+INT8[95:100] ^= 1  # 5 fixed
+INT8[100:107] ^= 1  # 7 broken
+
+
+class Errors:
+    """A paired metric of scores: their mean, lower is better."""
+
+    name: ClassVar[str] = "errors"
+    higher_is_better: ClassVar[bool] = False
+    by_row = share_of_right = False
+
+    def scores(self, predictions: Any, labels: Any, weights: Any) -> Any:
+        return weights @ (predictions.astype(float) - labels) / weights.sum(axis=1)
+
+
+class Percent(FakeAccuracy):
+    """A share of right units times 100."""
+
+    def scores(self, predictions: Any, labels: Any, weights: Any) -> Any:
+        return 100 * share_right(predictions, labels, weights)
+
+
+def shown(metric: Any = None, criterion: Criterion = Criterion(), looks: int = 1, **options: Any) -> Evidence:  # noqa: B008 - frozen
+    """Evidence of ``INT8`` against ``FLOAT``."""
+    given_options = {"baseline": 0.9, "confidence": 0.95, **options}
+    return evidence(
+        FLOAT, INT8, LABELS, metric=metric or FakeAccuracy(), criterion=criterion, looks=looks, **given_options
+    )
+
+
+def test_a_share_of_right_rows_is_judged_by_tango() -> None:
+    """Flips are counted, the drop is one of the baseline, and the first recipe may spend half of the error."""
+    found = shown()
+    assert (found.units, found.fixed, found.broken, found.method) == (1000, 5, 7, "tango")
+    assert found.p_value == pytest.approx(mcnemar_p(5, 7))
+    assert found.drop == pytest.approx(0.002 / 0.9)
+    assert found.bound == pytest.approx(drop_upper(5, 7, 1000, 0.975) / 0.9)
+    assert (found.confidence, found.tolerance, found.looks, found.holdout) == (0.95, 0.01, 1, False)
+    assert (found.relative, found.unit, found.settled) == (True, "rows", False)
+
+
+def test_absolute_drops_are_in_the_metrics_unit() -> None:
+    """A metric in percent with an absolute tolerance of 1 has bounds in percent."""
+    found = shown(Percent(), Criterion("absolute", 1.0), baseline=90.0)
+    assert found.drop == pytest.approx(0.2)
+    assert found.bound == pytest.approx(100 * drop_upper(5, 7, 1000, 0.975))
+    assert not found.relative
+
+
+def test_each_further_recipe_is_asked_more_of() -> None:
+    """Bounds rise with the recipes tried; on the holdout there is nothing to correct for."""
+    bounds = [shown(looks=looks).bound for looks in (1, 2, 5, 50)]
+    assert bounds == sorted(set(bounds))
+    kept = shown(holdout=True)
+    assert kept.bound == pytest.approx(drop_upper(5, 7, 1000, 0.95) / 0.9)
+    assert kept.holdout
+
+
+def test_scores_are_bootstrapped() -> None:
+    """Scores have no flips; where lower is better a rise is the drop."""
+    rng = np.random.default_rng(2)
+    ours = rng.uniform(0.5, 1.5, 800).astype(np.float32)
+    theirs = (ours * rng.uniform(0.98, 1.04, 800)).astype(np.float32)
+    baseline = float(ours.astype(float).mean())
+    found = evidence(
+        ours, theirs, np.zeros(800, np.float32), metric=Errors(), criterion=Criterion("relative", 0.02, False),
+        baseline=baseline, looks=1,
+    )  # fmt: skip
+    assert (found.fixed, found.broken, found.p_value, found.method, found.unit) == (
+        None,
+        None,
+        None,
+        "bootstrap",
+        "units",
+    )
+    assert found.drop == pytest.approx(0.01, abs=0.002)
+    # The normal approximation, of the mean ratio's numerator, is good here.
+    spread = float((theirs - ours).std()) / math.sqrt(800) / baseline
+    assert found.bound == pytest.approx(found.drop + 1.96 * spread, rel=0.03)
+
+
+def test_units_needed_settle_it_about() -> None:
+    """With that many more units of the same kind, the verdict is settled; with half of them it is not."""
+    criterion = Criterion("relative", 0.006)
+    found = shown(criterion=criterion)
+    assert not found.settled
+    assert found.units_needed is not None
+    assert found.units_needed > 0
+    assert len(str(found.units_needed).rstrip("0")) <= 2
+
+    def repeated(times: float) -> Evidence:
+        sides = [np.repeat(side, 10) for side in (FLOAT, INT8, LABELS)]
+        keep = np.random.default_rng(0).permutation(10_000)[: int(times * 1000)]
+        return evidence(
+            *(side[keep] for side in sides), metric=FakeAccuracy(), criterion=criterion, baseline=0.9, looks=1
+        )
+
+    assert drop_upper(5 * 10, 7 * 10, 10_000, 0.975) / 0.9 < criterion.tolerance
+    assert repeated(1 + found.units_needed / 1000 * 1.5).settled
+    assert shown(criterion=Criterion("relative", 0.002)).units_needed is None
+    assert shown(criterion=Criterion("relative", 0.05)).units_needed == 0
+
+
+INCOMPARABLE = {
+    "no units": ([], [], [], 0.9, "0 float32 and 0 INT8 predictions for 0 labels cannot be compared"),
+    "of other lengths": ([0, 1], [0], [0, 1], 0.9, "2 float32 and 1 INT8 predictions for 2 labels"),
+    "relative to nothing": ([0, 0], [0, 0], [1, 1], 0.0, "no drop is defined on these 2 units"),
+}
+
+
+@pytest.mark.parametrize("name", INCOMPARABLE)
+def test_what_cannot_be_compared_is_said(name: str) -> None:
+    """One line instead of a number that means nothing."""
+    *sides, baseline, text = INCOMPARABLE[name]
+    arrays = [np.array(side, np.uint8) for side in sides]
+    with pytest.raises(EvaluationError, match=text) as caught:
+        evidence(*arrays, metric=FakeAccuracy(), criterion=Criterion(), baseline=baseline, looks=1)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# --- Words -----------------------------------------------------------------------------------------------------------
+
+FOUND = Evidence(1725, 12, 15, 0.7011, 0.002, 0.00862, 0.95, 0.01, "tango", 2)
+FLIPS = " (12 rows fixed, 15 broken of 1725, McNemar p 0.70; corrected for 2 recipes tried)"
+SENTENCES = {
+    "settled": (
+        {},
+        "the drop is at most 0.87 % with 95 % confidence" + FLIPS,
+    ),
+    "settled, rounded up no further than the tolerance": (
+        {"bound": 0.01013, "tolerance": 0.0102, "looks": 1, "p_value": 0.0004},
+        "the drop is at most 1.02 % with 95 % confidence"
+        + FLIPS.replace("0.70", "0.0004").replace("2 recipes", "1 recipe"),
+    ),
+    "better": (
+        {"drop": -0.02, "bound": -0.00317},
+        "no drop: INT8 is better by at least 0.31 % with 95 % confidence" + FLIPS,
+    ),
+    "open": (
+        {"bound": 0.01207, "units_needed": 900},
+        "cannot tell: the drop may be up to 1.3 % with 95 % confidence; about 900 more rows would settle it" + FLIPS,
+    ),
+    "missed": (
+        {"drop": 0.0142, "bound": 0.0231, "units_needed": None},
+        "the drop seen is 1.42 %, above the tolerance of 1 %, and it may be up to 2.4 % with 95 % confidence" + FLIPS,
+    ),
+    "just": (
+        {"drop": 0.01, "bound": 0.02, "units_needed": None},
+        "the drop seen is 1 %, just the tolerance of 1 %, and it may be up to 2 % with 95 % confidence" + FLIPS,
+    ),
+    "holdout of scores, absolute": (
+        {"fixed": None, "broken": None, "p_value": None, "relative": False, "unit": "units", "holdout": True,
+         "bound": 0.4321, "tolerance": 0.5, "confidence": 0.9},
+        "the drop is at most 0.44 with 90 % confidence (1725 units; on the holdout)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_the_verdict_is_a_sentence(name: str) -> None:
+    """What was shown, how sure it is, from what, corrected for what; never more than was shown."""
+    changes, words = SENTENCES[name]
+    assert sentence(replace(FOUND, **changes)) == words
+
+
+WARNINGS: dict[str, tuple[Criterion, float, int, str]] = {
+    "relative": (
+        Criterion("relative", 0.01), 0.704, 277,
+        "tuning.accuracy_criterion: 1 % relative of 277 evaluation rows is 2 rows, so a verdict hangs on single rows",
+    ),
+    "absolute": (Criterion("absolute", 0.01), 0.9, 100, "accuracy_criterion: 0.01 of 100 evaluation rows is 1 row,"),
+    "enough": (Criterion("relative", 0.01), 0.87, 1725, ""),
+    "errors are no shares": (Criterion("relative", 0.01, higher_is_better=False), 0.02, 50, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WARNINGS)
+def test_too_few_rows_are_warned_of(name: str) -> None:
+    """A tolerance worth fewer than three rows is said to be beyond what they can show, in one line."""
+    criterion, baseline, units, text = WARNINGS[name]
+    found = resolution_warning(criterion, baseline, units)
+    assert text in found
+    assert bool(found) == bool(text)
+    assert len(found.splitlines()) == bool(text)
+
+
+def test_a_metric_in_percent_has_its_whole() -> None:
+    """Where all right is 100, a tolerance of 1 % of 80 on 277 questions is two of them."""
+    assert not resolution_warning(Criterion(), 80.0, 277)
+    assert "is 2.2 rows" in resolution_warning(Criterion(), 80.0, 277, all_right=100.0)
