@@ -11,10 +11,11 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from ilit.errors import ConfigError, DataError, EvaluationError, ModelError
-from ilit.metric import Metric
+from ilit.metric import Metric, PairedMetric
+from ilit.testing import MetricCase, MetricContract
 from ilit_bert.metrics import METRICS, AccAndF1, Corr, Glue, Mcc, Pearson, Spearmanr, Squad, tuning_metric
 from ilit_bert.tasks import TASKS, find_task
-from ilit_bert.tasks.squad import WindowSize, cut_windows, read_questions
+from ilit_bert.tasks.squad import WindowSize, best_answers, cut_windows, official_scores, read_questions
 
 RNG = np.random.default_rng(3)
 LABELS = RNG.integers(0, 2, 50)
@@ -167,6 +168,28 @@ def test_every_official_metric_can_be_made():
             assert Glue(task.name, name).higher_is_better
 
 
+class TestGlueMetrics(MetricContract):
+    @pytest.fixture(params=[row[0] for row in FIGURES])
+    def case(self, request):
+        make, outputs, labels, figure = next(row[1:] for row in FIGURES if row[0] == request.param)
+        return MetricCase(make, outputs, labels, figure, misfit=(outputs, labels[:2]))
+
+
+def test_what_is_reachable():
+    """Known where a right row is always best; MCC only of models with two classes."""
+    three = np.eye(3)[LABELS]
+    for make, outputs, labels, known in (
+        (lambda: Glue("mrpc"), LOGITS, LABELS, True),
+        (lambda: Glue("mnli"), three, LABELS, True),
+        (Mcc, LOGITS, LABELS, True),
+        (Mcc, three, LABELS, False),
+        (Corr, NOISY, SCORES, False),
+    ):
+        metric = make()
+        metric.update(outputs[:5], labels[:5])
+        assert (metric.reachable(labels[5:]) is not None) == known
+
+
 # --- SQuAD -----------------------------------------------------------------------------------------------------------
 
 CONTEXT = "a king was born in normandy . he was old and he ran ."
@@ -200,6 +223,64 @@ def batch(windows, picked, wanted, pad):
         start[row, at[:1] or [0]] = 5.0
         start[row, len(window.input_ids) :] = 99.0  # what the model says of padding is nothing
     return {"start_logits": start, "end_logits": start}, np.array([[i, windows[i].checksum] for i in picked])
+
+
+SQUAD_METRICS = ["exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "best_exact", "best_f1"]
+
+
+class TestSquad(MetricContract):
+    """Windows of random logits; a question has several, so that some stay open between batches."""
+
+    @pytest.fixture(params=SQUAD_METRICS)
+    def case(self, request, squad):
+        rng, count = np.random.default_rng(8), len(squad.windows)
+        outputs = {name: rng.normal(size=(count, 20)) for name in ("start_logits", "end_logits")}
+        labels = np.array([[index, window.checksum] for index, window in enumerate(squad.windows)])
+        logits = {index: (outputs["start_logits"][index], outputs["end_logits"][index]) for index in range(count)}
+        task, questions = find_task("squad2"), read_questions(find_task("squad2"), squad.options["data_dir"], "dev")
+        figure = official_scores(questions, best_answers(questions, squad.windows, logits), task)[request.param]
+        return MetricCase(
+            lambda: Squad(**squad.options, metric=request.param), outputs, labels, figure,
+            misfit=(outputs, labels[:2]), tolerance=1e-5, answers=random_answers,
+        )  # fmt: skip
+
+
+def random_answers(rng, labels):
+    """Logits of which some point at the answer itself."""
+    outputs = {name: rng.normal(size=(len(labels), 20)) for name in ("start_logits", "end_logits")}
+    outputs["start_logits"][:, 0] += rng.choice([-9, 0, 9])
+    return outputs
+
+
+def test_squad_units_are_questions(squad):
+    """A unit is a question that the metric is about, right or wrong or a score; the logits are not kept."""
+    windows, found = squad.windows, {}
+    for name in ("exact", "f1", "NoAns_f1"):
+        found[name] = Squad(**squad.options, metric=name)
+        found[name].update(*batch(windows, range(len(windows)), {0: "king", 1: "he"}, 25))
+        assert isinstance(found[name], PairedMetric)
+        assert not found[name].by_row
+    assert found["exact"].share_of_right
+    assert not found["f1"].share_of_right
+    assert found["exact"].predictions().tolist() == [1, 0, 1]
+    assert found["exact"].labels().tolist() == [1, 1, 1]
+    assert found["f1"].predictions().tolist() == [1, 0, 1]
+    assert found["NoAns_f1"].predictions().tolist() == [1]
+
+
+def test_squad_reachable_counts_open_questions_as_perfect(squad):
+    """A question is done when its last window was; until then, and while unseen, it may still be right."""
+    windows = squad.windows
+    keys = np.array([[index, window.checksum] for index, window in enumerate(windows)])
+    of_first = [index for index, window in enumerate(windows) if window.question == 0]
+    metric = Squad(**squad.options, metric="exact")
+    metric.update(*batch(windows, of_first[:-1], {0: "he"}, 20))
+    assert metric.reachable(keys[of_first[-1] :]) == 100.0
+    metric.update(*batch(windows, of_first[-1:], {0: "he"}, 20))
+    assert metric.reachable(keys[of_first[-1] + 1 :]) == pytest.approx(200 / 3)
+    assert Squad(**squad.options, metric="NoAns_f1").reachable(keys[of_first]) is None
+    with pytest.raises(DataError, match="window 99 was cut differently"):
+        metric.reachable(np.array([[99, 0]]))
 
 
 def test_squad_over_batches_of_different_length(squad):

@@ -66,7 +66,7 @@ class _RowMetric:
             self._model_classes = max(self._model_classes, logits.shape[1])
             self._units.add(predicted, truth.astype(np.int64), logit_margins(logits))
         else:
-            self._exact.append(logits.reshape(-1))
+            self._exact.append(logits.flatten())  # a copy: the loader may reuse its buffers
             self._exact_labels.append(truth.astype(np.float64))
             self._units.add(self._exact[-1], self._exact_labels[-1])
         self._rows += len(truth)
