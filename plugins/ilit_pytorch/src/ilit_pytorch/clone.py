@@ -28,9 +28,10 @@ def structural_clone(model: torch.nn.Module, replaced: Mapping[str, torch.nn.Mod
     Raises:
         ModelError: the model holds something that cannot be copied, such as a lock or an open file.
     """
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in _shared_tensors(model)}
+    modules = _all_modules(model)
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in _shared_tensors(modules)}
     for path, new in (replaced or {}).items():
-        memo[id(submodule(model, path))] = new.eval()
+        memo[id(submodule(model, path))] = _in_eval_mode(new, _all_modules(new))
     try:
         clone: torch.nn.Module = _copied(model, memo)
     except Exception as error:
@@ -38,7 +39,12 @@ def structural_clone(model: torch.nn.Module, replaced: Mapping[str, torch.nn.Mod
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
             "keep what is not tensors, modules or plain values out of the model"
         ) from error
-    return clone.eval() if any(module.training for module in clone.modules()) else clone
+    return _in_eval_mode(clone, modules)
+
+
+def _in_eval_mode(model: torch.nn.Module, modules: list[torch.nn.Module]) -> torch.nn.Module:
+    """Call ``eval`` only where one of ``modules`` is in train mode: for a large model that takes milliseconds."""
+    return model.eval() if any(module.training for module in modules) else model
 
 
 def submodule(model: torch.nn.Module, path: str) -> torch.nn.Module:
@@ -58,6 +64,8 @@ _ATOMS = frozenset(
     {int, float, str, bytes, bool, type(None), type, torch.Size, torch.dtype, torch.device, types.FunctionType}
 )
 
+_CONTAINERS = frozenset({dict, OrderedDict, set, list})
+
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
     """Return what ``copy.deepcopy(value, memo)`` would, for plain modules several times as fast.
@@ -76,11 +84,13 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     memo[id(value)] = clone
     attributes = vars(clone)
     for name, attribute in vars(value).items():
-        container = type(attribute)
-        if container is dict or container is OrderedDict:
+        container: Any = type(attribute)
+        if container in _ATOMS:
+            attributes[name] = attribute
+        elif container in _CONTAINERS and not attribute:
+            attributes[name] = container()
+        elif container is dict or container is OrderedDict:
             attributes[name] = container([(key, _copied(item, memo)) for key, item in attribute.items()])
-        elif container is set and not attribute:
-            attributes[name] = set()
         else:
             attributes[name] = _copied(attribute, memo)
     return clone
@@ -119,8 +129,20 @@ def leave_fast_path(model: torch.nn.Module) -> None:
             module.use_nested_tensor = False
 
 
-def _shared_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    for module in model.modules():
+def _all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Return what ``model.modules()`` yields, in another order and several times as fast."""
+    found: dict[int, torch.nn.Module] = {}
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            waiting += [child for child in module._modules.values() if child is not None]  # noqa: SLF001 - see above
+    return list(found.values())
+
+
+def _shared_tensors(modules: list[torch.nn.Module]) -> Iterator[torch.Tensor]:
+    for module in modules:
         yield from (p for p in module._parameters.values() if p is not None)  # noqa: SLF001 - parameters() is slow
         for value in vars(module).values():
             # What torch computes from parameters, as by weight_norm's hook, it refuses to copy.

@@ -24,7 +24,7 @@ from ilit_pytorch.modules.linear import Int8Linear
 from ilit_pytorch.modules.lowered import Lowered
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
 from ilit_pytorch.packs import Pack
-from ilit_pytorch.qparams import ActivationParams, quantize_weight
+from ilit_pytorch.qparams import ActivationParams, quantize_weight, weight_codes
 from ilit_pytorch.trace import Island, inner_op
 from ilit_pytorch.transforms.bias import bias_shift
 
@@ -112,7 +112,7 @@ def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration:
     config, size, op = recipe.ops[name], recipe.calibration, float_op(model, name)
     smoothing = calibration.smoothing(model, size, name, config.smoothing)
     weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
-    codes, scale = quantize_weight(weight, weight_spec(name, config))
+    codes, scale = weight_codes(weight, weight_spec(name, config))
     channels = calibration.channels(size, calibration.structure.input_of(name))
     shift = centre = None
     if channels is not None and bool(torch.isfinite(channels.mean).all()):
@@ -120,7 +120,7 @@ def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration:
         shift = bias_shift(weight, codes, scale, mean, getattr(op, "groups", 1))
     if smoothing is not None:
         centre = op.weight.detach().float() @ smoothing.centre  # (out,)
-    return Pack(codes, scale, shift, centre)
+    return Pack(codes.to(torch.int8), scale, shift, centre)
 
 
 def float_op(model: torch.nn.Module, name: str) -> Any:

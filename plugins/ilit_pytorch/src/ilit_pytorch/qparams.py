@@ -61,6 +61,12 @@ def quantize_weight(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor
 
     The first axis is the output channel. ``per_tensor`` gives every channel the same scale.
     """
+    codes, scale = weight_codes(weight, spec)
+    return codes.to(torch.int8), scale
+
+
+def weight_codes(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same with the codes still in float32, to compute with."""
     weight = weight.detach().to(torch.float32)
     flat = weight.reshape(weight.shape[0], -1)  # (out, rest)
     top = max_weight_code(spec.bits)
@@ -69,5 +75,5 @@ def quantize_weight(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor
     else:
         clip = weight_clip(flat, spec.algorithm, top)  # (out,)
     scale = (clip / top).clamp_min(TINY)
-    codes = flat.div(scale[:, None]).round_().clamp_(-top, top).to(torch.int8)
+    codes = flat.div(scale[:, None]).round_().clamp_(-top, top)
     return codes.reshape(weight.shape), scale.contiguous()

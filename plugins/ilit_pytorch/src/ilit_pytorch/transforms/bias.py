@@ -17,7 +17,7 @@ def bias_shift(
 
     Args:
         weight: what was quantized, (out, in / groups, *kernel).
-        codes: int8 codes of it.
+        codes: its codes, int8 or whole numbers in float32.
         scale: their scale, float32 (out,).
         mean_input: mean of each input channel, float32 (in,).
         groups: of a convolution. Borders, where padding lowers the mean, are neglected, as in the paper.
