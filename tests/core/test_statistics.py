@@ -303,6 +303,11 @@ SENTENCES = {
         "the drop is at most 1.02 % with 95 % confidence"
         + FLIPS.replace("0.70", "0.0004").replace("2 recipes", "1 recipe"),
     ),
+    "hardly by chance": (
+        {"fixed": 1, "p_value": 1e-12, "holdout": True},
+        "the drop is at most 0.87 % with 95 % confidence"
+        + FLIPS.replace("12 rows", "1 row").replace("0.70; corrected for 2 recipes tried", "below 0.0001; on the holdout"),
+    ),
     "better": (
         {"drop": -0.02, "bound": -0.00317},
         "no drop: INT8 is better by at least 0.31 % with 95 % confidence" + FLIPS,

@@ -13,7 +13,7 @@ Scores = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.float64
 
 _RESAMPLES = 20_000
 _FEWEST_RESAMPLES = 2_000
-_DRAWS = 10_000_000  # a fraction of a second
+_DRAWS = 3_000_000  # weights in all: some tenths of a second, most of it in the metric
 _BLOCK = 1_000_000  # weights held at a time: 8 MB
 _TAIL = 20  # resamples beyond a quantile, for it to be read off rather than extrapolated
 _CLASSES = 12  # the most frequent classes stand for all of them

@@ -317,7 +317,9 @@ def _details(found: Evidence) -> str:
     parts = []
     if found.fixed is not None and found.broken is not None and found.p_value is not None:
         p = f"{found.p_value:.2f}" if found.p_value >= 0.01 else f"{found.p_value:.1g}"
-        parts.append(f"{found.fixed} {found.unit} fixed, {found.broken} broken of {found.units}, McNemar p {p}")
+        p = p if found.p_value >= 1e-4 else "below 0.0001"
+        unit = found.unit.removesuffix("s") if found.fixed == 1 else found.unit
+        parts.append(f"{found.fixed} {unit} fixed, {found.broken} broken of {found.units}, McNemar p {p}")
     else:
         parts.append(f"{found.units} {found.unit}")
     if found.holdout:
