@@ -268,6 +268,18 @@ def test_squad_units_are_questions(squad):
     assert found["NoAns_f1"].predictions().tolist() == [1]
 
 
+def test_squad_asked_between_windows(squad):
+    """What was asked after a question's first window does not stand in the way of what its others say."""
+    windows, metric = squad.windows, Squad(**squad.options, metric="exact")
+    of_first = [index for index, window in enumerate(windows) if window.question == 0]
+    wrong, right = batch(windows, of_first[1:], {0: "he"}, 20), batch(windows, of_first[:1], {0: "king"}, 20)
+    metric.update(*wrong)
+    assert metric.predictions().tolist() == [0]
+    metric.update({name: 2 * logits for name, logits in right[0].items()}, right[1])
+    assert metric.predictions().tolist() == [1]
+    assert metric.result() == 100.0
+
+
 def test_squad_reachable_counts_open_questions_as_perfect(squad):
     """A question is done when its last window was; until then, and while unseen, it may still be right."""
     windows = squad.windows

@@ -250,24 +250,16 @@ def test_scores_are_bootstrapped() -> None:
     assert found.bound == pytest.approx(found.drop + 1.96 * spread, rel=0.03)
 
 
-def test_units_needed_settle_it_about() -> None:
-    """With that many more units of the same kind, the verdict is settled; with half of them it is not."""
-    criterion = Criterion("relative", 0.006)
-    found = shown(criterion=criterion)
-    assert not found.settled
-    assert found.units_needed is not None
-    assert found.units_needed > 0
-    assert len(str(found.units_needed).rstrip("0")) <= 2
-
-    def repeated(times: float) -> Evidence:
-        sides = [np.repeat(side, 10) for side in (FLOAT, INT8, LABELS)]
-        keep = np.random.default_rng(0).permutation(10_000)[: int(times * 1000)]
-        return evidence(
-            *(side[keep] for side in sides), metric=FakeAccuracy(), criterion=criterion, baseline=0.9, looks=1
-        )
-
-    assert drop_upper(5 * 10, 7 * 10, 10_000, 0.975) / 0.9 < criterion.tolerance
-    assert repeated(1 + found.units_needed / 1000 * 1.5).settled
+def test_units_needed_bring_the_bound_to_the_tolerance() -> None:
+    """The bound's distance shrinks as 1 / sqrt(units); how many more are needed is told in two figures, rounded up."""
+    found = shown(criterion=Criterion("relative", 0.006))
+    needed = 1000 * ((found.bound - found.drop) / (0.006 - found.drop)) ** 2 - 1000
+    assert needed == pytest.approx(4524, abs=1)
+    assert found.units_needed == 4600
+    both = [np.tile(side, 6) for side in (FLOAT, INT8, LABELS)]
+    options: Any = {"metric": FakeAccuracy(), "criterion": Criterion("relative", 0.006), "baseline": 0.9, "looks": 1}
+    assert evidence(*both, **options).settled
+    assert not evidence(*(side[:4000] for side in both), **options).settled
     assert shown(criterion=Criterion("relative", 0.002)).units_needed is None
     assert shown(criterion=Criterion("relative", 0.05)).units_needed == 0
 
