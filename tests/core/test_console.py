@@ -75,7 +75,7 @@ def test_elsewhere_nothing_is_shown(tuner: Callable[..., Tuner], capsys: pytest.
     assert capsys.readouterr() == ("", "")
     assert tuned.result is not None
     log = (tuned.result.folder / "log.txt").read_text()
-    assert "trial 1 missed: fake_accuracy 0.6914" in log
+    assert "trial 1 pruned: fake_accuracy at most 0.8555" in log
     assert "trial 2 passed: fake_accuracy 0.8828" in log
 
 
@@ -95,8 +95,8 @@ def test_the_line_tells_where_the_run_is(finished: tuple[Run, ilit.TuneResult]) 
     lines = [progress_line(Run(run.folder, run.header, run.trials[:count])) for count in range(3)]
     assert lines == [
         f"trial 1 of at most 100; {target}",
-        f"trial 2 of at most 100; the last missed with 0.6914; {target}",
-        f"trial 3 of at most 100; the last passed with 0.8828; best so far 0.8828; {target}",
+        f"trial 2 of at most 100; the last pruned after 64 rows with at most 0.8555; {target}",
+        f"trial 3 of at most 100; the last passed with 0.8828; {target}",
     ]
 
 
@@ -109,7 +109,8 @@ def test_the_line_tells_where_a_trial_was_stopped(
     """What a pruned trial could still have reached is a bound, and no score to beat."""
     run = finished[0]
     stopped = replace(run.trials[0], number=3, status="pruned", accuracy=float(bound[-6:]), rows=16)
-    complete = tuple(replace(trial, rows=128) for trial in run.trials)
+    missed, passed = run.trials
+    complete = (replace(missed, status="missed", rows=128), replace(passed, rows=128))
     line = progress_line(replace(run, header=replace(run.header, higher_is_better=higher), trials=(*complete, stopped)))
     best = max(t.accuracy or 0 for t in complete) if higher else min(t.accuracy or 1 for t in complete)
     said = f"the last pruned after 16 of 128 rows with {bound}; best so far {best:.4f}; "
@@ -132,7 +133,7 @@ def test_the_table_has_a_row_a_trial(finished: tuple[Run, ilit.TuneResult]) -> N
     run = finished[0]
     bare = replace(run, trials=tuple(replace(trial, evidence=None) for trial in run.trials))
     rows = cells(trials_table(bare))[1:]
-    assert [row[:4] for row in rows] == [["1", "missed", "0.6914", "0"], ["2 best", "passed", "0.8828", "1"]]
+    assert [row[:4] for row in rows] == [["1", "pruned", "at most 0.8555", "0"], ["2 best", "passed", "0.8828", "1"]]
     assert rows[1][5:] == ["1.53", "layer2 [float]"]
 
 

@@ -139,19 +139,21 @@ def test_a_wrapper_can_be_asked_for_by_name(installed: Callable[..., Registry], 
 
 def test_watching_changes_nothing() -> None:
     """Batches pass as they are; the rows' digests are noted, anew on each pass."""
-    watched = WatchedLoader(Bare(*range(5)), lambda batch: [f"row {batch}"], seeded(1))
-    assert list(watched) == list(range(5))
-    assert list(watched) == list(range(5))
-    assert watched.digests == [f"row {batch}" for batch in range(5)]
+    batches = [(number, number) for number in range(5)]
+    watched = WatchedLoader(Bare(*batches), lambda batch: [f"row {batch[0]}"], seeded(1))
+    assert list(watched) == batches
+    assert list(watched) == batches
+    assert watched.digests == [f"row {number}" for number in range(5)]
+    assert watched.kept.batches == batches
 
 
 def test_the_kept_batches_are_a_sample_of_all() -> None:
     """Three different batches are kept, from anywhere in the data, the same for the same seed."""
 
     def kept(seed: int) -> list[int]:
-        watched = WatchedLoader(range(100), lambda batch: [], seeded(seed))
+        watched = WatchedLoader([(number, 0) for number in range(100)], lambda batch: [], seeded(seed))
         list(watched)
-        return watched.kept
+        return [batch[0] for batch in watched.few]
 
     assert kept(7) == kept(7)
     assert all(len(set(kept(seed))) == 3 for seed in range(20))
@@ -160,6 +162,6 @@ def test_the_kept_batches_are_a_sample_of_all() -> None:
 
 def test_fewer_batches_are_all_kept() -> None:
     """A loader of two batches keeps both."""
-    watched = WatchedLoader(["a", "b"], lambda batch: [], seeded(1))
+    watched = WatchedLoader([("a", 0), ("b", 0)], lambda batch: [], seeded(1))
     list(watched)
-    assert watched.kept == ["a", "b"]
+    assert watched.few == [("a", 0), ("b", 0)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ilit.adapter import Measurement
-from ilit.measure import LEAST_ROUNDS, MOST_ROUNDS, interleave
+from ilit.measure import CLEAR_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, interleave
 
 
 class Stopwatch:
@@ -26,7 +26,7 @@ class Stopwatch:
 
 def test_models_take_turns_on_the_same_batches() -> None:
     """After one warm-up each, every pair is on one batch, who is first alternates, batches are used alike."""
-    watch = Stopwatch({"int8": [1.0], "float": [2.0]})
+    watch = Stopwatch({"int8": [1.0], "float": [1.05]})
     interleave(watch, "int8", "float", [1, 2, 3])  # type: ignore[arg-type]  # only ``measure`` is called
     warm, timed = watch.calls[:2], watch.calls[2:]
     pairs = list(zip(timed[::2], timed[1::2], strict=True))
@@ -35,6 +35,14 @@ def test_models_take_turns_on_the_same_batches() -> None:
     assert {a[0] for a, _ in pairs} == {"int8", "float"}
     assert len(set(Counter(a[1] for a, _ in pairs).values())) == 1
     assert len(pairs) >= LEAST_ROUNDS
+
+
+@pytest.mark.parametrize("int8", [1.0, 4.0], ids=["faster", "slower"])
+def test_a_clear_case_is_settled_by_three_pairs(int8: float) -> None:
+    """Where one model is faster by more than a tenth in every pair no more are run, and warm models need no warm-up."""
+    watch = Stopwatch({"int8": [int8], "float": [2.0]})
+    interleave(watch, "int8", "float", [1], warm=True)  # type: ignore[arg-type]
+    assert len(watch.calls) == 2 * CLEAR_ROUNDS
 
 
 def test_one_slow_spell_moves_nothing() -> None:

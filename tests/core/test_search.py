@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_jou
 from ilit.objective import PERFORMANCE
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
+from ilit.rows import Course, Courses
 from ilit.search import Ending, Limits, search
 from ilit.space import CalibrationSize
 from ilit.strategy import Baseline, Probe, Trial
@@ -57,8 +61,9 @@ class Loop:
         self.heard: list[TrialRecord] = []
         self.seconds: Callable[[], float] = lambda: 0.0
         self.executor: Any = SerialExecutor()
-        self.judge = judge_by_metric(ADAPTER, DATA, FakeAccuracy, "fake_accuracy")
+        self.judge = judge_by_metric(ADAPTER, Courses(Course(DATA)), FakeAccuracy, "fake_accuracy")
         self.bench: Workbench | None = None
+        self.baseline_seconds = 0.0
 
     def run(
         self, script: Callable[[random.Random], Any], trials: int = 100, seconds: float = 0, met: bool = False
@@ -68,6 +73,7 @@ class Loop:
         self.bench = Workbench(
             ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.judge, criterion, baseline, PERFORMANCE, DATA[:1],
             lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
+            seconds or math.inf, self.baseline_seconds,
         )  # fmt: skip
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
         journal = JournalWriter(self.file, header)
@@ -181,7 +187,7 @@ def test_probes_are_answered_and_counted_apart(loop: Loop, per_op: bool) -> None
     """A probe gives a distance, with the ops' own errors where asked for, and is no trial."""
     answers: list[Any] = []
     ending = loop.run(asking(Probe(MISSES, per_op), answers=answers))
-    assert 0.5 < answers[0].distance < 2
+    assert answers[0].distance == math.inf if per_op else 0.5 < answers[0].distance < 2
     assert set(answers[0].per_op) == (set(MISSES.quantized_ops) if per_op else set())
     assert (ending.probes, ending.trials) == (1, ())
 
@@ -307,18 +313,42 @@ def test_max_trials_is_a_limit(loop: Loop, whole: bool) -> None:
     assert ending.reason == "tuning.max_trials 2 is reached after 2 trials"
 
 
-def test_the_timeout_is_looked_at_between_requests(loop: Loop) -> None:
-    """A trial that overruns is finished and kept; the next one is not begun."""
+@pytest.mark.parametrize(
+    ("timeout", "trials", "reason"),
+    [
+        (60, 1, "leaves too little time for another eval_func after 1 trial"),
+        (79, 1, "leaves too little time for another eval_func after 1 trial"),
+        (81, 2, "leaves too little time for another eval_func after 2 trials"),
+        (40, 1, "is reached after 1 trial"),
+    ],
+)
+def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, trials: int, reason: str) -> None:
+    """A trial that would take as long as those before is not begun when less time is left."""
     now = [0.0]
 
     def eval_func(model: Any) -> float:
         now[0] += 40.0
         return SCORE - 0.5
 
-    loop.seconds, loop.judge = lambda: now[0], judge_by_function(eval_func)
-    ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES), Trial(MISSES))), seconds=60)
-    assert len(ending.trials) == 2
-    assert ending.reason == "tuning.timeout 60 s is reached after 2 trials"
+    loop.seconds, loop.judge, loop.baseline_seconds = lambda: now[0], judge_by_function(eval_func), 30.0
+    ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES), Trial(MISSES))), seconds=timeout)
+    assert len(ending.trials) == trials
+    assert ending.reason == f"tuning.timeout {timeout:g} s {reason}"
+
+
+def test_before_the_first_the_float_model_tells_how_long_a_trial_takes(loop: Loop) -> None:
+    """An eval_func that took longer on the float model than there is time is not begun at all."""
+    loop.judge, loop.baseline_seconds = judge_by_function(lambda _: SCORE), 100.0
+    assert loop.run(asking(Probe(PASSES), Trial(PASSES)), seconds=99).trials == ()
+
+
+def test_a_metrics_trial_is_ended_by_the_timeout(loop: Loop) -> None:
+    """Between two batches the clock is looked at: the trial fails, and says after how many rows."""
+    clock = itertools.count(step=1.0)
+    loop.seconds = lambda: next(clock)
+    (record,) = loop.run(asking(Trial(PASSES), Trial(MISSES)), seconds=7).trials
+    assert record.status == "failed"
+    assert re.fullmatch(r"tuning.timeout is reached after \d+ evaluation rows of this trial", record.reason)
 
 
 def test_no_timeout_is_no_limit(loop: Loop) -> None:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ilit.adapter import Adapter, Calibration
 from ilit.config import Config
+from ilit.criterion import Criterion
 from ilit.errors import ConfigError, IlitWarning
-from ilit.evaluation import Judge, check_metric_moves, judge_by_function, judge_by_metric
+from ilit.evaluation import Judge, check_metric_moves, finite, judge_by_function, judge_by_metric
 from ilit.loaders import KEPT_BATCHES, Data, WatchedLoader
-from ilit.metric import Metric
+from ilit.metric import Metric, PairedMetric
 from ilit.parts import make_metric
 from ilit.plugins import Registry
+from ilit.pruning import Stop
+from ilit.rows import Course, Courses, Kept, course_of, misses_first, split
 from ilit.selection import Parts
 from ilit.space import SearchSpace
+from ilit.statistics import resolution_warning
 from ilit.strategy import Baseline
-from ilit.trial import Workbench
+from ilit.trial import Held, Reference, Workbench
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +66,7 @@ def choose_yardstick(config: Config, eval_dataloader: Any, eval_func: Any, plugi
         )
     if eval_func is None:
         return _by_metric(config, plugins)
+    _refuse_holdout(config, "an eval_func sees no rows")
     if not callable(eval_func):
         raise ConfigError(f"tune: eval_func is a {type(eval_func).__name__}; give a function of the model")
     if config.metric is not None:
@@ -88,7 +98,7 @@ def assess(
     data: Data,
     space: SearchSpace,
     calibration: Calibration,
-    seconds: Callable[[], float],
+    run: RunTime,
 ) -> Workbench:
     """Evaluate the float model and return what every trial is judged with.
 
@@ -97,51 +107,147 @@ def assess(
 
     Raises:
         EvaluationError: the score is no finite number, or the metric does not notice a zeroed model.
-        ConfigError: a relative criterion on a baseline of 0.
+        ConfigError: a relative criterion on a baseline of 0, or a holdout that cannot be kept.
     """
     float_model = parts.adapter.lower(model, space.float_recipe(), calibration)
-    criterion = replace(config.criterion, higher_is_better=yardstick.higher_is_better)
+    begun = run.seconds()
     if isinstance(yardstick.source, Judge):
-        judge, score = yardstick.source, yardstick.source.score(float_model)
-        batches = list(itertools.islice(data.calibration, KEPT_BATCHES))
+        score = yardstick.source.score(float_model, None, Stop()).accuracy
+        found = Found(yardstick.source, score, list(itertools.islice(data.calibration, KEPT_BATCHES)))
     else:
-        judge = judge_by_metric(parts.adapter, data.evaluation, yardstick.source, yardstick.name)
-        score, batches = _on_data(
-            parts.adapter, yardstick.name, yardstick.source, data, float_model, calibration, config.random_seed
-        )
-    target = criterion.target(score)
-    _log.info("%s of the float32 model: %r; asked is %s", yardstick.name, score, criterion.sentence(score))
+        found = _on_data(config, parts.adapter, yardstick.name, yardstick.source, data, float_model, calibration)
+    seconds = run.seconds() - begun
+    criterion = replace(config.criterion, higher_is_better=yardstick.higher_is_better)
+    target = criterion.target(found.score)
+    _log.info("%s of the float32 model: %r; asked is %s", yardstick.name, found.score, criterion.sentence(found.score))
+    _warn_of_resolution(criterion, found)
     return Workbench(
         adapter=parts.adapter,
         model=model,
         float_model=float_model,
         calibration=calibration,
         space=space,
-        judge=judge,
+        judge=found.judge,
         criterion=criterion,
-        baseline=Baseline(score, target, criterion.higher_is_better, config.stop, parts.objective.name),
+        baseline=Baseline(found.score, target, criterion.higher_is_better, config.stop, parts.objective.name),
         objective=parts.objective,
-        batches=batches,
-        seconds=seconds,
+        batches=found.few,
+        seconds=run.seconds,
+        deadline=run.deadline,
+        baseline_seconds=seconds,
+        confidence=config.confidence,
+        reference=found.reference,
+        held=found.held,
+        folder=run.folder,
     )
 
 
+@dataclass(frozen=True)
+class RunTime:
+    """What a run brings: where it writes, its clock, and when its time is up."""
+
+    folder: Path
+    seconds: Callable[[], float]
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the float model's evaluation gave.
+
+    Attributes:
+        judge: scores recipes, on the rows that the search may see.
+        score: the float model's on these.
+        few: batches to measure costs on.
+        reference: its answers, where the metric compares unit by unit.
+        held: the rows kept from the search.
+    """
+
+    judge: Judge
+    score: float
+    few: list[Any]
+    reference: Reference | None = None
+    held: Held | None = None
+
+
 def _on_data(
+    config: Config,
     adapter: Adapter,
     name: str,
     make: Callable[[], Metric],
     data: Data,
     float_model: Any,
     calibration: Calibration,
-    seed: int,
-) -> tuple[float, list[Any]]:
-    """Return the score and a few batches to measure on, from one pass that also looks for calibration's rows."""
-    rng = random.Random(seed)  # noqa: S311 - a sample of batches, not a secret
-    watched = WatchedLoader(data.evaluation, adapter.row_digests, rng)
-    score = judge_by_metric(adapter, watched, make, name).score(float_model)
-    check_metric_moves(adapter, float_model, data.evaluation, make, name, score)
+) -> Found:
+    """Run the one pass over the loader: the score, the rows, a few batches; it also looks for calibration's rows."""
+    rng = random.Random(config.random_seed)  # noqa: S311 - a sample of batches, not a secret
+    watched, metric = WatchedLoader(data.evaluation, adapter.row_digests, rng), make()
+    score = finite(adapter.evaluate(float_model, watched, metric, watched.kept_rows), f"metric {name}")
+    kept = watched.kept
+    batches = data.evaluation if kept.batches is None else kept.batches
+    check_metric_moves(adapter, float_model, batches, make, name, score)
     _check_overlap(calibration, watched.digests)
-    return score, watched.kept
+    plain = Course(batches, kept.all_labels())
+    if not isinstance(metric, PairedMetric):
+        _refuse_holdout(config, f"metric {name} gives one number for all rows, not a prediction for each")
+        return Found(judge_by_metric(adapter, Courses(plain), make, name), score, watched.few)
+    reference = Reference(metric, metric.predictions(), metric.labels(), score)
+    if not config.holdout:
+        courses = Courses(plain, _misses_first(adapter, kept, metric, np.arange(len(reference.labels))))
+        return Found(judge_by_metric(adapter, courses, make, name), score, watched.few, reference)
+    return _without_holdout(config, adapter, name, make, reference, kept, watched.few)
+
+
+def _without_holdout(
+    config: Config,
+    adapter: Adapter,
+    name: str,
+    make: Callable[[], Metric],
+    reference: Reference,
+    kept: Kept,
+    few: list[Any],
+) -> Found:
+    """Split the rows, and score the float model on each part from the predictions that are there already."""
+    if not reference.metric.by_row:
+        _refuse_holdout(config, f"metric {name} scores something else than rows")
+    searched, held = split(len(reference.labels), config.holdout, config.random_seed)
+    parts = [course_of(adapter, kept, rows) for rows in (searched, held)]
+    if parts[0] is None or parts[1] is None:
+        _refuse_holdout(config, "the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
+        raise AssertionError("unreachable: a holdout was asked for")
+    courses = Courses(parts[0], _misses_first(adapter, kept, reference.metric, np.asarray(searched)))
+    ours, theirs = reference.on(searched), reference.on(held)
+    kept_out = Held(judge_by_metric(adapter, Courses(parts[1]), make, name), theirs)
+    _log.info("%d of %d rows are kept from the search", len(held), len(reference.labels))
+    return Found(judge_by_metric(adapter, courses, make, name), ours.score, few, ours, kept_out)
+
+
+def _misses_first(adapter: Adapter, kept: Kept, metric: PairedMetric, rows: NDArray[np.int64]) -> Course | None:
+    """Return a course over these rows in which misses show early; None where nothing says which rows those are."""
+    margins, predictions, labels = metric.margins(), metric.predictions(), metric.labels()
+    if not metric.by_row or len(margins) != len(labels) or not np.issubdtype(predictions.dtype, np.integer):
+        return None
+    order = rows[misses_first((predictions != labels)[rows], margins[rows])]
+    return course_of(adapter, kept, order.tolist())
+
+
+def _refuse_holdout(config: Config, why: str) -> None:
+    if config.holdout:
+        raise ConfigError(f"evaluation.holdout: {why}, so no rows can be kept from the search; remove the key")
+
+
+def _warn_of_resolution(criterion: Criterion, found: Found) -> None:
+    """Warn where the criterion asks for more than so few rows can show."""
+    if found.reference is None:
+        return
+    metric, labels = found.reference.metric, found.reference.labels
+    if not np.issubdtype(found.reference.predictions.dtype, np.integer):
+        return
+    all_right = float(metric.scores(labels, labels, np.ones((1, len(labels))))[0])
+    # An error, of which less is better, has no share of right rows that a tolerance could be counted in.
+    message = resolution_warning(criterion, found.score, len(labels), all_right) if all_right > 0 else ""
+    if message:
+        warnings.warn(message, IlitWarning, stacklevel=4)
 
 
 def _check_overlap(calibration: Calibration, evaluated: Iterable[str]) -> None:

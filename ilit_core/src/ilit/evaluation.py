@@ -7,18 +7,41 @@ import logging
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ilit.adapter import Adapter
-from ilit.errors import EvaluationError, IlitError, IlitWarning, one_line
-from ilit.metric import Metric
+from ilit.errors import DataError, EvaluationError, IlitError, IlitWarning, one_line
+from ilit.metric import Metric, PairedMetric
+from ilit.pruning import OutcomeCertainError, Stop, Watcher
+from ilit.recipe import Recipe
+from ilit.rows import Courses
 
 EVAL_FUNC = "eval_func"
 _FIRST_BATCHES = 8
+_FEW_ROWS = 8
 _ENOUGH_ROWS = 64
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one evaluation gave.
+
+    Attributes:
+        accuracy: the score; where not ``complete`` the best it could still have reached.
+        rows: rows seen; 0 where a function judged.
+        predictions: one per unit in the loader's order; None where the metric gives none, or not ``complete``.
+        complete: every row was seen.
+    """
+
+    accuracy: float
+    rows: int = 0
+    predictions: NDArray[Any] | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -27,11 +50,11 @@ class Judge:
 
     Attributes:
         name: the metric's name, or ``eval_func``.
-        score: model -> one finite float.
+        score: (model, the recipe it was lowered by or None, how the evaluation may end early) -> its score.
     """
 
     name: str
-    score: Callable[[Any], float]
+    score: Callable[[Any, Recipe | None, Stop], Score]
 
     @property
     def is_function(self) -> bool:
@@ -39,11 +62,20 @@ class Judge:
         return self.name == EVAL_FUNC
 
 
-def judge_by_metric(adapter: Adapter, loader: Iterable[Any], metric: Callable[[], Metric], name: str) -> Judge:
+def judge_by_metric(adapter: Adapter, courses: Courses, metric: Callable[[], Metric], name: str) -> Judge:
     """Return a judge that runs ``adapter.evaluate`` with a fresh metric each time."""
 
-    def score(model: Any) -> float:
-        return finite(adapter.evaluate(model, loader, metric()), f"metric {name}")
+    def score(model: Any, recipe: Recipe | None, stop: Stop) -> Score:
+        course, fresh = courses.fitting(recipe), metric()
+        watcher = Watcher(fresh, course.labels, stop)
+        try:
+            accuracy = finite(adapter.evaluate(model, course.batches, fresh, watcher), f"metric {name}")
+        except OutcomeCertainError as certain:
+            return Score(certain.best, certain.rows, complete=False)
+        if not isinstance(fresh, PairedMetric):
+            return Score(accuracy, watcher.rows)
+        predictions = fresh.predictions()
+        return Score(accuracy, watcher.rows, course.in_loaders_order(predictions) if fresh.by_row else predictions)
 
     return Judge(name, score)
 
@@ -51,14 +83,14 @@ def judge_by_metric(adapter: Adapter, loader: Iterable[Any], metric: Callable[[]
 def judge_by_function(eval_func: Callable[[Any], Any]) -> Judge:
     """Return a judge that calls ``eval_func(model)``; whatever it raises becomes an ``EvaluationError``."""
 
-    def score(model: Any) -> float:
+    def score(model: Any, _recipe: Recipe | None, _stop: Stop) -> Score:
         try:
             value = eval_func(model)
         except IlitError:
             raise
         except Exception as error:
             raise EvaluationError(f"eval_func: raised {one_line(error)}; it must return one finite number") from error
-        return finite(value, EVAL_FUNC)
+        return Score(finite(value, EVAL_FUNC))
 
     return Judge(EVAL_FUNC, score)
 
@@ -70,7 +102,7 @@ def is_deaf(judge: Judge, damaged: Any, baseline: float) -> bool:
     rows often is; a model of zeros hardly shares it. A function that raises on such a model does look at it.
     """
     try:
-        return judge.score(damaged) == baseline
+        return judge.score(damaged, None, Stop()).accuracy == baseline
     except (IlitError, KeyboardInterrupt) as error:
         _log.info("eval_func gives the zeroed model no score, so it does notice: %s", one_line(error))
         return False
@@ -107,15 +139,16 @@ def check_metric_moves(
 ) -> None:
     """Refuse a metric that does not notice when every weight of the model is zero.
 
-    The two scores are compared batch by batch on the first 8 batches; mostly the first one settles it. Only where
-    none of them differs (a broken metric, or data sorted by label) the zeroed model is evaluated in full.
+    The two scores are compared batch by batch on the first 8 batches, of the first one on a few rows before; mostly
+    these settle it. Only where none of them differs (a broken metric, or data sorted by label) the zeroed model is
+    evaluated in full.
 
     Raises:
         EvaluationError: the full scores are equal to the last digit on 64 rows or more. On fewer rows an equal score
             may be chance, so there it is an ``IlitWarning``.
     """
     damaged = adapter.damaged(model)
-    for batch in itertools.islice(loader, _FIRST_BATCHES):
+    for batch in _few_rows_first(adapter, itertools.islice(loader, _FIRST_BATCHES)):
         if _moves(adapter, model, damaged, [batch], metric):
             return
     rows: list[int] = []
@@ -133,6 +166,19 @@ def check_metric_moves(
     if sum(rows) >= _ENOUGH_ROWS:
         raise EvaluationError(message)
     warnings.warn(message, IlitWarning, stacklevel=5)
+
+
+def _few_rows_first(adapter: Adapter, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield the batches, and before the first one its first rows alone where the adapter can tell rows apart."""
+    regroup: Any = getattr(adapter, "regroup", None)
+    for number, batch in enumerate(batches):
+        if number == 0 and regroup is not None:
+            try:
+                rows = len(adapter.row_digests(batch))
+                yield from regroup([batch], [[(0, row) for row in range(min(rows, _FEW_ROWS))]])
+            except DataError as error:
+                _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
+        yield batch
 
 
 def _moves(adapter: Adapter, model: Any, damaged: Any, batches: list[Any], metric: Callable[[], Metric]) -> bool:

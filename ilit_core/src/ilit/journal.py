@@ -26,6 +26,7 @@ from typing import IO, Any, TypeVar
 
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError, one_line
+from ilit.evidence import Evidence
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.strategy import ProbeOutcome
@@ -253,9 +254,10 @@ def _entry_to_json(entry: Entry) -> tuple[str, dict[str, Any]]:
         case Probed():
             outcome = entry.outcome
             figures = {"distance": _finite(outcome.distance), "reason": outcome.reason}
+            speedups = {name: _finite(value) for name, value in outcome.speedups.items()}
             ops = {name: _finite(value) for name, value in outcome.per_op.items()}
             place = {"request": entry.request, "digest": entry.digest, "per_op": entry.per_op, "why": entry.why}
-            return "probe", {**place, **figures, "ops": ops}
+            return "probe", {**place, **figures, "ops": ops, "speedups": speedups}
         case Finished():
             return "finished", asdict(entry)
 
@@ -269,7 +271,8 @@ def _entry_from_json(record: Mapping[str, Any]) -> Entry:
             return Tried(body["request"], trial_from_json(body["trial"]))
         case "probe":
             ops = {name: _figure(value) for name, value in body["ops"].items()}
-            outcome = ProbeOutcome(_figure(body["distance"]), ops, body["reason"])
+            speedups = {name: _figure(value) for name, value in body.get("speedups", {}).items()}
+            outcome = ProbeOutcome(_figure(body["distance"]), ops, body["reason"], speedups)
             return Probed(body["request"], body["digest"], body["per_op"], outcome, body["why"])
         case "finished":
             return Finished(**body)
@@ -280,14 +283,16 @@ def _entry_from_json(record: Mapping[str, Any]) -> Entry:
 def trial_to_json(record: TrialRecord) -> dict[str, Any]:
     """Return a JSON object that ``trial_from_json`` reads back to an equal value."""
     body = {name: getattr(record, name) for name in TrialRecord.__dataclass_fields__}
-    costs = {key: None if body[key] is None else asdict(body[key]) for key in ("cost", "float_cost")}
-    return {**body, **costs, "recipe": record.recipe.to_json()}
+    parts = {key: None if body[key] is None else asdict(body[key]) for key in ("cost", "float_cost", "evidence")}
+    return {**body, **parts, "recipe": record.recipe.to_json()}
 
 
 def trial_from_json(data: Mapping[str, Any]) -> TrialRecord:
-    """Read what ``trial_to_json`` wrote."""
+    """Read what ``trial_to_json`` wrote, of this or an older ilit, whose records have no rows and no evidence."""
     costs = {key: None if data[key] is None else Measurement(**data[key]) for key in ("cost", "float_cost")}
-    return TrialRecord(**{**data, **costs, "recipe": Recipe.from_json(data["recipe"])})
+    found = data.get("evidence")
+    evidence = None if found is None else Evidence(**found)
+    return TrialRecord(**{**data, **costs, "evidence": evidence, "recipe": Recipe.from_json(data["recipe"])})
 
 
 def _finite(value: float) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ilit.errors import DataError, IlitError, PluginError, one_line
 from ilit.plugins import Registry, registry
+from ilit.rows import Kept
 
 KEPT_BATCHES = 3
 
@@ -116,24 +117,30 @@ def _shape(batch: Any) -> str:
 
 
 class WatchedLoader:
-    """Yields a loader's batches as they are; notes the digest of every row and keeps a few batches to measure on.
+    """Yields a loader's batches as they are; notes the digest of every row, keeps the rows and a few to measure on.
 
-    The kept batches are a random sample of all of them (reservoir sampling, Vitter 1985, algorithm R): a loader
+    The few batches are a random sample of all of them (reservoir sampling, Vitter 1985, algorithm R): a loader
     sorted by length begins with its shortest or longest, which say little about the others.
     """
 
     def __init__(self, loader: Iterable[Any], row_digests: Callable[[Any], list[str]], rng: random.Random) -> None:
         self._loader, self._row_digests, self._rng = loader, row_digests, rng
         self.digests: list[str] = []
-        self.kept: list[Any] = []
+        self.few: list[Any] = []
+        self.kept = Kept()
+
+    def kept_rows(self, rows: int) -> None:
+        """Hear, as ``on_batch``, how many rows the batch had that was taken last."""
+        self.kept.counts.append(rows)
 
     def __iter__(self) -> Iterator[Any]:
-        self.digests, self.kept = [], []
+        self.digests, self.few, self.kept = [], [], Kept()
         for number, batch in enumerate(self._loader):
             self.digests += self._row_digests(batch)
+            self.kept.take(batch)
             slot = number if number < KEPT_BATCHES else self._rng.randrange(number + 1)
             if slot < KEPT_BATCHES:
-                self.kept[slot : slot + 1] = [batch]
+                self.few[slot : slot + 1] = [batch]
             yield batch
 
 

@@ -60,11 +60,13 @@ class TuneResult:
         trials: all records in order.
         front: the accepted records that no other one beats in accuracy, latency and size; the fastest first.
         probes: recipes probed.
-        evaluations: full evaluations, the baseline's included.
+        evaluations: evaluations, the baseline's and pruned ones included; those on held-out rows are not counted.
         seconds: wall time of the whole run.
         cpu: what it ran on.
         folder: the run folder.
         interrupted: Ctrl-C ended the search; what is here is the best so far.
+        evidence: what the paired predictions of the best or the closest prove, on the holdout where there is one;
+            None where the metric gives no predictions.
     """
 
     met: bool
@@ -82,3 +84,4 @@ class TuneResult:
     cpu: Cpu
     folder: Path
     interrupted: bool = False
+    evidence: Evidence | None = None

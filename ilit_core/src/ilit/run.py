@@ -5,6 +5,7 @@
 | ``config.yaml`` | the configuration as resolved, every default filled in |
 | ``journal.jsonl`` | header and records (``journal.py``) |
 | ``calibration.safetensors`` | the statistics every recipe was lowered with |
+| ``predictions/`` | every complete evaluation's predictions (``predictions.py``) |
 | ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
 | ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
 | ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ilit.choice import accepted, most_promising
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.journal import JournalWriter, Probed, Started, Tried
+from ilit.objective import Objective
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
 from ilit.strategy import Outcome, Probe, ProbeOutcome, Request, Requests, Strategy, Trial
-from ilit.trial import Workbench, accepted, outcome_of, run_probe, run_trial
+from ilit.trial import Workbench, outcome_of, run_probe, run_to_the_end, run_trial
 
 # A strategy that asks this often in a row for what it was told already will never ask for anything else.
 MOST_REPEATS = 100_000
@@ -27,8 +30,9 @@ class Limits:
     """When to stop listening to the strategy.
 
     Attributes:
-        max_trials: recipes evaluated in full, at most.
-        seconds: since the search began; 0 is no limit. Checked between requests, so one trial may overrun it.
+        max_trials: recipes evaluated, at most.
+        seconds: as the user gave them, for messages; what counts is the workbench's deadline. It is looked at before
+            each request and, where a metric judges, after each batch of a trial.
         until_met: end at the first accepted record.
     """
 
@@ -71,6 +75,7 @@ class _Ledger:
 
     journal: JournalWriter
     on_trial: Callable[[TrialRecord], None]
+    objective: Objective
     memo: dict[_Key, Outcome] = field(default_factory=dict)
     trials: list[TrialRecord] = field(default_factory=list)
     probes: int = 0
@@ -92,13 +97,19 @@ class _Ledger:
         if isinstance(answer, TrialRecord):
             self.journal.append(Tried(job.number, answer))
             self.trials.append(answer)
-            self.memo[_key(job.request)] = outcome_of(answer)
+            self.memo[_key(job.request)] = outcome_of(answer, self.objective)
             self.on_trial(answer)
             return
         per_op = isinstance(job.request, Probe) and job.request.per_op
         self.journal.append(Probed(job.number, job.request.recipe.digest, per_op, answer, job.request.why))
         self.probes += 1
         self.memo[_key(job.request)] = answer
+
+    def complete(self, record: TrialRecord) -> None:
+        """Put the record of a completed evaluation in the place of the pruned one."""
+        self.requests += 1
+        self.journal.append(Tried(self.requests, record))
+        self.trials = [record if record.number == old.number else old for old in self.trials]
 
 
 @dataclass(frozen=True)
@@ -109,16 +120,23 @@ class _Session:
     strategy: str
     executor: Executor
     limits: Limits
-    deadline: float
     ledger: _Ledger
 
-    def spent(self) -> str:
-        """Return which limit is reached, else an empty string."""
+    def spent(self, request: Request | None = None) -> str:
+        """Return which limit is reached, or would be by ``request``, else an empty string."""
         if self.ledger.started >= self.limits.max_trials:
             return f"tuning.max_trials {self.limits.max_trials} is reached"
-        if self.bench.seconds() >= self.deadline:
+        left = self.bench.deadline - self.bench.seconds()
+        if left <= 0:
             return f"tuning.timeout {self.limits.seconds:g} s is reached"
+        if isinstance(request, Trial) and self.bench.judge.is_function and left < self.usual_seconds():
+            return f"tuning.timeout {self.limits.seconds:g} s leaves too little time for another eval_func"
         return ""
+
+    def usual_seconds(self) -> float:
+        """Return what a trial takes, judged by those that were evaluated, before the first by the float model's."""
+        taken = [record.seconds for record in self.ledger.trials if record.accuracy is not None]
+        return statistics.median(taken or [self.bench.baseline_seconds])
 
 
 def search(
@@ -136,15 +154,15 @@ def search(
     what it found out is returned: a strategy that breaks its laws and a disk that is full give an ``Ending`` with
     ``error``, never an exception.
     """
-    ledger = _Ledger(journal, on_trial)
-    deadline = bench.seconds() + limits.seconds if limits.seconds > 0 else float("inf")
-    session = _Session(bench, strategy.name, executor, limits, deadline, ledger)
+    ledger = _Ledger(journal, on_trial, bench.objective)
+    session = _Session(bench, strategy.name, executor, limits, ledger)
     try:
         requests = strategy.search(bench.space, bench.baseline, rng)
         try:
             reason = _converse(session, requests)
         finally:
             _hang_up(requests, strategy.name)
+        _complete_closest(session)
     except KeyboardInterrupt:
         return _ending(ledger, "interrupted by Ctrl-C", interrupted=True)
     except IlitError as error:
@@ -155,6 +173,17 @@ def search(
         broken.__cause__ = error
         return _ending(ledger, one_line(broken), error=broken)
     return _ending(ledger, reason)
+
+
+def _complete_closest(session: _Session) -> None:
+    """Where nothing passed, evaluate the pruned recipe that might be closest to its end, if there is time left."""
+    bench, ledger = session.bench, session.ledger
+    if any(record.status == "passed" for record in ledger.trials) or bench.seconds() >= bench.deadline:
+        return
+    promising = most_promising(ledger.trials, bench.criterion, bench.baseline.accuracy)
+    if promising is not None:
+        _log.info("trial %d was pruned and may be the closest: its evaluation is completed", promising.number)
+        ledger.complete(run_to_the_end(bench, promising))
 
 
 def _ending(ledger: _Ledger, reason: str, interrupted: bool = False, error: IlitError | None = None) -> Ending:
@@ -198,7 +227,7 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
     def opened() -> Iterator[_Job]:
         # A job is opened when the executor pulls it, so the budget is looked at before each, not once a batch.
         for request in fresh:
-            if session.spent():
+            if session.spent(request):
                 return
             jobs.append(ledger.open(request))
             yield jobs[-1]
@@ -212,7 +241,8 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
         ledger.close(jobs[index], answer)
         if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
             return "the criterion is met"
-    return session.spent()
+    missing = next((request for request in batch if _key(request) not in ledger.memo), None)
+    return session.spent(missing)
 
 
 def _fresh(session: _Session, batch: Sequence[Request]) -> list[Request]:

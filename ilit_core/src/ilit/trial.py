@@ -6,20 +6,61 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ilit.adapter import Adapter, Calibration
+from ilit.choice import accepted, relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import one_line
-from ilit.evaluation import Judge
+from ilit.evaluation import Judge, Score
+from ilit.evidence import Evidence
 from ilit.measure import interleave
+from ilit.metric import PairedMetric
 from ilit.objective import Objective
 from ilit.outputs import identical
+from ilit.predictions import write_predictions
+from ilit.pruning import Stop
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
+from ilit.statistics import evidence
 from ilit.strategy import Baseline, Probe, ProbeOutcome, Trial, TrialOutcome
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The float model's answers to what recipes are compared on, unit by unit.
+
+    Attributes:
+        metric: the metric they went into; only its pure methods are used.
+        predictions: (units,), in the loader's order.
+        labels: (units,).
+        score: the metric of them.
+    """
+
+    metric: PairedMetric
+    predictions: NDArray[Any]
+    labels: NDArray[Any]
+    score: float
+
+    def on(self, units: Sequence[int]) -> Reference:
+        """Return the same on some units only."""
+        predictions, labels = self.predictions[units], self.labels[units]
+        score = float(self.metric.scores(predictions, labels, np.ones((1, len(units))))[0])
+        return Reference(self.metric, predictions, labels, score)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows kept from the search: what scores a model on them, and the float model's answers there."""
+
+    judge: Judge
+    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -38,6 +79,12 @@ class Workbench:
         objective: which of the recipes that pass is better.
         batches: what costs are measured on; the first is the example outputs are compared on.
         seconds: a monotonic clock.
+        deadline: on that clock, when the run's time is up.
+        baseline_seconds: what the float model's evaluation took.
+        confidence: of the bound on the drop.
+        reference: the float model's answers, where the metric compares unit by unit.
+        held: the rows kept from the search.
+        folder: where predictions are written; None keeps none.
         suspects: numbers of the trials that an ``eval_func`` gave the float model's very score, though the outputs
             differ; looked into when the search is over.
     """
@@ -53,37 +100,113 @@ class Workbench:
     objective: Objective
     batches: Sequence[Any]
     seconds: Callable[[], float]
+    deadline: float = math.inf
+    baseline_seconds: float = 0.0
+    confidence: float = 0.95
+    reference: Reference | None = None
+    held: Held | None = None
+    folder: Path | None = None
     suspects: list[int] = field(default_factory=list)
 
 
 def run_trial(bench: Workbench, trial: Trial, number: int) -> TrialRecord:
-    """Return the record of one full evaluation. Whatever raises in it, Ctrl-C apart, makes the record ``failed``."""
+    """Return the record of one evaluation. Whatever raises in it, Ctrl-C apart, makes the record ``failed``."""
+    return _attempt(bench, TrialRecord(number, trial.recipe, "failed", why=trial.why), prune=True)
+
+
+def run_to_the_end(bench: Workbench, pruned: TrialRecord) -> TrialRecord:
+    """Return the record that a pruned trial has when its evaluation is not stopped."""
+    return _attempt(bench, TrialRecord(pruned.number, pruned.recipe, "failed", why=pruned.why), prune=False)
+
+
+def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
     begun = bench.seconds()
-    failed = TrialRecord(number, trial.recipe, "failed", why=trial.why)
-    if not trial.recipe.quantized_ops:
+    recipe, number = failed.recipe, failed.number
+    if not recipe.quantized_ops:
         return replace(failed, reason="every op is in float32, so nothing runs in INT8")
     try:
-        model = bench.adapter.lower(bench.model, trial.recipe, bench.calibration)
+        model = bench.adapter.lower(bench.model, recipe, bench.calibration)
         kernels = bench.adapter.int8_kernels(model)
         if not kernels:
             return replace(failed, reason="nothing runs in INT8: the lowered model has no INT8 kernel")
-        accuracy = bench.judge.score(model)
-        seconds = bench.seconds() - begun
-        if _is_suspect(bench, model, accuracy):
-            bench.suspects.append(number)
-        record = TrialRecord(
-            number, trial.recipe, "missed", accuracy, why=trial.why, seconds=seconds, int8_kernels=kernels
+        score = bench.judge.score(model, recipe, _stop(bench, prune))
+        record = replace(
+            failed,
+            status="missed" if score.complete else "pruned",
+            accuracy=score.accuracy,
+            seconds=bench.seconds() - begun,
+            int8_kernels=kernels,
+            rows=score.rows,
+            evidence=_evidence(bench, score, number),
         )
-        passes = bench.criterion.is_met(accuracy, bench.baseline.accuracy)
+        if _is_suspect(bench, model, score.accuracy):
+            bench.suspects.append(number)
+        passes = score.complete and bench.criterion.is_met(score.accuracy, bench.baseline.accuracy)
         return _with_cost(bench, model, record) if passes else record
     except Exception as error:  # noqa: BLE001 - the record carries it to the user, log.txt has the traceback
         _log.info("trial %d failed: %s", number, one_line(error), exc_info=True)
         return replace(failed, reason=one_line(error), seconds=bench.seconds() - begun)
 
 
+def _stop(bench: Workbench, prune: bool) -> Stop:
+    def passes(accuracy: float) -> bool:
+        return bench.criterion.is_met(accuracy, bench.baseline.accuracy)
+
+    def expired() -> bool:
+        return bench.seconds() >= bench.deadline
+
+    return Stop(passes, expired) if prune else Stop(expired=expired)
+
+
+def _evidence(bench: Workbench, score: Score, looks: int) -> Evidence | None:
+    """Return what a complete evaluation proves, and keep its predictions; None where units cannot be compared.
+
+    Every trial so far counts as a look at the rows, a failed one too: that can only widen the bound.
+    """
+    if bench.reference is None or score.predictions is None:
+        return None
+    if bench.folder is not None:
+        write_predictions(bench.folder, looks, score.predictions)
+    reference = bench.reference
+    return evidence(
+        reference.predictions,
+        score.predictions,
+        reference.labels,
+        metric=reference.metric,
+        criterion=bench.criterion,
+        baseline=reference.score,
+        looks=looks,
+        confidence=bench.confidence,
+    )
+
+
+def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
+    """Return the record with evidence from the rows kept from the search: one recipe, one look, no correction."""
+    if bench.held is None:
+        return record
+    model = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
+    score, reference = bench.held.judge.score(model, record.recipe, Stop()), bench.held.reference
+    if score.predictions is None:
+        return record
+    found = evidence(
+        reference.predictions,
+        score.predictions,
+        reference.labels,
+        metric=reference.metric,
+        criterion=bench.criterion,
+        baseline=reference.score,
+        looks=1,
+        confidence=bench.confidence,
+        holdout=True,
+    )
+    return replace(record, evidence=found)
+
+
 def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord:
     """Return the passed record with both models' costs, and the objective's objection as reason."""
-    ours, theirs = interleave(bench.adapter, model, bench.float_model, bench.batches)
+    # An eval_func may have left the model in another state, so only a metric's evaluation counts as a warm-up.
+    warm = not bench.judge.is_function
+    ours, theirs = interleave(bench.adapter, model, bench.float_model, bench.batches, warm=warm)
     reason = bench.objective.objection(ours, theirs)
     return replace(record, status="passed", cost=ours, float_cost=theirs, reason=reason)
 
@@ -96,14 +219,10 @@ def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
     return not identical(bench.adapter.outputs(model, example), bench.adapter.outputs(bench.float_model, example))
 
 
-def outcome_of(record: TrialRecord) -> TrialOutcome:
+def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:
     """Return what the strategy is told of a record."""
-    return TrialOutcome(record.status, record.accuracy, record.reason, accepted(record))
-
-
-def accepted(record: TrialRecord) -> bool:
-    """Return whether a record may be ``best``: it passed and the objective has nothing against it."""
-    return record.status == "passed" and not record.reason
+    cost = None if record.cost is None else relative_cost(record, objective)
+    return TrialOutcome(record.status, record.accuracy, record.reason, accepted(record), cost)
 
 
 def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import platform
 import random
 import warnings
@@ -17,17 +18,19 @@ from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration
 from ilit.artefact import keep
-from ilit.baseline import Yardstick, assess, choose_yardstick
+from ilit.baseline import RunTime, Yardstick, assess, choose_yardstick
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
+from ilit.figures import score_in_full
 from ilit.front import members, write_front
-from ilit.journal import Finished, Header, JournalWriter
+from ilit.journal import Finished, Header, JournalWriter, Tried
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
+from ilit.predictions import write_predictions
 from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, Clock, Run, create_folder, lock_folder
@@ -36,7 +39,8 @@ from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
 from ilit.space import SearchSpace
 from ilit.space_rules import apply_rules
-from ilit.trial import Workbench
+from ilit.statistics import sentence
+from ilit.trial import Workbench, held_out
 
 OnMiss = Literal["none", "closest", "raise"]
 _log = logging.getLogger(__name__)
@@ -117,18 +121,47 @@ class Tuner:
                 space = _describe(self.config, parts, model, data, plugins)
                 with _folder(self.config, self._clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
-                    bench = assess(self.config, parts, yardstick, model, data, space, calibration, self._clock.seconds)
+                    run = RunTime(folder, self._clock.seconds, _deadline(self.config, begun))
+                    bench = assess(self.config, parts, yardstick, model, data, space, calibration, run)
+                    _write_baseline(bench)
                     header = _header(self.config, parts, yardstick, bench, self._clock)
                     with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
                         live = _Live(folder, header, plugins, journal)
                         live.started()
                         ending = _search(self.config, parts, bench, journal, live)
+                        ending = _on_holdout(ending, bench, journal)
                         self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
                         kept = _keep_and_finish(self.result, ending, bench, live)
         _warn_of_deafness(bench)
         if ending.error is not None:
             raise ending.error
         return kept if self.result.met else _missed(self.result, header, kept, on_miss)
+
+
+def _deadline(config: Config, begun: float) -> float:
+    """Return when the time is up: calibration and baseline count."""
+    return begun + config.timeout if config.timeout > 0 else math.inf
+
+
+def _write_baseline(bench: Workbench) -> None:
+    """Keep what recipes are compared with: the float model's predictions on the rows searched on, and the labels."""
+    if bench.reference is not None and bench.folder is not None:
+        write_predictions(bench.folder, 0, bench.reference.predictions)
+        write_predictions(bench.folder, "labels", bench.reference.labels)
+
+
+def _on_holdout(ending: Ending, bench: Workbench, journal: JournalWriter) -> Ending:
+    """Evaluate the recipe that the run ends with on the rows kept from the search, once; where there are none, pass."""
+    if bench.held is None or ending.interrupted:
+        return ending
+    chosen = best_of(ending.trials, bench.objective, bench.criterion) or closest_of(
+        ending.trials, bench.criterion, bench.baseline.accuracy
+    )
+    if chosen is None:
+        return ending
+    seen = held_out(bench, chosen)
+    journal.append(Tried(0, seen))
+    return replace(ending, trials=tuple(seen if trial.number == seen.number else trial for trial in ending.trials))
 
 
 @contextlib.contextmanager
@@ -228,7 +261,7 @@ class _Live:
         self.plugins.notify("ilit_run_started", run=self.run())
 
     def trial_finished(self, record: TrialRecord) -> None:
-        score = "-" if record.accuracy is None else f"{record.accuracy:.4f}"
+        score = score_in_full(record, self.header.higher_is_better) or "-"
         about = "; ".join(part for part in (record.reason, record.why) if part)
         _log.info(
             "trial %d %s: %s %s, %.1f s; %s",
@@ -270,6 +303,10 @@ def _search(config: Config, parts: Parts, bench: Workbench, journal: JournalWrit
 
 def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seconds: float) -> TuneResult:
     best = best_of(ending.trials, bench.objective, bench.criterion)
+    closest = best or closest_of(ending.trials, bench.criterion, header.baseline)
+    proof = closest.evidence if closest else None
+    if proof is not None:
+        _log.info("%s", sentence(proof))
     return TuneResult(
         met=best is not None,
         reason=ending.reason,
@@ -277,7 +314,7 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         baseline=header.baseline,
         target=header.target,
         best=best,
-        closest=best or closest_of(ending.trials, bench.criterion, header.baseline),
+        closest=closest,
         trials=ending.trials,
         front=front_of(ending.trials, bench.criterion),
         probes=ending.probes,
@@ -286,6 +323,7 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         cpu=header.cpu,
         folder=folder,
         interrupted=ending.interrupted,
+        evidence=proof,
     )
 
 

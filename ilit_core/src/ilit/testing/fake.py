@@ -299,6 +299,17 @@ class FakeAdapter:
         """Return the SHA-256 of each row."""
         return _digests(_inputs(batch))
 
+    def regroup(self, batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
+        """Return new batches of rows of the given ones."""
+        inputs, labels = [_inputs(batch) for batch in batches], [np.asarray(batch[1]) for batch in batches]
+        return [
+            (np.stack([inputs[b][r] for b, r in group]), np.stack([labels[b][r] for b, r in group])) for group in groups
+        ]
+
+    def row_shapes(self, batch: Any) -> list[int]:
+        """Return the width of each row."""
+        return [len(row) for row in _inputs(batch)]
+
     def damaged(self, model: FakeModel) -> FakeModel:
         """Return the model with every weight zero."""
         return replace(model, weights={name: np.zeros_like(weight) for name, weight in model.weights.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -110,6 +110,14 @@ class PyTorchAdapter:
     def row_digests(self, batch: Any) -> list[str]:
         """Return one digest per row of the batch's input."""
         return batches.row_digests(batch)
+
+    def row_shapes(self, batch: Any) -> list[Hashable]:
+        """See ``ilit_pytorch.batch``."""
+        return batches.row_shapes(batch)
+
+    def regroup(self, given: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
+        """See ``ilit_pytorch.batch``."""
+        return batches.regroup(given, groups)
 
     def damaged(self, model: Any) -> torch.nn.Module:
         """Return a clone whose floating-point parameters are all zero; they take no memory."""

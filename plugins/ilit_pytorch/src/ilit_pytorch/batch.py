@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_iter, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
 
@@ -92,6 +92,56 @@ def first_rows(inputs: Any, count: int) -> Any | None:
     if rows <= count or any(not t.ndim or t.shape[0] != rows for t in tensors_in(inputs)):
         return None
     return tree_map(lambda leaf: leaf[:count] if isinstance(leaf, torch.Tensor) else leaf, inputs)
+
+
+def row_shapes(batch: Any) -> list[Hashable]:
+    """Return what decides whether rows may share a batch: the shapes of a row's own tensors, inputs and labels.
+
+    Raises:
+        DataError: the batch holds something else than tensors and arrays with one entry a row, so that rows cannot be
+            told apart.
+    """
+    inputs, labels = _pair(batch)
+    rows = rows_of(inputs)
+    leaves = [leaf for leaf in tree_iter((inputs, labels)) if leaf is not None]
+    if any(
+        not isinstance(leaf, torch.Tensor | np.ndarray) or not leaf.ndim or leaf.shape[0] != rows for leaf in leaves
+    ):
+        raise DataError("a batch holds more than tensors with one entry a row, so that rows cannot be told apart")
+    return [tuple((tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in leaves)] * rows
+
+
+def regroup(batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
+    """Return batches made of rows of ``batches``, each row named by its batch's number and its own.
+
+    A row keeps its values bit by bit, padding included.
+
+    Raises:
+        DataError: rows cannot be told apart, or rows of one group have different shapes.
+    """
+    for batch in batches:
+        row_shapes(batch)  # raises where rows cannot be told apart
+    flat = [tree_flatten(tuple(_pair(batch))) for batch in batches]
+    made = []
+    for group in groups:
+        (first, spec), columns = flat[group[0][0]], [flat[batch][0] for batch, _ in group]
+        if any(flat[batch][1] != spec for batch, _ in group):
+            raise DataError("rows of batches with different structures cannot share a batch")
+        leaves = [
+            None
+            if leaf is None
+            else _stacked([c[place][row] for c, (_, row) in zip(columns, group, strict=True)], leaf)
+            for place, leaf in enumerate(first)
+        ]
+        made.append(tree_unflatten(leaves, spec))
+    return made
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    try:
+        return torch.stack(list(rows)) if isinstance(rows[0], torch.Tensor) else np.stack(rows)
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"rows of different shapes cannot share a batch: {error}") from error
 
 
 def predictions(outputs: Any) -> Any:

@@ -83,11 +83,12 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     clone = kind.__new__(kind)
     memo[id(value)] = clone
     attributes = vars(clone)
+    attributes.update(vars(value))
     for name, attribute in vars(value).items():
         container: Any = type(attribute)
         if container in _ATOMS:
-            attributes[name] = attribute
-        elif container in _CONTAINERS and not attribute:
+            continue
+        if container in _CONTAINERS and not attribute:
             attributes[name] = container()
         elif container is dict or container is OrderedDict:
             attributes[name] = container([(key, _copied(item, memo)) for key, item in attribute.items()])
@@ -122,7 +123,7 @@ def replace_modules(model: torch.nn.Module, replacements: Mapping[str, torch.nn.
 
 def leave_fast_path(model: torch.nn.Module) -> None:
     """Make torch's TransformerEncoderLayers call their Linears instead of handing the weights to one fused kernel."""
-    for module in model.modules():
+    for module in _all_modules(model):
         if isinstance(module, torch.nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0
         elif isinstance(module, torch.nn.TransformerEncoder):
