@@ -127,10 +127,9 @@ def regroup(batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]])
         (first, spec), columns = flat[group[0][0]], [flat[batch][0] for batch, _ in group]
         if any(flat[batch][1] != spec for batch, _ in group):
             raise DataError("rows of batches with different structures cannot share a batch")
+        rows = [row for _, row in group]
         leaves = [
-            None
-            if leaf is None
-            else _stacked([c[place][row] for c, (_, row) in zip(columns, group, strict=True)], leaf)
+            None if leaf is None else _stacked([column[place][row] for column, row in zip(columns, rows, strict=True)])
             for place, leaf in enumerate(first)
         ]
         made.append(tree_unflatten(leaves, spec))
