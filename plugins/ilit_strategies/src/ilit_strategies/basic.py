@@ -14,15 +14,20 @@ from ilit.recipe import Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
+from ilit_strategies.dearer import dearer_recipes
 from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_passing
-from ilit_strategies.probes import Steps, distances
+from ilit_strategies.grouptest import harmful_ops
+from ilit_strategies.improve import improve
+from ilit_strategies.probes import Steps, by_own_error, distances
 from ilit_strategies.ranking import foreseen_length, int8_repairs, suspects
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
+BETTER = 0.8  # of a missed recipe's distance is what another one may have to be worth an evaluation
 HARMFUL = 2.0  # an op that alone does this many times the distance that is enough is not tried in INT8 again
 UNKNOWN_SHARE = 0.25  # of the base's distance must go, where no accuracy says how much
 UNKNOWN_DISTANCE = 0.05  # is enough, where not even the base's distance is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
+FLIPS = 0.5  # times the root of the distance: the share of answers that flip, seen on BERT at 0.001 to 0.02
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +36,16 @@ class BasicOptions(BaseModel):
     """Options of ``basic``, given beside the name: ``strategy: {name: basic, model_wise_trials: 3}``.
 
     Attributes:
-        model_wise_trials: evaluations of model-wise recipes that may miss before ops are repaired one by one.
-        model_wise_probes: model-wise recipes probed in each of two rounds.
+        model_wise_trials: evaluations of recipes without float ops that may miss before ops go to float.
+        model_wise_probes: whole-model probes before the first evaluation.
         ranked_ops: ops whose harm is probed with the whole model, those with the largest own error.
         repair_candidates: other INT8 configs probed for each op before it is put into float; 0 allows float only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_wise_trials: int = Field(2, ge=1)
-    model_wise_probes: int = Field(16, ge=1)
+    model_wise_trials: int = Field(3, ge=1)
+    model_wise_probes: int = Field(6, ge=1)
     ranked_ops: int = Field(48, ge=1)
     repair_candidates: int = Field(6, ge=0)
 
@@ -48,20 +53,22 @@ class BasicOptions(BaseModel):
 class Basic:
     """Find a recipe that meets the criterion with few evaluations and few ops in float32.
 
-    1. Probe the model-wise recipes and evaluate them from the closest on. One whose foreseen loss is hopeless is
-       skipped. The loss is foreseen in proportion to the distance, from the closest evaluated so far.
-    2. Rank the INT8 ops of the closest recipe by the damage each does alone (``ranking.suspects``).
-    3. Foresee by probes how many of them must change, and evaluate from that length on (``fallback.shortest_passing``).
-       Where probes show that other INT8 configs repair some of them, that mixed recipe is evaluated first.
-    4. Where the search goes on after a hit (``stop: budget``, or a hit that the objective rejects): bisect to the
-       shortest prefix, then put ops of it back into INT8.
+    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture, the
+       uniform recipes beside it and the preferred one, and evaluate the closest (``candidates``).
+    2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``dearer``). A recipe is
+       evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
+    3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
+       many must change, and evaluate from that length on (``fallback.shortest_passing``). Where probes show that other
+       INT8 configs repair some of them, that mixed recipe is evaluated first.
+    4. Where the search goes on after a hit (``stop: budget``): bisect to the shortest prefix, put ops of it back into
+       INT8, and at last try what makes the hit cheaper (``improve``). Where the loss is larger than the distance
+       accounts for, the harm is one that probes do not see: then group testing finds the ops (``grouptest``).
 
     Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
     m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. With
-    ``stop: budget``: model-wise recipes until m have missed; where none passed, 2 + ceil(log2 n) (again up to four
-    times) to the shortest fallback, and 1 + k (1 + ceil(log2 n)) to put back all but k ops. Recipes that fail or that
-    the objective rejects do not count towards m. Where probes see the damage it is far less: 1 + 1 up to the first
-    hit. Probes: at most 2 model_wise_probes + 1 + ranked_ops + 8 repair_candidates + 1.
+    ``stop: budget`` and harm that probes do not see: about 1 + k (log2(n / k) + 2) for k harmful ops. Where probes see
+    the damage it is far less: 1 + 1 up to the first hit. Probes: at most 8 of all ops' own errors,
+    model_wise_probes + 2 + ranked_ops + 8 repair_candidates + 1 with the whole model.
     """
 
     name: ClassVar[str] = "basic"
@@ -73,31 +80,40 @@ class Basic:
     def search(self, space: SearchSpace, baseline: Baseline, rng: random.Random) -> Requests:  # noqa: ARG002 - protocol
         """Yield probes and trials as the class says; nothing here is random."""
         ordered = yield from candidates(space, self.options.model_wise_probes)
-        tried = yield from self._model_wise(ordered, baseline)
+        tried = yield from self._without_float(space, ordered, baseline)
         base = closest_miss(tried, baseline)
-        if base is None or any(outcome.accepted for _, outcome in tried):
-            return
-        enough = enough_distance(*base, baseline)
-        yield from self._repair(space, base[0].recipe, enough, baseline)
+        hits = [candidate.recipe for candidate, outcome in tried if outcome.accepted]
+        if hits:
+            yield from improve(space, hits[-1], baseline)
+        elif base is not None and baseline.stop == "budget" and not accounted_for(*base, baseline):
+            log.info("basic: the loss is more than the distance accounts for, so the harmful ops are sought by trials")
+            names = yield from by_own_error(base[0].recipe)
+            yield from harmful_ops(base[0].recipe, [name for name, _ in float_changes(space, names)])
+        elif base is not None:
+            yield from self._repair(space, base[0].recipe, enough_distance(*base, baseline), baseline)
 
-    def _model_wise(
-        self, ordered: Sequence[Candidate], baseline: Baseline
+    def _without_float(
+        self, space: SearchSpace, ordered: Sequence[Candidate], baseline: Baseline
     ) -> Steps[list[tuple[Candidate, TrialOutcome]]]:
-        """Evaluate model-wise recipes; return those evaluated with their outcomes."""
+        """Evaluate recipes of the model as a whole; return those evaluated with their outcomes."""
         tried: list[tuple[Candidate, TrialOutcome]] = []
-        misses = 0
-        for candidate in ordered:
-            if misses >= self.options.model_wise_trials:
-                break
-            if tried and math.isinf(candidate.distance):
-                break  # it failed as a probe, so would it as a trial; these come last
+        waiting, misses, looked_further = list(ordered), 0, False
+        while waiting and misses < self.options.model_wise_trials:
+            candidate = waiting.pop(0)
             base = closest_miss(tried, baseline)
-            if base and misses and candidate.distance > HOPELESS * enough_distance(*base, baseline):
-                log.info("basic: skipped a model-wise recipe at distance %.3g as hopeless", candidate.distance)
+            if not worth_a_trial(candidate, base, baseline):
+                log.info("basic: a recipe at distance %.3g is not worth a trial", candidate.distance)
                 continue
-            outcome = yield Trial(candidate.recipe, f"model-wise, distance {candidate.distance:.3g}")
+            outcome = yield Trial(candidate.recipe, f"no op in float, distance {candidate.distance:.3g}")
             tried.append((candidate, outcome))
-            misses += outcome.status in ("missed", "pruned")
+            if outcome.accepted:
+                break
+            missed = outcome.status in ("missed", "pruned")
+            misses += missed
+            if missed and not looked_further and accounted_for(candidate, outcome, baseline):
+                looked_further = True
+                found = yield from dearer_recipes(space, candidate.recipe)
+                waiting = [*(Candidate(recipe, distance) for recipe, distance in found), *waiting]
         return tried
 
     def _repair(self, space: SearchSpace, base: Recipe, enough: float, baseline: Baseline) -> Requests:
@@ -130,6 +146,28 @@ class Basic:
         return (yield from passes(base, mixed, "repair"))
 
 
+def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] | None, baseline: Baseline) -> bool:
+    """Return whether a recipe may well do better than what missed, and is not hopeless; the first one is tried."""
+    if missed is None:
+        return True
+    if math.isinf(candidate.distance):
+        return False
+    nearer = candidate.distance <= BETTER * missed[0].distance
+    return nearer and candidate.distance <= HOPELESS * enough_distance(*missed, baseline)
+
+
+def accounted_for(candidate: Candidate, outcome: TrialOutcome, baseline: Baseline) -> bool:
+    """Return whether the distance that a probe saw is large enough for the loss that the evaluation saw.
+
+    A distance d flips about ``FLIPS * sqrt(d)`` of the answers, and in the worst case all of them were right. A failed
+    recipe accounts for itself.
+    """
+    lost = loss(outcome, baseline)
+    if math.isinf(lost) or math.isinf(candidate.distance):
+        return True
+    return lost <= FLIPS * math.sqrt(candidate.distance) * max(abs(baseline.accuracy), abs(baseline.target))
+
+
 def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: float) -> list[Change]:
     """Return the changes that may be worth taking back, the least harmful op first."""
     return [change for change in reversed(changes) if damage[change[0]] <= HARMFUL * enough]
@@ -144,8 +182,11 @@ def closest_miss(
 
 
 def loss(outcome: TrialOutcome, baseline: Baseline) -> float:
-    """Return how much worse than float32 an outcome is, in the metric's unit; ``inf`` where that is not known."""
-    if outcome.status not in ("passed", "missed") or outcome.accuracy is None or math.isnan(outcome.accuracy):
+    """Return how much worse than float32 an outcome is, in the metric's unit; ``inf`` where that is not known.
+
+    A pruned one was at least this much worse.
+    """
+    if outcome.status == "failed" or outcome.accuracy is None or math.isnan(outcome.accuracy):
         return math.inf
     drop = baseline.accuracy - outcome.accuracy
     return drop if baseline.higher_is_better else -drop

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
+from ilit_strategies.configs import best_by_own_error
 from ilit_strategies.probes import Steps, distances
-from ilit_strategies.variants import variants
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
 
@@ -27,47 +26,27 @@ class Candidate:
 
 
 def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
-    """Return model-wise recipes by ascending distance, found by coordinate descent with probes.
+    """Return recipes that treat the model as a whole, by ascending distance.
 
-    A space may allow hundreds of INT8 configs, so they are not all probed, nor only the preferred ones, which differ
-    in trifles. Around the preferred recipe each value of each part of a config is tried once (``neighbours``); then
-    the same around the closest of these, the other values of model-wide transforms and calibration sizes included.
-    At most ``limit`` recipes are probed in each of the two rounds.
+    The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
+    add up, so the mixture, the uniform recipes beside it and the preferred one are probed with the whole model, the
+    mixture's calibration sizes and model-wide transforms where there are several, too; at most ``limit`` in all.
 
-    Distances within a factor ``ALIKE`` of one another count as equal and keep the order in which they are tried.
+    Distances within a factor ``ALIKE`` of one another count as equal and keep this order.
     """
     preferred = space.recipe({})
     if not preferred.quantized_ops:
         return []
-    found: dict[Recipe, float] = {}
-    for centre in ("preferred", "closest"):
-        around = preferred if centre == "preferred" else list(found)[_by_preference(list(found.values()))[0]]
-        tried = [recipe for recipe in dict.fromkeys([around, *neighbours(space, around)]) if recipe not in found]
-        if centre == "closest":
-            tried += [recipe for recipe in model_wide_variants(space, around) if recipe not in found]
-        if len(tried) > limit:
-            log.info("basic: %d of %d model-wise recipes are probed (option model_wise_probes)", limit, len(tried))
-        figures = yield from distances(tried[:limit], f"model-wise recipe near the {centre}")
-        found.update(zip(tried[:limit], figures, strict=True))
-    recipes, figures = list(found), list(found.values())
+    mixed, uniform = yield from best_by_own_error(space, preferred)
+    recipes = list(dict.fromkeys([mixed, *uniform, preferred, *model_wide_variants(space, mixed)]))
+    if len(recipes) > limit:
+        log.info("basic: %d of %d model-wise recipes are probed (option model_wise_probes)", limit, len(recipes))
+    figures = yield from distances(recipes[:limit], "the model as a whole")
     return [Candidate(recipes[i], figures[i]) for i in _by_preference(figures)]
 
 
-def neighbours(space: SearchSpace, centre: Recipe) -> list[Recipe]:
-    """Return recipes around ``centre``, in the space's order of preference.
-
-    In each, all ops that allow it take one of the ``variants`` of the commonest INT8 config of ``centre``.
-    """
-    configs = list(dict.fromkeys(c for op in space.ops.values() for c in op.candidates if c.quantized))
-    (commonest, _), *_ = Counter(config for config in centre.ops.values() if config.quantized).most_common(1)
-    return [
-        centre.with_ops({name: config for name, op in space.ops.items() if config in op.candidates})
-        for config in sorted(variants(commonest, configs), key=configs.index)
-    ]
-
-
 def model_wide_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
-    """Return the recipes that differ from ``recipe`` in one model-wide transform or in the calibration size."""
+    """Return the recipes that differ from ``recipe`` in the calibration size or in one model-wide transform."""
     transformed = [
         Recipe(recipe.ops, recipe.calibration, {**recipe.transforms, name: value})
         for name, values in space.transforms.items()
@@ -75,7 +54,7 @@ def model_wide_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
         if value != recipe.transforms[name]
     ]
     sizes = [str(size) for size in space.calibrations if str(size) != recipe.calibration]
-    return transformed + [Recipe(recipe.ops, size, recipe.transforms) for size in sizes]
+    return [Recipe(recipe.ops, size, recipe.transforms) for size in sizes] + transformed
 
 
 def _by_preference(figures: Sequence[float]) -> list[int]:

@@ -19,7 +19,7 @@ def distances(recipes: Sequence[Recipe], why: str) -> Steps[list[float]]:
     if not recipes:
         return []
     outcomes = yield tuple(Probe(recipe, why=why) for recipe in recipes)
-    return [_no_nan(outcome.distance) for outcome in outcomes]
+    return [no_nan(outcome.distance) for outcome in outcomes]
 
 
 def by_own_error(recipe: Recipe) -> Steps[list[str]]:
@@ -29,9 +29,10 @@ def by_own_error(recipe: Recipe) -> Steps[list[str]]:
     ones keep the model's order.
     """
     outcome = yield Probe(recipe, per_op=True, why="each op's own output error")
-    errors = {name: _no_nan(error) for name, error in outcome.per_op.items()}
+    errors = {name: no_nan(error) for name, error in outcome.per_op.items()}
     return sorted(recipe.quantized_ops, key=lambda name: -errors.get(name, -1.0))
 
 
-def _no_nan(value: float) -> float:
+def no_nan(value: float) -> float:
+    """Return ``value``, infinity in place of NaN."""
     return math.inf if math.isnan(value) else value

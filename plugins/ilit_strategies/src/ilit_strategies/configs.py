@@ -1,0 +1,140 @@
+"""Which INT8 config each op takes, chosen by the ops' own errors: no pass of the model, so many can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ilit.recipe import OpConfig, QuantSpec, Recipe
+from ilit.space import SearchSpace
+from ilit.strategy import Probe
+from ilit_strategies.probes import Steps, no_nan
+
+CLEARLY = 0.9  # a group leaves the preferred config only where its error falls to this share or below
+
+Errors = Mapping[str, float]
+"""Op name -> its own output error."""
+Change = Callable[[OpConfig], OpConfig]
+
+
+def own_errors(recipes: Sequence[Recipe], why: str) -> Steps[list[Errors]]:
+    """Return each recipe's INT8 ops' own errors, all asked for as one tuple; NaN counts as ``inf``."""
+    if not recipes:
+        return []
+    outcomes = yield tuple(Probe(recipe, per_op=True, why=why) for recipe in recipes)
+    return [{name: no_nan(error) for name, error in outcome.per_op.items()} for outcome in outcomes]
+
+
+def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, list[Recipe]]]:
+    """Return ``base`` with each group's best config that costs no more at run time, and the uniform ones tried.
+
+    One part of the configs after the other is varied for all ops at once (``free_stages``), and each group of ops that
+    read one input takes the value under which its errors add up to least, so that its codes stay shared.
+
+    Returns:
+        The mixture, and of each part the recipe that treats all ops alike and has the least error in all.
+    """
+    current, uniform = base, list[Recipe]()
+    (errors,) = yield from own_errors([base], "each op's own error")
+    for stage in free_stages(space):
+        tried = [recipe for change in stage if (recipe := varied(space, current, change)) != current]
+        if not tried:
+            continue
+        found = yield from own_errors(tried, "each op's own error in another config")
+        uniform.append(min(zip(tried, found, strict=True), key=lambda pair: math.fsum(pair[1].values()))[0])
+        current, errors = mixture(space, (current, errors), list(zip(tried, found, strict=True)))
+    return current, uniform
+
+
+def mixture(
+    space: SearchSpace,
+    current: tuple[Recipe, Errors],
+    others: Sequence[tuple[Recipe, Errors]],
+    share: float = CLEARLY,
+) -> tuple[Recipe, Errors]:
+    """Return the recipe in which each group has the config of least error, and its ops' errors.
+
+    A group stays as it is in ``current`` unless another config brings its error to ``share`` of that or below.
+    """
+    recipe, errors = current
+    changes: dict[str, OpConfig] = {}
+    mixed = dict(errors)
+    for names in groups(space, recipe.quantized_ops):
+        least = share * _total(errors, names)
+        for other, found in others:
+            if _total(found, names) <= least and any(other.ops[name] != recipe.ops[name] for name in names):
+                least = _total(found, names)
+                changes.update({name: other.ops[name] for name in names})
+                mixed.update({name: found[name] for name in names if name in found})
+    return recipe.with_ops(changes), mixed
+
+
+def groups(space: SearchSpace, names: Iterable[str]) -> list[list[str]]:
+    """Return the ops by the input they read, in the model's order; an op with an input of its own is a group."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        group = space.ops[name].group
+        found.setdefault(f"group {group}" if group else f"op {name}", []).append(name)
+    return list(found.values())
+
+
+def free_stages(space: SearchSpace) -> list[list[Change]]:
+    """Return what may be varied at no cost at run time, one part of the configs after the other.
+
+    Smoothing finds ranges that clipping cannot, so where it is offered the clipping algorithms are left out; kl,
+    percentile and mse take no smoothed input either. Numbers of bits differ only where the CPU saturates.
+    """
+    static = [
+        config
+        for op in space.ops.values()
+        for config in op.candidates
+        if config.approach == "static" and config.activation is not None and config.weight is not None
+    ]
+    strengths = sorted({config.smoothing for config in static if config.smoothing})
+    algorithms = dict.fromkeys(c.activation.algorithm for c in static if c.activation is not None)
+    schemes = dict.fromkeys(c.activation.scheme for c in static if c.activation is not None)
+    bits = dict.fromkeys((c.weight.bits, c.activation.bits) for c in static if c.weight and c.activation)
+    clipping: list[list[Change]] = [
+        [_activation(algorithm=algorithm) for algorithm in algorithms],
+        [_activation(scheme=scheme) for scheme in schemes],
+    ]
+    smoothed: list[list[Change]] = [[_smoothing(strength) for strength in strengths]]
+    return [*(smoothed if strengths else clipping), [_bits(*pair) for pair in bits]]
+
+
+def varied(space: SearchSpace, recipe: Recipe, change: Change) -> Recipe:
+    """Return the recipe with every static op changed that may be."""
+    changes = {}
+    for name in recipe.quantized_ops:
+        config = recipe.ops[name]
+        if config.approach == "static" and config.activation is not None:
+            other = change(config)
+            if other != config and space.ops[name].allows(other):
+                changes[name] = other
+    return recipe.with_ops(changes)
+
+
+def _smoothing(strength: float) -> Change:
+    def change(config: OpConfig) -> OpConfig:
+        activation = replace(config.activation or QuantSpec(), algorithm="minmax")
+        return replace(config, smoothing=strength, activation=activation)
+
+    return change
+
+
+def _activation(**values: str) -> Change:
+    return lambda config: replace(config, activation=replace(config.activation or QuantSpec(), **values))  # type: ignore[arg-type]  # names of its fields
+
+
+def _bits(weight: int, activation: int) -> Change:
+    return lambda config: replace(
+        config,
+        weight=replace(config.weight or QuantSpec(), bits=weight),
+        activation=replace(config.activation or QuantSpec(), bits=activation),
+    )
+
+
+def _total(errors: Errors, names: Iterable[str]) -> float:
+    """Return the sum of the ops' errors; an op without a figure counts as broken."""
+    return math.fsum(errors.get(name, math.inf) for name in names)
