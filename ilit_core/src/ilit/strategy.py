@@ -71,10 +71,10 @@ class ProbeOutcome:
     """What a probe gave.
 
     Attributes:
-        distance: mean squared distance of the outputs to float32's, divided by the variance of float32's outputs;
-            0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed, and
-            where ``per_op`` or ``timed`` was asked for instead.
-        per_op: op name -> the same figure for that op's own output; empty unless asked for.
+        distance: about the mean squared distance of the outputs to float32's, divided by the variance of float32's
+            outputs; 0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed,
+            and where ``per_op`` or ``timed`` was asked for instead.
+        per_op: op name -> a like figure for that op's own output, comparable from op to op; empty unless asked for.
         reason: the error in one line where the recipe failed, else empty.
         speedups: op name -> seconds in float32 divided by seconds in INT8; empty unless asked for, and where the
             adapter cannot time ops.

@@ -20,7 +20,7 @@ logger = logging.getLogger("ilit.pytorch")
 
 ALGORITHMS: tuple[Algorithm, ...] = ("minmax", "kl", "percentile", "mse")
 SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
-STRENGTHS = (0.7, 0.9, 1.0)  # of SmoothQuant; what is best differs from input to input
+STRENGTHS = (0.6, 0.8, 1.0)  # of SmoothQuant; what is best differs from input to input
 BITS = ((8, 8), (7, 8), (8, 7), (7, 7))  # (weight, activation); on class A 7-bit weights lose less than activations
 
 

@@ -27,7 +27,7 @@ HARMFUL = 2.0  # an op that alone does this many times the distance that is enou
 UNKNOWN_SHARE = 0.25  # of the base's distance must go, where no accuracy says how much
 UNKNOWN_DISTANCE = 0.05  # is enough, where not even the base's distance is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
-FLIPS = 0.5  # times the root of the distance: the share of answers that flip, seen on BERT at 0.001 to 0.02
+FLIPS = 1.0  # times the root of the distance: the share of answers that flip, seen on BERT at 0.0002 to 0.002
 
 log = logging.getLogger(__name__)
 

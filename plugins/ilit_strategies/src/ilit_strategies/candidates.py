@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from ilit_strategies.probes import Steps, distances
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
 
-log = logging.getLogger(__name__)
+UNIFORM = 2  # uniform recipes probed beside the mixture
+FAR = 0.02  # a distance at which about a seventh of the answers flip
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
     """Return recipes that treat the model as a whole, by ascending distance.
 
     The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
-    add up, so the mixture, the uniform recipes beside it and the preferred one are probed with the whole model, the
-    mixture's calibration sizes and model-wide transforms where there are several, too; at most ``limit`` in all.
+    add up, so the mixture and the best uniform recipes are probed with the whole model, as are the mixture's other
+    calibration sizes. Where even the closest of these is ``FAR``, the preferred recipe and the model-wide transforms'
+    other values are probed too. At most ``limit`` are probed in all.
 
     Distances within a factor ``ALIKE`` of one another count as equal and keep this order.
     """
@@ -38,23 +39,31 @@ def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
     if not preferred.quantized_ops:
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
-    recipes = list(dict.fromkeys([mixed, *uniform, preferred, *model_wide_variants(space, mixed)]))
-    if len(recipes) > limit:
-        log.info("basic: %d of %d model-wise recipes are probed (option model_wise_probes)", limit, len(recipes))
-    figures = yield from distances(recipes[:limit], "the model as a whole")
+    sizes, transformed = calibration_variants(space, mixed), transform_variants(space, mixed)
+    recipes = list(dict.fromkeys([mixed, *uniform[:UNIFORM], *sizes]))[:limit]
+    figures = yield from distances(recipes, "the model as a whole")
+    if min(figures) > FAR:
+        others = [other for other in dict.fromkeys([preferred, *transformed]) if other not in recipes]
+        others = others[: limit - len(recipes)]
+        figures += yield from distances(others, "the model as a whole, since the others are far")
+        recipes += others
     return [Candidate(recipes[i], figures[i]) for i in _by_preference(figures)]
 
 
-def model_wide_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
-    """Return the recipes that differ from ``recipe`` in the calibration size or in one model-wide transform."""
-    transformed = [
+def calibration_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return the recipes that differ from ``recipe`` in the calibration size."""
+    sizes = [str(size) for size in space.calibrations if str(size) != recipe.calibration]
+    return [Recipe(recipe.ops, size, recipe.transforms) for size in sizes]
+
+
+def transform_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return the recipes that differ from ``recipe`` in one model-wide transform."""
+    return [
         Recipe(recipe.ops, recipe.calibration, {**recipe.transforms, name: value})
         for name, values in space.transforms.items()
         for value in values
         if value != recipe.transforms[name]
     ]
-    sizes = [str(size) for size in space.calibrations if str(size) != recipe.calibration]
-    return [Recipe(recipe.ops, size, recipe.transforms) for size in sizes] + transformed
 
 
 def _by_preference(figures: Sequence[float]) -> list[int]:

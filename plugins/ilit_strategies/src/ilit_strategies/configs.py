@@ -33,18 +33,18 @@ def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, l
     read one input takes the value under which its errors add up to least, so that its codes stay shared.
 
     Returns:
-        The mixture, and of each part the recipe that treats all ops alike and has the least error in all.
+        The mixture, and the recipes that vary one part for all ops alike, the least error in all first.
     """
-    current, uniform = base, list[Recipe]()
+    current, uniform = base, list[tuple[float, Recipe]]()
     (errors,) = yield from own_errors([base], "each op's own error")
     for stage in free_stages(space):
         tried = [recipe for change in stage if (recipe := varied(space, current, change)) != current]
         if not tried:
             continue
         found = yield from own_errors(tried, "each op's own error in another config")
-        uniform.append(min(zip(tried, found, strict=True), key=lambda pair: math.fsum(pair[1].values()))[0])
+        uniform += [(math.fsum(each.values()), recipe) for recipe, each in zip(tried, found, strict=True)]
         current, errors = mixture(space, (current, errors), list(zip(tried, found, strict=True)))
-    return current, uniform
+    return current, [recipe for _, recipe in sorted(uniform, key=lambda pair: pair[0])]
 
 
 def mixture(

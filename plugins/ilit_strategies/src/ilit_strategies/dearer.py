@@ -10,7 +10,7 @@ from ilit.space import SearchSpace
 from ilit_strategies.configs import Errors, groups, mixture, own_errors
 from ilit_strategies.probes import Steps, distances
 
-WORTH = 0.75  # an op is given a dearer config where that leaves at most this share of its error
+WORTH = 0.9  # an op is given a dearer config where that leaves at most this share of its error
 HALF = 0.5  # of the error to be had is the aim of the first, cheaper recipe
 
 log = logging.getLogger(__name__)
