@@ -105,6 +105,8 @@ def rounds(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 outcome = {**json.loads(script(command, folder, arguments.avx2, log)), "tool": tool, "round": turn}
                 print(f"round {turn} {tool}: {outcome['seconds']:.1f} s, F1 {outcome['score']}", file=sys.stderr)
                 outcomes.append(outcome)
+                if arguments.out:  # after each run, so that a later one that fails costs nothing
+                    arguments.out.with_suffix(".json").write_text(json.dumps(outcomes, indent=1) + "\n")
     seen = {outcome["rows"] for outcome in outcomes}
     if len(seen) > 1:
         sys.exit(f"the tools saw different rows ({', '.join(sorted(seen))}); their figures cannot be compared")
@@ -223,7 +225,6 @@ def main() -> None:
     print(text)
     if arguments.out:
         arguments.out.with_suffix(".md").write_text(text)
-        arguments.out.with_suffix(".json").write_text(json.dumps(outcomes, indent=1) + "\n")
 
 
 if __name__ == "__main__":
