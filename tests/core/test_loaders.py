@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ilit import wrap_dataloader
@@ -143,8 +144,27 @@ def test_watching_changes_nothing() -> None:
     watched = WatchedLoader(Bare(*batches), lambda batch: [f"row {batch[0]}"], seeded(1))
     assert list(watched) == batches
     assert list(watched) == batches
-    assert watched.digests == [f"row {number}" for number in range(5)]
+    assert watched.digests == [[f"row {number}"] for number in range(5)]
     assert watched.kept.batches == batches
+
+
+def test_a_loader_that_reuses_its_memory_is_not_kept() -> None:
+    """Batches that all become the last one are no rows to come back to; their labels were copied in time."""
+
+    class Reusing:
+        def __iter__(self) -> Iterator[Any]:
+            inputs, labels = np.zeros((2, 1)), np.zeros(2, np.int64)
+            for number in range(3):
+                inputs[:], labels[:] = number, number
+                yield inputs, labels
+
+    watched = WatchedLoader(Reusing(), lambda batch: [str(row) for row in batch[0]], seeded(1))
+    for batch in watched:
+        watched.kept_rows(len(batch[0]))
+    assert watched.kept.batches is None
+    labels = watched.kept.labels()
+    assert labels is not None
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_the_kept_batches_are_a_sample_of_all() -> None:

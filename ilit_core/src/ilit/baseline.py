@@ -7,14 +7,13 @@ import logging
 import math
 import random
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ilit.adapter import Adapter, Calibration
 from ilit.config import Config
@@ -26,7 +25,7 @@ from ilit.metric import Metric, PairedMetric
 from ilit.parts import make_metric
 from ilit.plugins import Registry
 from ilit.pruning import Stop
-from ilit.rows import Course, Courses, Kept, course_of, misses_first, split
+from ilit.rows import Course, Courses, Followed, Kept, batched, course_of, misses_first, shapes_of, split
 from ilit.selection import Parts
 from ilit.space import SearchSpace
 from ilit.statistics import resolution_warning
@@ -66,7 +65,8 @@ def choose_yardstick(config: Config, eval_dataloader: Any, eval_func: Any, plugi
         )
     if eval_func is None:
         return _by_metric(config, plugins)
-    _refuse_holdout(config, "an eval_func sees no rows")
+    if config.holdout:
+        raise _no_holdout("an eval_func shows no rows")
     if not callable(eval_func):
         raise ConfigError(f"tune: eval_func is a {type(eval_func).__name__}; give a function of the model")
     if config.metric is not None:
@@ -182,20 +182,39 @@ def _on_data(
     """Run the one pass over the loader: the score, the rows, a few batches; it also looks for calibration's rows."""
     rng = random.Random(config.random_seed)  # noqa: S311 - a sample of batches, not a secret
     watched, metric = WatchedLoader(data.evaluation, adapter.row_digests, rng), make()
+    if config.holdout:
+        _check_holdout(adapter, metric, name)
     score = finite(adapter.evaluate(float_model, watched, metric, watched.kept_rows), f"metric {name}")
-    kept = watched.kept
+    kept, paired = watched.kept, _paired(metric, config, watched.kept, name)
     batches = data.evaluation if kept.batches is None else kept.batches
-    check_metric_moves(adapter, float_model, batches, make, name, score)
-    _check_overlap(calibration, watched.digests)
-    plain = Course(batches, kept.all_labels())
+    known = paired.predictions() if paired is not None and paired.by_row else None
+    check_metric_moves(adapter, float_model, batches, make, name, score, known)
+    _check_overlap(calibration, itertools.chain.from_iterable(watched.digests))
+    if paired is None and config.holdout:
+        raise _no_holdout(f"metric {name} cannot be compared row by row; log.txt says why")
+    if paired is None:
+        return Found(judge_by_metric(adapter, Courses(Course(batches)), make, name), score, watched.few)
+    reference = Reference(paired, paired.predictions(), paired.labels(), score)
+    if config.holdout:
+        return _without_holdout(config, adapter, name, make, reference, kept, watched.few)
+    if kept.batches is None:
+        batches = Followed(data.evaluation, adapter.row_digests, watched.digests)
+    courses = Courses(Course(batches, kept.labels()), _misses_first(adapter, kept, reference))
+    return Found(judge_by_metric(adapter, courses, make, name), score, watched.few, reference)
+
+
+def _paired(metric: Metric, config: Config, kept: Kept, name: str) -> PairedMetric | None:
+    """Return the metric where it can be compared unit by unit; else None, and say why in the log."""
     if not isinstance(metric, PairedMetric):
-        _refuse_holdout(config, f"metric {name} gives one number for all rows, not a prediction for each")
-        return Found(judge_by_metric(adapter, Courses(plain), make, name), score, watched.few)
-    reference = Reference(metric, metric.predictions(), metric.labels(), score)
-    if not config.holdout:
-        courses = Courses(plain, _misses_first(adapter, kept, metric, np.arange(len(reference.labels))))
-        return Found(judge_by_metric(adapter, courses, make, name), score, watched.few, reference)
-    return _without_holdout(config, adapter, name, make, reference, kept, watched.few)
+        why = "it gives one number for all rows, not a prediction for each"
+    elif config.higher_is_better not in (None, metric.higher_is_better):
+        why = "its direction is not the one that tuning.accuracy_criterion.higher_is_better says"
+    elif metric.by_row and not len(metric.predictions()) == len(metric.labels()) == sum(kept.counts):
+        why = f"it gives {len(metric.predictions())} predictions for {sum(kept.counts)} rows"
+    else:
+        return metric
+    _log.info("metric %s: evaluations run to their end and are not compared row by row, since %s", name, why)
+    return None
 
 
 def _without_holdout(
@@ -208,32 +227,51 @@ def _without_holdout(
     few: list[Any],
 ) -> Found:
     """Split the rows, and score the float model on each part from the predictions that are there already."""
-    if not reference.metric.by_row:
-        _refuse_holdout(config, f"metric {name} scores something else than rows")
     searched, held = split(len(reference.labels), config.holdout, config.random_seed)
-    parts = [course_of(adapter, kept, rows) for rows in (searched, held)]
-    if parts[0] is None or parts[1] is None:
-        _refuse_holdout(config, "the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
-        raise AssertionError("unreachable: a holdout was asked for")
-    courses = Courses(parts[0], _misses_first(adapter, kept, reference.metric, np.asarray(searched)))
-    ours, theirs = reference.on(searched), reference.on(held)
-    kept_out = Held(judge_by_metric(adapter, Courses(parts[1]), make, name), theirs)
+    if not searched or not held:
+        raise ConfigError(
+            f"evaluation.holdout: {config.holdout:g} of {len(reference.labels)} rows holds out {len(held)} and leaves "
+            f"{len(searched)} to the search; choose another share, or evaluate on more rows"
+        )
+    shapes = shapes_of(adapter, kept)
+    plain = course_of(adapter, kept, kept.own_batches(searched))
+    theirs = None if shapes is None else course_of(adapter, kept, list(batched(held, shapes, max(kept.counts))))
+    if plain is None or theirs is None:
+        raise _no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
+    courses = Courses(plain, _misses_first(adapter, kept, reference, searched))
+    ours, others = reference.on(searched), reference.on(held)
+    kept_out = Held(judge_by_metric(adapter, Courses(theirs), make, name), others)
     _log.info("%d of %d rows are kept from the search", len(held), len(reference.labels))
     return Found(judge_by_metric(adapter, courses, make, name), ours.score, few, ours, kept_out)
 
 
-def _misses_first(adapter: Adapter, kept: Kept, metric: PairedMetric, rows: NDArray[np.int64]) -> Course | None:
-    """Return a course over these rows in which misses show early; None where nothing says which rows those are."""
-    margins, predictions, labels = metric.margins(), metric.predictions(), metric.labels()
-    if not metric.by_row or len(margins) != len(labels) or not np.issubdtype(predictions.dtype, np.integer):
+def _misses_first(
+    adapter: Adapter, kept: Kept, reference: Reference, rows: Sequence[int] | None = None
+) -> Course | None:
+    """Return a course over these rows, by default all, in which misses show early; None where that cannot be."""
+    metric, margins = reference.metric, reference.metric.margins()
+    known = metric.by_row and len(margins) == len(reference.labels)
+    shapes = shapes_of(adapter, kept) if known else None
+    if shapes is None or not np.issubdtype(reference.predictions.dtype, np.integer):
         return None
-    order = rows[misses_first((predictions != labels)[rows], margins[rows])]
-    return course_of(adapter, kept, order.tolist())
+    chosen = np.arange(len(margins)) if rows is None else np.asarray(rows, np.int64)
+    wrong = reference.predictions != reference.labels
+    order = chosen[misses_first(wrong[chosen], margins[chosen])]
+    return course_of(adapter, kept, list(batched(order.tolist(), shapes, max(kept.counts))))
 
 
-def _refuse_holdout(config: Config, why: str) -> None:
-    if config.holdout:
-        raise ConfigError(f"evaluation.holdout: {why}, so no rows can be kept from the search; remove the key")
+def _check_holdout(adapter: Adapter, metric: Metric, name: str) -> None:
+    """Refuse a holdout that cannot be kept, before the float model is evaluated for it."""
+    if not isinstance(metric, PairedMetric):
+        raise _no_holdout(f"metric {name} gives one number for all rows, not a prediction for each")
+    if not metric.by_row:
+        raise _no_holdout(f"metric {name} scores something else than rows")
+    if not hasattr(adapter, "regroup") or not hasattr(adapter, "row_shapes"):
+        raise _no_holdout(f"adapter {adapter.name} cannot tell rows apart")
+
+
+def _no_holdout(why: str) -> ConfigError:
+    return ConfigError(f"evaluation.holdout: {why}, so no rows can be kept from the search; remove the key")
 
 
 def _warn_of_resolution(criterion: Criterion, found: Found) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -49,15 +50,20 @@ def closest_of(records: Sequence[TrialRecord], criterion: Criterion, baseline: f
 
 
 def most_promising(records: Sequence[TrialRecord], criterion: Criterion, baseline: float) -> TrialRecord | None:
-    """Return the pruned record that could have come closest, where it may be closer than every complete one."""
-    pruned = closest_of([record for record in records if record.status == "pruned"], criterion, baseline)
+    """Return the pruned record that may come closest, where it may be closer than every complete one; else None.
+
+    All bounds of pruned records are just beyond the target, so what tells them apart is how many rows that took: the
+    one that held out longest loses the fewest rows out of so many. Of equals the larger bound counts.
+    """
     complete = closest_of([record for record in records if record.status != "pruned"], criterion, baseline)
-    if pruned is None or pruned.accuracy is None:
-        return None
-    if complete is None or complete.accuracy is None:
-        return pruned
-    mine, theirs = (criterion.shortfall(score, baseline) for score in (pruned.accuracy, complete.accuracy))
-    return pruned if mine < theirs else None
+    least = math.inf if complete is None else criterion.shortfall(complete.accuracy or 0.0, baseline)
+    bounds = [
+        (criterion.shortfall(record.accuracy, baseline), record)
+        for record in records
+        if record.status == "pruned" and record.accuracy is not None
+    ]
+    hopeful = [(-record.rows, bound, record.number, record) for bound, record in bounds if bound < least]
+    return min(hopeful, key=lambda entry: entry[:3])[3] if hopeful else None
 
 
 def _by_shortfall(pair: tuple[float, TrialRecord], criterion: Criterion, baseline: float) -> tuple[float, int]:

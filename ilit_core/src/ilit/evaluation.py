@@ -7,10 +7,11 @@ import logging
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ilit.adapter import Adapter
@@ -34,7 +35,8 @@ class Score:
     Attributes:
         accuracy: the score; where not ``complete`` the best it could still have reached.
         rows: rows seen; 0 where a function judged.
-        predictions: one per unit in the loader's order; None where the metric gives none, or not ``complete``.
+        predictions: one per unit in the loader's order; None where the metric gives none, not ``complete``, or the
+            loader gave other rows than before.
         complete: every row was seen.
     """
 
@@ -67,12 +69,12 @@ def judge_by_metric(adapter: Adapter, courses: Courses, metric: Callable[[], Met
 
     def score(model: Any, recipe: Recipe | None, stop: Stop) -> Score:
         course, fresh = courses.fitting(recipe), metric()
-        watcher = Watcher(fresh, course.labels, stop)
+        watcher = Watcher(fresh, course, stop)
         try:
             accuracy = finite(adapter.evaluate(model, course.batches, fresh, watcher), f"metric {name}")
         except OutcomeCertainError as certain:
             return Score(certain.best, certain.rows, complete=False)
-        if not isinstance(fresh, PairedMetric):
+        if not isinstance(fresh, PairedMetric) or course.strayed:
             return Score(accuracy, watcher.rows)
         predictions = fresh.predictions()
         return Score(accuracy, watcher.rows, course.in_loaders_order(predictions) if fresh.by_row else predictions)
@@ -135,20 +137,37 @@ def _show(value: Any) -> str:
 
 
 def check_metric_moves(
-    adapter: Adapter, model: Any, loader: Iterable[Any], metric: Callable[[], Metric], name: str, baseline: float
+    adapter: Adapter,
+    model: Any,
+    loader: Iterable[Any],
+    metric: Callable[[], Metric],
+    name: str,
+    baseline: float,
+    predictions: NDArray[Any] | None = None,
 ) -> None:
     """Refuse a metric that does not notice when every weight of the model is zero.
 
-    The two scores are compared batch by batch on the first 8 batches, of the first one on a few rows before; mostly
-    these settle it. Only where none of them differs (a broken metric, or data sorted by label) the zeroed model is
-    evaluated in full.
+    Where the model's predictions are known, a few rows of the first batch mostly settle it. Else the two scores are
+    compared batch by batch on the first 8 batches. Only where none of them differs (a broken metric, or data sorted by
+    label) the zeroed model is evaluated in full.
+
+    Args:
+        adapter: the framework.
+        model: the float model.
+        loader: the evaluation data.
+        metric: makes a fresh metric.
+        name: what messages call it.
+        baseline: the model's score.
+        predictions: the model's, one a row in the loader's order; None where the metric gives none.
 
     Raises:
         EvaluationError: the full scores are equal to the last digit on 64 rows or more. On fewer rows an equal score
             may be chance, so there it is an ``IlitWarning``.
     """
     damaged = adapter.damaged(model)
-    for batch in _few_rows_first(adapter, itertools.islice(loader, _FIRST_BATCHES)):
+    for number, batch in enumerate(itertools.islice(loader, _FIRST_BATCHES)):
+        if number == 0 and predictions is not None and _answers_change(adapter, damaged, batch, metric, predictions):
+            return
         if _moves(adapter, model, damaged, [batch], metric):
             return
     rows: list[int] = []
@@ -168,17 +187,29 @@ def check_metric_moves(
     warnings.warn(message, IlitWarning, stacklevel=5)
 
 
-def _few_rows_first(adapter: Adapter, batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches, and before the first one its first rows alone where the adapter can tell rows apart."""
+def _answers_change(
+    adapter: Adapter, damaged: Any, batch: Any, metric: Callable[[], Metric], predictions: NDArray[Any]
+) -> bool:
+    """Whether the zeroed model's predictions differ from the model's on some rows of the first batch.
+
+    A zeroed model mostly answers alike for every row, so rows that the model answers differently are taken.
+    """
     regroup: Any = getattr(adapter, "regroup", None)
-    for number, batch in enumerate(batches):
-        if number == 0 and regroup is not None:
-            try:
-                rows = len(adapter.row_digests(batch))
-                yield from regroup([batch], [[(0, row) for row in range(min(rows, _FEW_ROWS))]])
-            except DataError as error:
-                _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
-        yield batch
+    fresh = metric()
+    if regroup is None or not isinstance(fresh, PairedMetric):
+        return False
+    own = predictions[: len(adapter.row_digests(batch))]
+    different = np.sort(np.unique(own, return_index=True)[1])[:_FEW_ROWS]
+    rows = different if len(different) > 1 else np.arange(min(len(own), _FEW_ROWS))
+    try:
+        adapter.evaluate(damaged, regroup([batch], [[(0, int(row)) for row in rows]]), fresh)
+    except DataError as error:
+        _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
+        return False
+    except EvaluationError as error:
+        _log.debug("no score on so few rows, but there are predictions: %s", one_line(error))
+    found = fresh.predictions()
+    return len(found) == len(rows) and not np.array_equal(found, own[rows])
 
 
 def _moves(adapter: Adapter, model: Any, damaged: Any, batches: list[Any], metric: Callable[[], Metric]) -> bool:

@@ -113,7 +113,11 @@ def ilit_run_started(run: Run) -> None:
 
 @hookspec
 def ilit_trial_finished(run: Run, trial: TrialRecord) -> None:
-    """Called after each trial is in the journal. An exception here is logged and never ends the run."""
+    """Called after each trial is in the journal. An exception here is logged and never ends the run.
+
+    Called again with another record of the same number where a pruned trial was evaluated to its end after the search,
+    or judged on held-out rows.
+    """
 
 
 @hookspec

@@ -7,6 +7,8 @@ Format version 1. Every line is one JSON object in canonical form (keys sorted, 
 * ``sha256``: 64 hex digits over the canonical JSON of the line without this key.
 
 ``started`` comes before each trial, so that a process that dies in a recipe leaves that recipe's digest behind.
+A trial's later record replaces its earlier one: its evaluation was stopped early and then completed, or it was judged
+on held-out rows.
 A line is whole only with its line feed: what follows the last one is a torn write and is dropped with a warning in
 the log. Damage anywhere else is refused, and the line named.
 """

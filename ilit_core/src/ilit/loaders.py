@@ -120,12 +120,13 @@ class WatchedLoader:
     """Yields a loader's batches as they are; notes the digest of every row, keeps the rows and a few to measure on.
 
     The few batches are a random sample of all of them (reservoir sampling, Vitter 1985, algorithm R): a loader
-    sorted by length begins with its shortest or longest, which say little about the others.
+    sorted by length begins with its shortest or longest, which say little about the others. ``digests`` has a list
+    for each batch.
     """
 
     def __init__(self, loader: Iterable[Any], row_digests: Callable[[Any], list[str]], rng: random.Random) -> None:
         self._loader, self._row_digests, self._rng = loader, row_digests, rng
-        self.digests: list[str] = []
+        self.digests: list[list[str]] = []
         self.few: list[Any] = []
         self.kept = Kept()
 
@@ -136,12 +137,14 @@ class WatchedLoader:
     def __iter__(self) -> Iterator[Any]:
         self.digests, self.few, self.kept = [], [], Kept()
         for number, batch in enumerate(self._loader):
-            self.digests += self._row_digests(batch)
+            self.digests.append(self._row_digests(batch))
             self.kept.take(batch)
             slot = number if number < KEPT_BATCHES else self._rng.randrange(number + 1)
             if slot < KEPT_BATCHES:
                 self.few[slot : slot + 1] = [batch]
             yield batch
+        if self.kept.batches and self._row_digests(self.kept.batches[0]) != self.digests[0]:
+            self.kept.give_up("eval_dataloader fills the same memory anew for each batch")
 
 
 _NOTHING = object()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from ilit.errors import EvaluationError
 from ilit.metric import Metric, PairedMetric
+from ilit.rows import Course
 
 
 class OutcomeCertainError(Exception):
@@ -25,11 +23,11 @@ class Stop:
     """When an evaluation ends early.
 
     Attributes:
-        passes: whether a score meets the criterion.
+        hopeless: whether a bound on the score is beyond the target, and not by rounding alone.
         expired: whether the run's time is up.
     """
 
-    passes: Callable[[float], bool] = lambda _: True
+    hopeless: Callable[[float], bool] = lambda _: False
     expired: Callable[[], bool] = lambda: False
 
 
@@ -38,11 +36,11 @@ class Watcher:
     """Hears of each batch of one evaluation, as ``Adapter.evaluate``'s ``on_batch``.
 
     Exact: the bound is the metric's own, so an evaluation that would pass is never ended. Where the metric has no
-    bound, or its labels are not known, only time ends it.
+    bound, or the labels of the rows to come are not known, only time ends it.
     """
 
     metric: Metric
-    labels: NDArray[Any] | None
+    course: Course
     stop: Stop
     rows: int = 0
 
@@ -54,10 +52,13 @@ class Watcher:
             EvaluationError: the run's time is up.
         """
         self.rows += rows
+        labels = None if self.course.strayed else self.course.labels
+        if labels is not None and self.rows >= len(labels):
+            return  # complete, so there is nothing to end
         if self.stop.expired():
             raise EvaluationError(f"tuning.timeout is reached after {self.rows} evaluation rows of this trial")
-        if self.labels is None or self.rows >= len(self.labels) or not isinstance(self.metric, PairedMetric):
+        if labels is None or not isinstance(self.metric, PairedMetric):
             return
-        best = self.metric.reachable(self.labels[self.rows :])
-        if best is not None and not self.stop.passes(best):
+        best = self.metric.reachable(labels[self.rows :])
+        if best is not None and self.stop.hopeless(best):
             raise OutcomeCertainError(best, self.rows)

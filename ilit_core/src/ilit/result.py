@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,15 @@ class TrialRecord:
     int8_kernels: int = 0
     rows: int = 0
     evidence: Evidence | None = None
+
+
+def with_record(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:
+    """Return the records with one more; in the place of an older one of the same trial where there is one.
+
+    A trial has a second record where its pruned evaluation was completed, or where it was judged on held-out rows.
+    """
+    by_number = {old.number: old for old in records} | {record.number: record}
+    return tuple(by_number.values())
 
 
 @dataclass(frozen=True)

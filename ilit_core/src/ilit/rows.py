@@ -7,7 +7,8 @@ float32 gets wrong cannot be lost, rows that it is hardly sure of are lost first
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,57 @@ from ilit.adapter import Adapter
 from ilit.errors import DataError, one_line
 from ilit.recipe import Recipe
 
-MOST_BYTES = 256 << 20  # of evaluation rows kept in memory
-CHUNK = 8  # batches' worth of rows within which rows of one shape are put together
+MOST_BYTES = 256 << 20  # of evaluation rows kept in memory, and likewise of their labels
+FIRST_CHUNK = 4  # batches' worth of rows within which rows of one shape are put together, doubled for each next chunk
+Place = tuple[int, int]
 _log = logging.getLogger(__name__)
+
+
+# --- What an evaluation runs over ------------------------------------------------------------------------------------
+
+
+class Followed:
+    """A loader whose rows are not kept, iterated anew each time, and watched for giving other rows than at first.
+
+    Attributes:
+        strayed: in the present iteration, a batch had other rows than the float32 model's pass saw in its place.
+    """
+
+    def __init__(
+        self, loader: Iterable[Any], row_digests: Callable[[Any], list[str]], first_pass: Sequence[Sequence[str]]
+    ) -> None:
+        self._loader, self._row_digests, self._first_pass = loader, row_digests, first_pass
+        self.strayed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        self.strayed = False
+        number = -1
+        for number, batch in enumerate(self._loader):
+            known = self._first_pass[number] if number < len(self._first_pass) else ()
+            self._stray(list(known) != self._row_digests(batch))
+            yield batch
+        self._stray(number + 1 != len(self._first_pass))
+
+    def _stray(self, strays: bool) -> None:
+        if strays and not self.strayed:
+            _log.info(
+                "eval_dataloader gives other rows than in the float32 model's pass, or the same ones in another order: "
+                "this trial is evaluated to its end, and not compared row by row"
+            )
+        self.strayed = self.strayed or strays
+
+
+@dataclass(frozen=True)
+class Regrouped:
+    """Kept rows in new batches, each made when it is its turn, so that there is no second copy of all rows."""
+
+    adapter: Any
+    batches: Sequence[Any]
+    groups: Sequence[Sequence[Place]]
+
+    def __iter__(self) -> Iterator[Any]:
+        for group in self.groups:
+            yield from self.adapter.regroup(self.batches, [group])
 
 
 @dataclass(frozen=True)
@@ -36,6 +85,11 @@ class Course:
     batches: Iterable[Any]
     labels: NDArray[Any] | None = None
     order: NDArray[np.int64] | None = None
+
+    @property
+    def strayed(self) -> bool:
+        """True where the evaluation that runs, or ran last, saw other rows than ``labels`` and ``order`` speak of."""
+        return isinstance(self.batches, Followed) and self.batches.strayed
 
     def in_loaders_order(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a row, given in running order, in the loader's."""
@@ -69,52 +123,88 @@ def depends_on_batch(recipe: Recipe) -> bool:
     )
 
 
+# --- Keeping ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass
 class Kept:
     """What one pass over the loader gave, in its order.
 
     Attributes:
         batches: the batches; None once they take more than ``MOST_BYTES``.
-        labels: the batches' labels as they came.
         counts: rows of each batch.
+        bytes: of the batches seen.
     """
 
     batches: list[Any] | None = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     bytes: int = 0
+    _labels: list[NDArray[Any]] | None = field(default_factory=list)
+    _label_bytes: int = 0
 
     def take(self, batch: Any) -> None:
         """Keep a batch, unless that takes too much memory."""
-        self.labels.append(batch[1])
         self.bytes += _bytes(batch)
+        self._take_labels(batch[1])
         if self.batches is not None:
             self.batches.append(batch)
         if self.bytes > MOST_BYTES and self.batches is not None:
-            _log.info("the evaluation rows take more than %d MiB, so they are not kept", MOST_BYTES >> 20)
-            self.batches = None
+            self.give_up(f"they take more than {MOST_BYTES >> 20} MiB")
+
+    def give_up(self, why: str) -> None:
+        """Keep no batch any more."""
+        _log.info("evaluation rows stay in the loader's order: %s", why)
+        self.batches = None
+
+    def _take_labels(self, labels: Any) -> None:
+        """Keep a copy, since a loader may fill the same array anew for each batch."""
+        if self._labels is None:
+            return
+        try:
+            self._labels.append(np.array(labels))
+        except (ValueError, TypeError, RuntimeError) as error:
+            _log.info("evaluations run to their end: the labels are no arrays (%s)", one_line(error))
+            self._labels = None
+            return
+        self._label_bytes += self._labels[-1].nbytes
+        if self._label_bytes > MOST_BYTES:
+            _log.info("evaluations run to their end: the labels take more than %d MiB", MOST_BYTES >> 20)
+            self._labels = None
 
     @property
-    def places(self) -> list[tuple[int, int]]:
+    def places(self) -> list[Place]:
         """Each row's batch and its number there."""
         return [(batch, row) for batch, count in enumerate(self.counts) for row in range(count)]
 
-    def all_labels(self) -> NDArray[Any] | None:
+    def own_batches(self, rows: Iterable[int]) -> list[list[int]]:
+        """Return the numbers of these rows, which come in the loader's order, batch by batch as the loader has them."""
+        by_batch: dict[int, list[int]] = {}
+        places = self.places
+        for row in rows:
+            by_batch.setdefault(places[row][0], []).append(row)
+        return list(by_batch.values())
+
+    def labels(self) -> NDArray[Any] | None:
         """Return every row's label, (rows, ...); None where they are no arrays of one shape."""
-        try:
-            together = np.concatenate([np.asarray(labels) for labels in self.labels])
-        except (ValueError, TypeError, RuntimeError):
+        if not self._labels:
             return None
-        return together if len(together) == sum(self.counts) and together.dtype != object else None
+        shapes = {part.shape[1:] for part in self._labels if part.ndim}
+        if len(shapes) != 1 or [len(part) if part.ndim else -1 for part in self._labels] != self.counts:
+            return None
+        together = np.concatenate(self._labels)
+        return None if together.dtype == object else together
 
 
 def _bytes(value: Any) -> int:
-    """Return the bytes of the arrays and tensors in a batch."""
+    """Return the bytes of a batch: of arrays and tensors what their elements take, of anything else about its own."""
     if isinstance(value, Mapping):
         return sum(map(_bytes, value.values()))
     if isinstance(value, (tuple, list)):
         return sum(map(_bytes, value))
-    return int(getattr(value, "nbytes", 0))
+    return int(getattr(value, "nbytes", sys.getsizeof(value)))
+
+
+# --- Order -----------------------------------------------------------------------------------------------------------
 
 
 def misses_first(wrong: NDArray[np.bool_], margins: NDArray[Any]) -> NDArray[np.int64]:
@@ -123,32 +213,50 @@ def misses_first(wrong: NDArray[np.bool_], margins: NDArray[Any]) -> NDArray[np.
 
 
 def batched(order: Sequence[int], shapes: Sequence[Hashable], size: int) -> Iterator[list[int]]:
-    """Yield batches of at most ``size`` rows of one shape each, the order kept but for ``CHUNK`` batches' worth."""
-    for start in range(0, len(order), CHUNK * size):
+    """Yield batches of at most ``size`` rows of one shape each, the order kept about.
+
+    Rows of one shape are put together within chunks, so that a batch has no more padding than the loader's own. The
+    first chunk is small, since there the order matters most; each next one is twice as large, so that however many
+    shapes there are, the batches that are not full are few: at most one a shape in each of log2(batches / 4) chunks.
+    """
+    start, length = 0, FIRST_CHUNK * size
+    while start < len(order):
         by_shape: dict[Hashable, list[int]] = {}
-        for row in order[start : start + CHUNK * size]:
+        for row in order[start : start + length]:
             by_shape.setdefault(shapes[row], []).append(int(row))
         for rows in by_shape.values():
             yield from (rows[at : at + size] for at in range(0, len(rows), size))
+        start, length = start + length, 2 * length
 
 
-def course_of(adapter: Adapter, kept: Kept, order: Sequence[int]) -> Course | None:
-    """Return a course over the loader's rows of these numbers, about in this order; None where that cannot be made."""
-    regroup: Any = getattr(adapter, "regroup", None)
-    row_shapes: Any = getattr(adapter, "row_shapes", None)
-    if kept.batches is None or regroup is None or row_shapes is None:
+def course_of(adapter: Any, kept: Kept, groups: Sequence[Sequence[int]]) -> Course | None:
+    """Return a course over batches of these rows, named by the loader's numbers; None where rows are not kept."""
+    if kept.batches is None:
         return None
     places = kept.places
+    running = np.concatenate([np.asarray(rows, np.int64) for rows in groups])
+    batches = Regrouped(adapter, kept.batches, [[places[row] for row in rows] for rows in groups])
+    labels = kept.labels()
+    return Course(batches, None if labels is None else labels[running], running)
+
+
+def shapes_of(adapter: Adapter, kept: Kept) -> list[Hashable] | None:
+    """Return each row's shape; None, with a line in the log, where rows are not kept or cannot be told apart."""
+    row_shapes: Any = getattr(adapter, "row_shapes", None)
+    if kept.batches is None:
+        return None
+    if row_shapes is None or not hasattr(adapter, "regroup"):
+        _log.info("evaluation rows stay in the loader's order: adapter %s cannot regroup them", adapter.name)
+        return None
     try:
         shapes = [shape for batch in kept.batches for shape in row_shapes(batch)]
-        groups = list(batched(order, shapes, max(kept.counts)))
-        batches = regroup(kept.batches, [[places[row] for row in rows] for rows in groups])
-    except (DataError, IndexError) as error:
+    except DataError as error:
         _log.info("evaluation rows stay in the loader's order: %s", one_line(error))
         return None
-    running = np.concatenate([np.asarray(rows, np.int64) for rows in groups])
-    labels = kept.all_labels()
-    return Course(batches, None if labels is None else labels[running], running)
+    if len(shapes) != sum(kept.counts):
+        _log.info("evaluation rows stay in the loader's order: a batch has more or fewer rows than predictions")
+        return None
+    return shapes
 
 
 def split(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilit.choice import accepted, most_promising
+from ilit.choice import accepted, best_of, closest_of, most_promising
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.journal import JournalWriter, Probed, Started, Tried
@@ -17,7 +17,7 @@ from ilit.objective import Objective
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
 from ilit.strategy import Outcome, Probe, ProbeOutcome, Request, Requests, Strategy, Trial
-from ilit.trial import Workbench, outcome_of, run_probe, run_to_the_end, run_trial
+from ilit.trial import Workbench, held_out, outcome_of, run_probe, run_to_the_end, run_trial
 
 # A strategy that asks this often in a row for what it was told already will never ask for anything else.
 MOST_REPEATS = 100_000
@@ -80,6 +80,7 @@ class _Ledger:
     trials: list[TrialRecord] = field(default_factory=list)
     probes: int = 0
     requests: int = 0
+    requested: dict[int, int] = field(default_factory=dict)
     started: int = 0
     repeats: int = 0
 
@@ -89,6 +90,7 @@ class _Ledger:
         if isinstance(request, Probe):
             return _Job(self.requests, 0, request)
         self.started += 1
+        self.requested[self.started] = self.requests
         self.journal.append(Started(self.requests, self.started, request.recipe.digest))
         return _Job(self.requests, self.started, request)
 
@@ -105,11 +107,13 @@ class _Ledger:
         self.probes += 1
         self.memo[_key(job.request)] = answer
 
-    def complete(self, record: TrialRecord) -> None:
-        """Put the record of a completed evaluation in the place of the pruned one."""
-        self.requests += 1
-        self.journal.append(Tried(self.requests, record))
-        self.trials = [record if record.number == old.number else old for old in self.trials]
+    def replace(self, old: TrialRecord, new: TrialRecord) -> None:
+        """Put what is known better of a trial in the place of its record: journal first, as in ``close``."""
+        if new == old:
+            return
+        self.journal.append(Tried(self.requested[old.number], new))
+        self.trials[self.trials.index(old)] = new
+        self.on_trial(new)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def search(
             reason = _converse(session, requests)
         finally:
             _hang_up(requests, strategy.name)
-        _complete_closest(session)
+        _conclude(session)
     except KeyboardInterrupt:
         return _ending(ledger, "interrupted by Ctrl-C", interrupted=True)
     except IlitError as error:
@@ -175,15 +179,25 @@ def search(
     return _ending(ledger, reason)
 
 
-def _complete_closest(session: _Session) -> None:
-    """Where nothing passed, evaluate the pruned recipe that might be closest to its end, if there is time left."""
+def _conclude(session: _Session) -> None:
+    """Say more of what the search ends with: complete a closest that was pruned, judge on the rows held out."""
     bench, ledger = session.bench, session.ledger
-    if any(record.status == "passed" for record in ledger.trials) or bench.seconds() >= bench.deadline:
-        return
+    in_time = bench.seconds() < bench.deadline
+    if in_time and not any(record.status == "passed" for record in ledger.trials):
+        _complete_closest(bench, ledger)
+    best = best_of(ledger.trials, bench.objective, bench.criterion)
+    chosen = best or closest_of(ledger.trials, bench.criterion, bench.baseline.accuracy)
+    # The best is owed its verdict, be it a little late; a miss is one without it.
+    if chosen is not None and chosen.status != "pruned" and (best or in_time):
+        ledger.replace(chosen, held_out(bench, chosen))
+
+
+def _complete_closest(bench: Workbench, ledger: _Ledger) -> None:
+    """Evaluate the pruned recipe that may be the closest to its end, so that what is called closest has a score."""
     promising = most_promising(ledger.trials, bench.criterion, bench.baseline.accuracy)
     if promising is not None:
-        _log.info("trial %d was pruned and may be the closest: its evaluation is completed", promising.number)
-        ledger.complete(run_to_the_end(bench, promising))
+        _log.info("trial %d was pruned and may be the closest: it is evaluated to its end", promising.number)
+        ledger.replace(promising, run_to_the_end(bench, promising))
 
 
 def _ending(ledger: _Ledger, reason: str, interrupted: bool = False, error: IlitError | None = None) -> Ending:
@@ -223,11 +237,13 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
     ledger = session.ledger
     fresh = _fresh(session, batch)
     jobs: list[_Job] = []
+    ends: list[str] = []
 
     def opened() -> Iterator[_Job]:
         # A job is opened when the executor pulls it, so the budget is looked at before each, not once a batch.
         for request in fresh:
-            if session.spent(request):
+            if end := session.spent(request):
+                ends.append(end)
                 return
             jobs.append(ledger.open(request))
             yield jobs[-1]
@@ -241,8 +257,7 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
         ledger.close(jobs[index], answer)
         if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
             return "the criterion is met"
-    missing = next((request for request in batch if _key(request) not in ledger.memo), None)
-    return session.spent(missing)
+    return ends[0] if ends else session.spent()
 
 
 def _fresh(session: _Session, batch: Sequence[Request]) -> list[Request]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ilit.adapter import Adapter, Calibration
 from ilit.choice import accepted, relative_cost
 from ilit.criterion import Criterion
-from ilit.errors import one_line
+from ilit.errors import EvaluationError, RunError, one_line
 from ilit.evaluation import Judge, Score
 from ilit.evidence import Evidence
 from ilit.measure import interleave
@@ -29,6 +29,7 @@ from ilit.space import SearchSpace
 from ilit.statistics import evidence
 from ilit.strategy import Baseline, Probe, ProbeOutcome, Trial, TrialOutcome
 
+ROUNDING = 1e-12
 _log = logging.getLogger(__name__)
 
 
@@ -110,13 +111,25 @@ class Workbench:
 
 
 def run_trial(bench: Workbench, trial: Trial, number: int) -> TrialRecord:
-    """Return the record of one evaluation. Whatever raises in it, Ctrl-C apart, makes the record ``failed``."""
+    """Return the record of one evaluation; whatever raises in it makes the record ``failed``.
+
+    Raises:
+        RunError: the run folder does not take the predictions, so that the search cannot go on.
+    """
     return _attempt(bench, TrialRecord(number, trial.recipe, "failed", why=trial.why), prune=True)
 
 
 def run_to_the_end(bench: Workbench, pruned: TrialRecord) -> TrialRecord:
-    """Return the record that a pruned trial has when its evaluation is not stopped."""
-    return _attempt(bench, TrialRecord(pruned.number, pruned.recipe, "failed", why=pruned.why), prune=False)
+    """Return the record that a pruned trial has when its evaluation is not stopped; the same one where that fails.
+
+    Raises:
+        RunError: as ``run_trial``.
+    """
+    again = _attempt(bench, TrialRecord(pruned.number, pruned.recipe, "failed", why=pruned.why), prune=False)
+    if again.status == "failed":
+        _log.info("trial %d could not be completed: %s", pruned.number, again.reason)
+        return pruned
+    return replace(again, seconds=pruned.seconds + again.seconds)
 
 
 def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
@@ -143,19 +156,24 @@ def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
             bench.suspects.append(number)
         passes = score.complete and bench.criterion.is_met(score.accuracy, bench.baseline.accuracy)
         return _with_cost(bench, model, record) if passes else record
+    except RunError:
+        raise
     except Exception as error:  # noqa: BLE001 - the record carries it to the user, log.txt has the traceback
         _log.info("trial %d failed: %s", number, one_line(error), exc_info=True)
         return replace(failed, reason=one_line(error), seconds=bench.seconds() - begun)
 
 
 def _stop(bench: Workbench, prune: bool) -> Stop:
-    def passes(accuracy: float) -> bool:
-        return bench.criterion.is_met(accuracy, bench.baseline.accuracy)
+    def hopeless(best: float) -> bool:
+        # A metric may round its bound and its result differently, so a bound at the target itself ends nothing.
+        slack = ROUNDING * max(1.0, abs(best))
+        nearer = best + slack if bench.criterion.higher_is_better else best - slack
+        return not bench.criterion.is_met(nearer, bench.baseline.accuracy)
 
     def expired() -> bool:
         return bench.seconds() >= bench.deadline
 
-    return Stop(passes, expired) if prune else Stop(expired=expired)
+    return Stop(hopeless, expired) if prune else Stop(expired=expired)
 
 
 def _evidence(bench: Workbench, score: Score, looks: int) -> Evidence | None:
@@ -167,39 +185,46 @@ def _evidence(bench: Workbench, score: Score, looks: int) -> Evidence | None:
         return None
     if bench.folder is not None:
         write_predictions(bench.folder, looks, score.predictions)
-    reference = bench.reference
-    return evidence(
-        reference.predictions,
-        score.predictions,
-        reference.labels,
-        metric=reference.metric,
-        criterion=bench.criterion,
-        baseline=reference.score,
-        looks=looks,
-        confidence=bench.confidence,
-    )
+    return _compared(bench, bench.reference, score.predictions, looks)
+
+
+def _compared(
+    bench: Workbench, reference: Reference, predictions: NDArray[Any], looks: int, holdout: bool = False
+) -> Evidence | None:
+    """Return what the predictions prove; None, with a line in the log, where the metric has no drop on these units."""
+    try:
+        return evidence(
+            reference.predictions,
+            predictions,
+            reference.labels,
+            metric=reference.metric,
+            criterion=bench.criterion,
+            baseline=reference.score,
+            looks=looks,
+            confidence=bench.confidence,
+            holdout=holdout,
+        )
+    except EvaluationError as error:
+        _log.warning("nothing can be said about the true drop: %s", one_line(error))
+        return None
 
 
 def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
-    """Return the record with evidence from the rows kept from the search: one recipe, one look, no correction."""
+    """Return the record with evidence from the rows kept from the search: one recipe, one look, no correction.
+
+    The record as it is where no rows are kept, or where evaluating on them fails: what the search's rows prove stands.
+    """
     if bench.held is None:
         return record
-    model = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
-    score, reference = bench.held.judge.score(model, record.recipe, Stop()), bench.held.reference
-    if score.predictions is None:
+    try:
+        model = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
+        score, reference = bench.held.judge.score(model, record.recipe, Stop()), bench.held.reference
+    except Exception as error:  # noqa: BLE001 - the search's own verdict is there, log.txt has the traceback
+        _log.warning("trial %d has no verdict on the holdout: %s", record.number, one_line(error), exc_info=True)
         return record
-    found = evidence(
-        reference.predictions,
-        score.predictions,
-        reference.labels,
-        metric=reference.metric,
-        criterion=bench.criterion,
-        baseline=reference.score,
-        looks=1,
-        confidence=bench.confidence,
-        holdout=True,
-    )
-    return replace(record, evidence=found)
+    found = score.predictions
+    proof = None if found is None else _compared(bench, reference, found, 1, holdout=True)
+    return record if proof is None else replace(record, evidence=proof)
 
 
 def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord:

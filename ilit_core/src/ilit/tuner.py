@@ -26,13 +26,13 @@ from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError,
 from ilit.evaluation import is_deaf
 from ilit.figures import score_in_full
 from ilit.front import members, write_front
-from ilit.journal import Finished, Header, JournalWriter, Tried
+from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
 from ilit.resolved import resolved_yaml
-from ilit.result import TrialRecord, TuneResult
+from ilit.result import TrialRecord, TuneResult, with_record
 from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, Clock, Run, create_folder, lock_folder
 from ilit.runlog import RunLog, run_log
 from ilit.search import Ending, Limits, search
@@ -40,7 +40,7 @@ from ilit.selection import Parts, select_parts
 from ilit.space import SearchSpace
 from ilit.space_rules import apply_rules
 from ilit.statistics import sentence
-from ilit.trial import Workbench, held_out
+from ilit.trial import Workbench
 
 OnMiss = Literal["none", "closest", "raise"]
 _log = logging.getLogger(__name__)
@@ -129,7 +129,6 @@ class Tuner:
                         live = _Live(folder, header, plugins, journal)
                         live.started()
                         ending = _search(self.config, parts, bench, journal, live)
-                        ending = _on_holdout(ending, bench, journal)
                         self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
                         kept = _keep_and_finish(self.result, ending, bench, live)
         _warn_of_deafness(bench)
@@ -148,20 +147,6 @@ def _write_baseline(bench: Workbench) -> None:
     if bench.reference is not None and bench.folder is not None:
         write_predictions(bench.folder, 0, bench.reference.predictions)
         write_predictions(bench.folder, "labels", bench.reference.labels)
-
-
-def _on_holdout(ending: Ending, bench: Workbench, journal: JournalWriter) -> Ending:
-    """Evaluate the recipe that the run ends with on the rows kept from the search, once; where there are none, pass."""
-    if bench.held is None or ending.interrupted:
-        return ending
-    chosen = best_of(ending.trials, bench.objective, bench.criterion) or closest_of(
-        ending.trials, bench.criterion, bench.baseline.accuracy
-    )
-    if chosen is None:
-        return ending
-    seen = held_out(bench, chosen)
-    journal.append(Tried(0, seen))
-    return replace(ending, trials=tuple(seen if trial.number == seen.number else trial for trial in ending.trials))
 
 
 @contextlib.contextmanager
@@ -272,7 +257,7 @@ class _Live:
             record.seconds,
             about,
         )
-        self.trials = (*self.trials, record)
+        self.trials = with_record(self.trials, record)
         self.plugins.notify("ilit_trial_finished", run=self.run(), trial=record)
 
     def finished(self, result: TuneResult, reason: str) -> None:
@@ -383,7 +368,9 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
     against = f", and passes, but {closest.reason}" if closest.reason else ""
+    # What is closest and was pruned lies beyond the target, which tells the metric's direction.
+    scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
     return (
-        f"{asked}; the closest, trial {closest.number}, scores {closest.accuracy:.4f}{against}; it is saved in "
+        f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it is saved in "
         f"{result.folder / CLOSEST}: get it by ilit.load or on_miss='closest'"
     )

@@ -91,6 +91,28 @@ class OnlyIter:
         raise TypeError("only iter() may be called on a loader, not bool()")
 
 
+class _EndedHere(Exception):  # noqa: N818 - it ends a pass and is no error
+    """What a test raises from ``on_batch``."""
+
+
+def _regrouping(case: AdapterCase) -> tuple[Callable[..., list[Any]], list[list[Any]]]:
+    """Return ``regroup`` and each batch's row shapes; skips where the adapter has not both methods."""
+    regroup: Any = getattr(case.adapter, "regroup", None)
+    row_shapes: Any = getattr(case.adapter, "row_shapes", None)
+    if regroup is None or row_shapes is None:
+        pytest.skip("the adapter has no regroup and row_shapes; they are optional")
+    return regroup, [list(row_shapes(batch)) for batch in case.batches]
+
+
+def _pairs(places: list[tuple[int, int]], shapes: list[list[Any]]) -> list[list[tuple[int, int]]]:
+    """Return the last and the first row, the second last and the second, and so on, where their shapes are equal."""
+    return [
+        [one, other]
+        for one, other in zip(reversed(places), places, strict=True)
+        if one != other and shapes[one[0]][one[1]] == shapes[other[0]][other[1]]
+    ]
+
+
 class AdapterContract:
     """The suite. Subclass it, name the subclass ``Test...`` and give it a fixture ``case``."""
 
@@ -224,6 +246,8 @@ class AdapterContract:
             "measure": lambda: adapter.measure(case.model, batch),
             "outputs": lambda: adapter.outputs(case.model, batch),
         }
+        if hasattr(adapter, "regroup"):
+            calls["regroup"] = lambda: adapter.regroup([batch], [[(0, 0)]])
         for name, call in calls.items():
             call()
             assert case.state(case.model) == before, f"{name} changed the given model"
@@ -253,6 +277,44 @@ class AdapterContract:
         assert rows == [len(case.adapter.row_digests(batch)) for batch in case.batches]
         assert math.isfinite(score)
         assert case.adapter.evaluate(case.model, case.batches, case.metric()) == score
+
+    def test_what_on_batch_raises_comes_through(self, prepared: Prepared) -> None:
+        """An evaluation is ended by an exception from ``on_batch``, which arrives as it is, after that batch."""
+        case, seen = prepared.case, list[int]()
+        ended = _EndedHere()
+
+        def on_batch(rows: int) -> None:
+            seen.append(rows)
+            raise ended
+
+        with pytest.raises(_EndedHere) as caught:
+            case.adapter.evaluate(case.model, OnlyIter(case.batches), case.metric(), on_batch)
+        assert caught.value is ended
+        assert seen == [len(case.adapter.row_digests(case.batches[0]))]
+
+    def test_regrouped_rows_keep_their_values(self, prepared: Prepared) -> None:
+        """Rows taken out of their batches, one by one or two together in any order, are the same to the last bit."""
+        case = prepared.case
+        regroup, shapes = _regrouping(case)
+        places = [(batch, row) for batch, rows in enumerate(shapes) for row in range(len(rows))]
+        digests = [digest for batch in case.batches for digest in case.adapter.row_digests(batch)]
+        assert len(places) == len(digests)
+        for group in [[place] for place in places] + _pairs(places, shapes):
+            (made,) = regroup(case.batches, [group])
+            assert case.adapter.row_digests(made) == [digests[places.index(place)] for place in group]
+
+    def test_batches_regrouped_as_they_were_are_the_same(self, prepared: Prepared) -> None:
+        """All rows in their own order give the batches themselves: bit-equal outputs, labels in their places."""
+        case = prepared.case
+        regroup, shapes = _regrouping(case)
+        made = regroup(
+            case.batches, [[(number, row) for row in range(len(rows))] for number, rows in enumerate(shapes)]
+        )
+        assert len(made) == len(case.batches)
+        for ours, theirs in zip(made, case.batches, strict=True):
+            assert identical(case.adapter.outputs(case.model, ours), case.adapter.outputs(case.model, theirs))
+        score = case.adapter.evaluate(case.model, case.batches, case.metric())
+        assert case.adapter.evaluate(case.model, made, case.metric()) == score
 
     def test_damage_shows(self, prepared: Prepared) -> None:
         """The zeroed copy answers otherwise than the model."""

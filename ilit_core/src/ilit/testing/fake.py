@@ -300,15 +300,16 @@ class FakeAdapter:
         return _digests(_inputs(batch))
 
     def regroup(self, batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
-        """Return new batches of rows of the given ones."""
-        inputs, labels = [_inputs(batch) for batch in batches], [np.asarray(batch[1]) for batch in batches]
-        return [
-            (np.stack([inputs[b][r] for b, r in group]), np.stack([labels[b][r] for b, r in group])) for group in groups
-        ]
+        """Return new batches ``(inputs, labels)`` of rows of the given ones."""
+        parts = {number: _rows(batches[number]) for number in sorted({b for group in groups for b, _ in group})}
+        try:
+            return [tuple(np.stack([parts[b][column][r] for b, r in group]) for column in range(2)) for group in groups]
+        except ValueError as error:
+            raise DataError(f"rows of different shapes cannot share a batch: {error}") from error
 
-    def row_shapes(self, batch: Any) -> list[int]:
-        """Return the width of each row."""
-        return [len(row) for row in _inputs(batch)]
+    def row_shapes(self, batch: Any) -> list[tuple[int, ...]]:
+        """Return each row's own shape."""
+        return [row.shape for row in _rows(batch)[0]]
 
     def damaged(self, model: FakeModel) -> FakeModel:
         """Return the model with every weight zero."""
@@ -372,6 +373,14 @@ def _inputs(batch: Any) -> Array:
     elif isinstance(given, (tuple, list)):
         (given,) = given
     return np.asarray(given, np.float32)
+
+
+def _rows(batch: Any) -> tuple[Array, npt.NDArray[Any]]:
+    """Return inputs (rows, width) and labels (rows, ...)."""
+    inputs, labels = _inputs(batch), np.asarray(batch[1])
+    if not inputs.ndim or labels.shape[:1] != inputs.shape[:1]:
+        raise DataError(f"labels {labels.shape} and inputs {inputs.shape} do not tell rows apart; give one label a row")
+    return inputs, labels
 
 
 def _run(model: FakeModel, batch: Any) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten, tree_iter, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
 
@@ -101,27 +101,20 @@ def row_shapes(batch: Any) -> list[Hashable]:
         DataError: the batch holds something else than tensors and arrays with one entry a row, so that rows cannot be
             told apart.
     """
-    inputs, labels = _pair(batch)
-    rows = rows_of(inputs)
-    leaves = [leaf for leaf in tree_iter((inputs, labels)) if leaf is not None]
-    if any(
-        not isinstance(leaf, torch.Tensor | np.ndarray) or not leaf.ndim or leaf.shape[0] != rows for leaf in leaves
-    ):
-        raise DataError("a batch holds more than tensors with one entry a row, so that rows cannot be told apart")
-    return [tuple((tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in leaves)] * rows
+    leaves, spec = _leaves(batch)
+    shape = (str(spec), *((tuple(leaf.shape[1:]), str(leaf.dtype)) if leaf is not None else None for leaf in leaves))
+    return [shape] * rows_of(model_input(batch))
 
 
 def regroup(batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
     """Return batches made of rows of ``batches``, each row named by its batch's number and its own.
 
-    A row keeps its values bit by bit, padding included.
+    A row keeps its values bit by bit, padding included. Mappings become dicts, lists of numbers arrays.
 
     Raises:
         DataError: rows cannot be told apart, or rows of one group have different shapes.
     """
-    for batch in batches:
-        row_shapes(batch)  # raises where rows cannot be told apart
-    flat = [tree_flatten(tuple(_pair(batch))) for batch in batches]
+    flat = {number: _leaves(batches[number]) for number in {batch for group in groups for batch, _ in group}}
     made = []
     for group in groups:
         (first, spec), columns = flat[group[0][0]], [flat[batch][0] for batch, _ in group]
@@ -134,6 +127,29 @@ def regroup(batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]])
         ]
         made.append(tree_unflatten(leaves, spec))
     return made
+
+
+def _leaves(batch: Any) -> tuple[list[Any], Any]:
+    """Return a batch's tensors and arrays, None where it has None, and the structure around them."""
+    inputs, labels = _pair(batch)
+    rows = rows_of(inputs)
+    leaves, spec = tree_flatten((_tree(inputs), _tree(labels)))
+    if any(not _has_rows(leaf, rows) for leaf in leaves if leaf is not None):
+        raise DataError("a batch holds more than tensors with one entry a row, so that rows cannot be told apart")
+    return leaves, spec
+
+
+def _has_rows(leaf: Any, rows: int) -> bool:
+    return isinstance(leaf, torch.Tensor | np.ndarray) and leaf.ndim > 0 and leaf.shape[0] == rows
+
+
+def _tree(value: Any) -> Any:
+    """Return mappings of any kind as dicts, and lists of numbers, as labels may be, as arrays."""
+    if isinstance(value, Mapping):
+        return {key: _tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and value and all(isinstance(item, int | float) for item in value):
+        return np.asarray(value)
+    return type(value)(map(_tree, value)) if type(value) in (list, tuple) else value
 
 
 def _stacked(rows: Sequence[Any]) -> Any:
