@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.errors import RunError
+from ilit.errors import RunError, one_line
 
 PREDICTIONS = "predictions"
 LABELS = "labels.npy"
@@ -38,8 +38,8 @@ def read_predictions(folder: Path, number: int) -> NDArray[Any]:
     file = folder / PREDICTIONS / f"{number:03d}.npy"
     try:
         values: NDArray[Any] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise RunError(
-            f"{file}: cannot be read ({error}); the trial was pruned, failed, or the file damaged"
+            f"{file}: cannot be read ({one_line(error)}); the trial was pruned, failed, or the file damaged"
         ) from error
     return values
