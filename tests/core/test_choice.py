@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ilit.adapter import Measurement
-from ilit.choice import best_of, closest_of, front_of, relative_cost
+from ilit.choice import best_of, closest_of, front_of, most_promising, relative_cost
 from ilit.criterion import Criterion
 from ilit.objective import MODEL_SIZE, PERFORMANCE
 from ilit.recipe import Recipe
@@ -95,6 +95,37 @@ FRONTS = {
     "objected to": ([point(1, 0.99, 0.5, 0.5, reason="slower than float32"), point(2, 0.9, 0.75, 0.5)], HIGHER, [2]),
     "each beside its own float32": ([record(1, 0.9, 4.0, 8.0), record(2, 0.9, 3.0, 4.0)], HIGHER, [1]),
 }
+
+
+def pruned(number: int, bound: float, rows: int) -> TrialRecord:
+    """Return a record that was stopped after so many rows, when it could still have reached the bound."""
+    return TrialRecord(number, Recipe(), "pruned", bound, rows=rows)
+
+
+def test_a_bound_is_no_score() -> None:
+    """What was seen to its end is closer than what could have been better; without such, the best bound counts."""
+    assert closest_of([pruned(1, 0.79, 50), missed(2, 0.5)], HIGHER, 0.9) == missed(2, 0.5)
+    assert closest_of([pruned(1, 0.7, 50), pruned(2, 0.79, 50)], HIGHER, 0.9) == pruned(2, 0.79, 50)
+
+
+@pytest.mark.parametrize(
+    ("records", "criterion", "promising"),
+    [
+        pytest.param([], HIGHER, None, id="none"),
+        pytest.param([missed(1, 0.7), record(2, None)], HIGHER, None, id="none pruned"),
+        pytest.param([pruned(1, 0.79, 100), pruned(2, 0.785, 300)], HIGHER, 2, id="held out longest"),
+        pytest.param([pruned(1, 0.78, 100), pruned(2, 0.79, 100)], HIGHER, 2, id="of equals the larger bound"),
+        pytest.param([pruned(1, 1.02, 100), pruned(2, 1.01, 100)], LOWER, 2, id="where lower is better"),
+        pytest.param([pruned(1, 0.79, 100), missed(2, 0.795)], HIGHER, None, id="a complete one is closer"),
+        pytest.param([pruned(1, 0.79, 100), pruned(2, 0.7, 300), missed(3, 0.75)], HIGHER, 1, id="only where closer"),
+    ],
+)
+def test_the_most_promising_lost_the_fewest_rows(
+    records: list[TrialRecord], criterion: Criterion, promising: int | None
+) -> None:
+    """Bounds all lie just beyond the target; how many rows that took is what tells pruned recipes apart."""
+    found = most_promising(records, criterion, baseline=0.9)
+    assert (found and found.number) == promising
 
 
 @pytest.mark.parametrize(("records", "criterion", "front"), FRONTS.values(), ids=FRONTS)

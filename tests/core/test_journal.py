@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError
+from ilit.evidence import Evidence
 from ilit.journal import Finished, Header, Journal, JournalWriter, Probed, Started, Tried, read_journal
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
@@ -74,6 +75,24 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Header and records come back equal, infinite distances and huge spaces included."""
     assert read_journal(written(tmp_path)) == Journal(HEADER, ENTRIES)
+
+
+def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
+    """Rows, evidence, op timings and smoothing come back equal, in the same format version."""
+    proof = Evidence(
+        1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
+    )
+    recipe = RECIPE.with_ops({"a": replace(INT8, smoothing=0.7)})
+    entries = (
+        Probed(1, RECIPE.digest, False, ProbeOutcome(math.inf, speedups={"a": 1.5}), "how fast", timed=True),
+        Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
+        Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
+    )
+    writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
+    for entry in entries:
+        writer.append(entry)
+    writer.close()
+    assert read_journal(tmp_path / "journal.jsonl").entries == entries
 
 
 def test_every_line_is_json_with_a_number_and_a_checksum(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ class Probed:
     per_op: bool
     outcome: ProbeOutcome
     why: str = ""
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ def _entry_to_json(entry: Entry) -> tuple[str, dict[str, Any]]:
             figures = {"distance": _finite(outcome.distance), "reason": outcome.reason}
             speedups = {name: _finite(value) for name, value in outcome.speedups.items()}
             ops = {name: _finite(value) for name, value in outcome.per_op.items()}
-            place = {"request": entry.request, "digest": entry.digest, "per_op": entry.per_op, "why": entry.why}
+            place = {name: getattr(entry, name) for name in ("request", "digest", "per_op", "timed", "why")}
             return "probe", {**place, **figures, "ops": ops, "speedups": speedups}
         case Finished():
             return "finished", asdict(entry)
@@ -275,7 +276,8 @@ def _entry_from_json(record: Mapping[str, Any]) -> Entry:
             ops = {name: _figure(value) for name, value in body["ops"].items()}
             speedups = {name: _figure(value) for name, value in body.get("speedups", {}).items()}
             outcome = ProbeOutcome(_figure(body["distance"]), ops, body["reason"], speedups)
-            return Probed(body["request"], body["digest"], body["per_op"], outcome, body["why"])
+            timed = body.get("timed", False)
+            return Probed(body["request"], body["digest"], body["per_op"], outcome, body["why"], timed)
         case "finished":
             return Finished(**body)
         case kind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from ilit.errors import RunError, one_line
 
 PREDICTIONS = "predictions"
-LABELS = "labels.npy"
 
 
-def write_predictions(folder: Path, name: int | str, values: NDArray[Any]) -> None:
-    """Write one array of shape (units,) in the loader's order: ``000.npy`` the float32 model's, ``NNN.npy`` a trial's.
+def write_predictions(folder: Path, name: int | Literal["labels", "units"], values: NDArray[Any]) -> None:
+    """Write one array of shape (units,) in the loader's order.
+
+    ``000.npy`` are the float32 model's predictions, ``NNN.npy`` a trial's, ``labels.npy`` the labels. With rows held
+    out all these are of the others, and ``units.npy`` has the loader's numbers of them.
 
     Raises:
         RunError: the disk does not take it.
     """
     place = folder / PREDICTIONS
-    file = place / (LABELS if isinstance(name, str) else f"{name:03d}.npy")
+    file = place / f"{name if isinstance(name, str) else f'{name:03d}'}.npy"
     try:
         place.mkdir(exist_ok=True)
         np.save(file, values, allow_pickle=False)

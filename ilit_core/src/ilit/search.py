@@ -102,8 +102,9 @@ class _Ledger:
             self.memo[_key(job.request)] = outcome_of(answer, self.objective)
             self.on_trial(answer)
             return
-        per_op = isinstance(job.request, Probe) and job.request.per_op
-        self.journal.append(Probed(job.number, job.request.recipe.digest, per_op, answer, job.request.why))
+        probe = job.request
+        per_op, timed = (probe.per_op, probe.timed) if isinstance(probe, Probe) else (False, False)
+        self.journal.append(Probed(job.number, probe.recipe.digest, per_op, answer, probe.why, timed))
         self.probes += 1
         self.memo[_key(job.request)] = answer
 

@@ -42,18 +42,20 @@ class Reference:
         predictions: (units,), in the loader's order.
         labels: (units,).
         score: the metric of them.
+        units: the loader's numbers of these; None where they are all.
     """
 
     metric: PairedMetric
     predictions: NDArray[Any]
     labels: NDArray[Any]
     score: float
+    units: NDArray[np.int64] | None = None
 
     def on(self, units: Sequence[int]) -> Reference:
         """Return the same on some units only."""
         predictions, labels = self.predictions[units], self.labels[units]
         score = float(self.metric.scores(predictions, labels, np.ones((1, len(units))))[0])
-        return Reference(self.metric, predictions, labels, score)
+        return Reference(self.metric, predictions, labels, score, np.asarray(units, np.int64))
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,13 @@ def _deadline(config: Config, begun: float) -> float:
 
 def _write_baseline(bench: Workbench) -> None:
     """Keep what recipes are compared with: the float model's predictions on the rows searched on, and the labels."""
-    if bench.reference is not None and bench.folder is not None:
-        write_predictions(bench.folder, 0, bench.reference.predictions)
-        write_predictions(bench.folder, "labels", bench.reference.labels)
+    reference, folder = bench.reference, bench.folder
+    if reference is None or folder is None:
+        return
+    write_predictions(folder, 0, reference.predictions)
+    write_predictions(folder, "labels", reference.labels)
+    if reference.units is not None:
+        write_predictions(folder, "units", reference.units)
 
 
 @contextlib.contextmanager
