@@ -39,6 +39,7 @@ AVX2 = {
     "DNNL_MAX_CPU_ISA": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2",
 }
 """What ``--avx2`` sets; README.md says who does not obey."""
 
