@@ -140,6 +140,55 @@ def test_a_metric_that_moves_passes(metric: type[FakeAccuracy]) -> None:
         moves(metric, fake_data(fake_model(), 128), 0.9)
 
 
+class Counting(FakeAdapter):
+    """Notes the rows of every evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def evaluate(self, model: Any, loader: Any, metric: Any, on_batch: Any = None) -> float:
+        batches = list(loader)
+        self.rows.append(sum(len(batch[1]) for batch in batches))
+        return super().evaluate(model, batches, metric, on_batch)
+
+
+class NeedsMany(FakeAccuracy):
+    """A metric that gives predictions of any rows, but a score only of many."""
+
+    def result(self) -> float:
+        if self._rows < 64:
+            raise EvaluationError("metric needs_many: too few rows")
+        return super().result()
+
+
+@pytest.mark.parametrize("metric", [FakeAccuracy, NeedsMany])
+def test_known_predictions_settle_it_on_a_few_rows(metric: type[FakeAccuracy]) -> None:
+    """One small forward of the zeroed model, on rows that the model answers differently; no score is needed."""
+    adapter, model = Counting(), fake_model()
+    data = fake_data(model, 128)
+    known = np.concatenate([model(inputs).argmax(axis=1) for inputs, _ in data])
+    check_metric_moves(adapter, model, data, metric, "m", 0.9, known)
+    assert adapter.rows == [len(np.unique(known[:32]))]
+
+
+class SameAnswers(FakeAccuracy):
+    """A metric whose predictions ignore the outputs."""
+
+    def update(self, outputs: Any, labels: Any) -> None:
+        super().update(np.eye(4)[np.zeros(len(labels), int)], labels)
+
+
+def test_predictions_that_ignore_the_outputs_are_refused() -> None:
+    """Where a few rows settle nothing all of them decide."""
+    adapter, model, metric = Counting(), fake_model(), SameAnswers()
+    data = fake_data(model, 128)
+    adapter.evaluate(model, data, metric)
+    with pytest.raises(EvaluationError, match="so it cannot judge"):
+        check_metric_moves(adapter, model, data, SameAnswers, "m", metric.result(), metric.predictions())
+    assert adapter.rows[-1] == 128
+
+
 def test_data_sorted_by_label_are_no_reason_to_refuse() -> None:
     """Where the first batches hold only the class a zeroed model answers, the whole data decide."""
     model = fake_model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import random
 import re
@@ -11,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
+from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, PluginError, RunError
 from ilit.evaluation import judge_by_function, judge_by_metric
@@ -374,6 +377,98 @@ def test_ctrl_c_keeps_what_is_in(loop: Loop) -> None:
     assert ending.reason == "interrupted by Ctrl-C after 1 trial"
     assert [entry.trial for entry in loop.entries(Started)] == [1, 2]
     assert [entry.record for entry in loop.entries(Tried)] == list(ending.trials)
+
+
+# --- What was pruned -------------------------------------------------------------------------------------------------
+
+LABELS = np.concatenate([labels for _, labels in DATA])
+WORSE = SPACE.recipe({"layer3": FLOAT32}, transforms={}).with_ops({"layer1": SPACE.ops["layer1"].candidates[2]})
+
+
+@pytest.fixture
+def pruning(loop: Loop) -> Loop:
+    """Return the loop with a judge that knows the labels, so that misses are pruned."""
+    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), FakeAccuracy, "fake_accuracy")
+    return loop
+
+
+def test_a_miss_is_pruned_and_says_so(pruning: Loop) -> None:
+    """The strategy hears of the bound, the record of the rows; the recipe that passes is seen to its end."""
+    answers: list[Any] = []
+    pruned, passed = pruning.run(asking(Trial(MISSES), Trial(PASSES), answers=answers)).trials
+    assert [answer.status for answer in answers] == ["pruned", "passed"]
+    assert 0 < pruned.rows < passed.rows == len(LABELS)
+    assert pruned.accuracy == answers[0].accuracy
+    assert pruned.accuracy is not None
+    assert pruned.accuracy < 0.99 * SCORE
+    assert answers[1].cost == pytest.approx(relative_cost(passed, PERFORMANCE))
+
+
+def test_the_closest_is_seen_to_its_end(pruning: Loop) -> None:
+    """Where nothing passed, what is called closest has a score; the journal and the hooks get its new record."""
+    ending = pruning.run(asking(Trial(WORSE), Trial(MISSES)))
+    first, second = pruning.entries(Tried)[:2]
+    completed = next(record for record in ending.trials if record.status == "missed")
+    assert {first.record.status, second.record.status} == {"pruned"}
+    assert completed.rows == len(LABELS)
+    assert completed.accuracy == ADAPTER.evaluate(
+        ADAPTER.lower(MODEL, completed.recipe, CALIBRATION), DATA, FakeAccuracy()
+    )
+    assert pruning.heard[2:] == [completed]
+    assert pruning.entries(Tried)[2:] == [Tried(completed.number, completed)]
+    assert [record.number for record in ending.trials] == [1, 2]
+    assert sum(record.status == "pruned" for record in ending.trials) == 1
+
+
+def test_after_a_pass_nothing_is_completed(pruning: Loop) -> None:
+    """The closest of a run that met its criterion is the best."""
+    ending = pruning.run(asking(Trial(MISSES), Trial(PASSES)))
+    assert [record.status for record in ending.trials] == ["pruned", "passed"]
+
+
+def test_without_time_nothing_is_completed(pruning: Loop) -> None:
+    """The timeout is kept: the closest stays pruned."""
+    now = [0.0]
+    pruning.seconds = lambda: now[0]
+
+    def script(rng: random.Random) -> Iterator[Any]:
+        yield Trial(MISSES)
+        now[0] = 10.0
+        yield Trial(PASSES)
+
+    assert [record.status for record in pruning.run(script, seconds=10).trials] == ["pruned"]
+
+
+def test_a_completion_that_fails_loses_nothing(pruning: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """Time may run out in it: the record stays as it was, and the log says why."""
+    clock = itertools.count()
+    pruning.seconds = lambda: next(clock)
+    with caplog.at_level(logging.INFO, logger="ilit"):
+        (record,) = pruning.run(asking(Trial(MISSES)), seconds=12).trials
+    assert record.status == "pruned"
+    assert len(pruning.entries(Tried)) == 1
+    assert re.search(
+        r"trial 1 could not be completed: tuning.timeout is reached after \d+ evaluation rows", caplog.text
+    )
+
+
+def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
+    """An executor that pulls all before it works: short trials that come in later do not make room any more."""
+    now = [0.0]
+
+    class Slow:
+        def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            batch = []
+            for item in items:
+                batch.append(item)
+                now[0] += 50.0
+            return (work(item) for item in batch)
+
+    loop.executor, loop.seconds, loop.baseline_seconds = Slow(), lambda: now[0], 90.0
+    loop.judge = judge_by_function(lambda _: SCORE - 0.5)
+    ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES))), seconds=99)
+    assert len(ending.trials) == 1
+    assert ending.reason == "tuning.timeout 99 s leaves too little time for another eval_func after 1 trial"
 
 
 # --- Laws ------------------------------------------------------------------------------------------------------------
