@@ -14,6 +14,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -31,6 +32,11 @@ STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel"), Qua
 STATIC_KL = OpConfig("int8", "static", STATIC.weight, QuantSpec("uint8", "asym", algorithm="kl"))
 DYNAMIC = OpConfig("int8", "dynamic", STATIC.weight, QuantSpec("uint8", "asym"))
 WEIGHT_ONLY = OpConfig("int8", "weight_only", QuantSpec("int8", "sym", "per_channel"))
+SMOOTHED = replace(STATIC, smoothing=0.7)
+SMOOTHED_MORE = replace(STATIC, smoothing=0.9)
+PER_TOKEN = OpConfig("int8", "dynamic", STATIC.weight, QuantSpec("uint8", "sym", "per_token"))
+BFLOAT16 = OpConfig("bfloat16")
+EVERY_KIND = (STATIC, STATIC_KL, SMOOTHED, SMOOTHED_MORE, DYNAMIC, PER_TOKEN, BFLOAT16, FLOAT32)
 
 BASELINE = Baseline(accuracy=0.9, target=0.891, stop="budget")
 
@@ -88,11 +94,16 @@ def synthetic_space(
     ops: Mapping[str, tuple[OpConfig, ...]] | int,
     calibrations: tuple[CalibrationSize, ...] = (CalibrationSize(128),),
     transforms: Mapping[str, tuple[str | int | float | bool, ...]] = MappingProxyType({}),
+    groups: Mapping[str, str] = MappingProxyType({}),
 ) -> SearchSpace:
-    """Return a space of linear ops: name -> candidates, or that many ops of STATIC, DYNAMIC or float32."""
+    """Return a space of linear ops: name -> candidates, or that many ops of STATIC, DYNAMIC or float32.
+
+    ``groups`` names for each op that shares its input the group; the others read an input of their own.
+    """
     if isinstance(ops, int):
         ops = {f"layer.{number}": (STATIC, DYNAMIC, FLOAT32) for number in range(ops)}
-    return SearchSpace({name: Op(name, "linear", configs) for name, configs in ops.items()}, calibrations, transforms)
+    made = {name: Op(name, "linear", configs, groups.get(name, "")) for name, configs in ops.items()}
+    return SearchSpace(made, calibrations, transforms)
 
 
 SPACES: Mapping[str, SearchSpace] = MappingProxyType(
@@ -115,9 +126,19 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
         "calibrations-and-transforms": synthetic_space(
             3, (CalibrationSize(10, "batches"), CalibrationSize(50, "batches")), {"smooth": (0.0, 0.7), "bias": (True,)}
         ),
+        "groups-and-smoothing": synthetic_space(
+            {
+                "query": (STATIC, SMOOTHED, FLOAT32),
+                "key": (STATIC, SMOOTHED, FLOAT32),
+                "output": (STATIC, SMOOTHED, PER_TOKEN, FLOAT32),
+                "short": (PER_TOKEN, BFLOAT16, FLOAT32),
+            },
+            transforms={"bias_correction": (True, False)},
+            groups={"query": "attention", "key": "attention"},
+        ),
     }
 )
-"""The spaces of the suite; the largest has 108 recipes."""
+"""The spaces of the suite; the largest has 216 recipes."""
 
 
 def _hashed(request: Request) -> float:
@@ -126,14 +147,18 @@ def _hashed(request: Request) -> float:
 
 
 def _answer(trial: Callable[[Request], TrialOutcome], distance: Callable[[Request], float]) -> Answer:
-    """Return an answer made of what a trial gives and of the distance a probe gives, its ops' errors included."""
+    """Return an answer made of what a trial gives and of what a probe gives: as distance, op's error or speed-up."""
 
     def answer(request: Request) -> Outcome:
         if isinstance(request, Trial):
             return trial(request)
         figure = distance(request)
-        errors = dict.fromkeys(request.recipe.quantized_ops, figure) if request.per_op else {}
-        return ProbeOutcome(figure, errors, "" if math.isfinite(figure) else "the engine rejects it")
+        figures = dict.fromkeys(request.recipe.quantized_ops, figure)
+        if request.per_op:
+            return ProbeOutcome(math.inf, figures)
+        if request.timed:
+            return ProbeOutcome(math.inf, speedups=figures)
+        return ProbeOutcome(figure, reason="" if math.isfinite(figure) else "the engine rejects it")
 
     return answer
 
@@ -171,16 +196,18 @@ def planted(
     baseline: Baseline = BASELINE,
     visible: bool = True,
     harmless: Collection[OpConfig] = (),
-    background: float = 1e-5,
+    background: float | Callable[[OpConfig], float] = 1e-5,
+    additive: bool = True,
 ) -> Answer:
     """Return an answer in which INT8 hurts exactly the named ops, so that a test can count evaluations to find them.
 
     Args:
-        harm: op name -> accuracy lost while that op runs in INT8; the losses add up.
+        harm: op name -> accuracy lost while that op runs in INT8.
         baseline: gives float32's accuracy, the target and the metric's direction.
         visible: whether probes see it too: each op's distance is its ``harm``. Otherwise only trials know.
         harmless: INT8 configs that do not hurt the named ops, such as a dynamic one among static ones.
-        background: the distance that every INT8 op causes beside.
+        background: the distance that every INT8 op causes beside, or what gives it for the op's config.
+        additive: whether losses add up; otherwise any harmful op costs as much as all of them.
     """
 
     def hurt(recipe: Recipe) -> dict[str, float]:
@@ -189,12 +216,15 @@ def planted(
     def answer(request: Request) -> Outcome:
         hurts = hurt(request.recipe)
         if isinstance(request, Trial):
-            lost = math.fsum(hurts.values())
+            lost = math.fsum(hurts.values() if additive or not any(hurts.values()) else harm.values())
             accuracy = baseline.accuracy - lost if baseline.higher_is_better else baseline.accuracy + lost
             passed = lost <= abs(baseline.accuracy - baseline.target)
             return TrialOutcome("passed" if passed else "missed", accuracy, accepted=passed)
-        seen = {name: background + (figure if visible else 0.0) for name, figure in hurts.items()}
-        return ProbeOutcome(math.fsum(seen.values()), seen if request.per_op else {})
+        if request.timed:
+            return ProbeOutcome(math.inf)
+        beside = background if callable(background) else lambda _: background
+        seen = {n: beside(request.recipe.ops[n]) + (figure if visible else 0.0) for n, figure in hurts.items()}
+        return ProbeOutcome(math.inf, seen) if request.per_op else ProbeOutcome(math.fsum(seen.values()))
 
     return answer
 

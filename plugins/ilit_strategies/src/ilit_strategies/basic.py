@@ -1,4 +1,4 @@
-"""Strategy ``basic``: model-wise recipes first, then the most harmful ops are repaired, with few evaluations."""
+"""Strategy ``basic``: INT8 throughout where that does, else the most harmful ops repaired, with few evaluations."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
 from ilit_strategies.dearer import dearer_recipes
 from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_passing
+from ilit_strategies.foresight import accounted_for, enough_distance, loss, unmoved
 from ilit_strategies.grouptest import harmful_ops
-from ilit_strategies.improve import improve
+from ilit_strategies.improve import improve, slow_to_float
 from ilit_strategies.probes import Steps, by_own_error, distances
 from ilit_strategies.ranking import foreseen_length, int8_repairs, suspects
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
 BETTER = 0.8  # of a missed recipe's distance is what another one may have to be worth an evaluation
 HARMFUL = 2.0  # an op that alone does this many times the distance that is enough is not tried in INT8 again
-UNKNOWN_SHARE = 0.25  # of the base's distance must go, where no accuracy says how much
-UNKNOWN_DISTANCE = 0.05  # is enough, where not even the base's distance is known: most of the model is intact
-FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
-FLIPS = 1.0  # times the root of the distance: the share of answers that flip, seen on BERT at 0.0002 to 0.002
+
+Tried = Sequence[tuple[Candidate, TrialOutcome]]
+"""Recipes evaluated, with their outcomes."""
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class BasicOptions(BaseModel):
         model_wise_trials: evaluations of recipes without float ops that may miss before ops go to float.
         model_wise_probes: whole-model probes before the first evaluation.
         ranked_ops: ops whose harm is probed with the whole model, those with the largest own error.
-        repair_candidates: other INT8 configs probed for each op before it is put into float; 0 allows float only.
+        repair_candidates: other INT8 configs compared for each op before it is put into float; 0 allows float only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,8 +53,8 @@ class BasicOptions(BaseModel):
 class Basic:
     """Find a recipe that meets the criterion with few evaluations and few ops in float32.
 
-    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture, the
-       uniform recipes beside it and the preferred one, and evaluate the closest (``candidates``).
+    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and the
+       uniform recipes beside it, and evaluate the closest (``candidates``).
     2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``dearer``). A recipe is
        evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
     3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
@@ -62,13 +62,15 @@ class Basic:
        INT8 configs repair some of them, that mixed recipe is evaluated first.
     4. Where the search goes on after a hit (``stop: budget``): bisect to the shortest prefix, put ops of it back into
        INT8, and at last try what makes the hit cheaper (``improve``). Where the loss is larger than the distance
-       accounts for, the harm is one that probes do not see: then group testing finds the ops (``grouptest``).
+       accounts for, or does not fall with it, the harm is one that probes do not see: then group testing finds the ops
+       (``grouptest``), as it does where harm is everywhere.
 
     Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
-    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. With
-    ``stop: budget`` and harm that probes do not see: about 1 + k (log2(n / k) + 2) for k harmful ops. Where probes see
-    the damage it is far less: 1 + 1 up to the first hit. Probes: at most 8 of all ops' own errors,
-    model_wise_probes + 2 + ranked_ops + 8 repair_candidates + 1 with the whole model.
+    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. Where
+    probes see the damage it is far less: 1 + 1. With ``stop: budget`` and harm that probes do not see, for k harmful
+    ops: 1 + k (ceil(log2(n / k)) + 2) (``splits``), one more where the loss became suspicious only with the second
+    recipe. Probes: some 12 of all ops' own errors, which cost no pass of the model; with the whole model
+    model_wise_probes + 2 before ops are ranked, then at most 9/8 ranked_ops + 8 + 1.
     """
 
     name: ClassVar[str] = "basic"
@@ -81,46 +83,54 @@ class Basic:
         """Yield probes and trials as the class says; nothing here is random."""
         ordered = yield from candidates(space, self.options.model_wise_probes)
         tried = yield from self._without_float(space, ordered, baseline)
+        if not tried:
+            return
         base = closest_miss(tried, baseline)
         hits = [candidate.recipe for candidate, outcome in tried if outcome.accepted]
         if hits:
-            yield from improve(space, hits[-1], baseline)
-        elif base is not None and baseline.stop == "budget" and not accounted_for(*base, baseline):
-            log.info("basic: the loss is more than the distance accounts for, so the harmful ops are sought by trials")
-            names = yield from by_own_error(base[0].recipe)
-            yield from harmful_ops(base[0].recipe, [name for name, _ in float_changes(space, names)])
-        elif base is not None:
-            yield from self._repair(space, base[0].recipe, enough_distance(*base, baseline), baseline)
+            yield from improve(space, hits[-1], ordered[0].recipe, baseline)
+        elif base is None:
+            yield from slow_to_float(space, tried[0][0].recipe)
+        else:
+            hit = yield from self._with_float(space, base, unseen_harm(tried, baseline), baseline)
+            if hit is not None:
+                yield from improve(space, hit, tried[0][0].recipe, baseline)
 
-    def _without_float(
-        self, space: SearchSpace, ordered: Sequence[Candidate], baseline: Baseline
-    ) -> Steps[list[tuple[Candidate, TrialOutcome]]]:
+    def _without_float(self, space: SearchSpace, ordered: Sequence[Candidate], baseline: Baseline) -> Steps[Tried]:
         """Evaluate recipes of the model as a whole; return those evaluated with their outcomes."""
         tried: list[tuple[Candidate, TrialOutcome]] = []
-        waiting, misses, looked_further = list(ordered), 0, False
+        waiting, misses, looked_further = list(ordered), 0, not self.options.repair_candidates
         while waiting and misses < self.options.model_wise_trials:
             candidate = waiting.pop(0)
-            base = closest_miss(tried, baseline)
-            if not worth_a_trial(candidate, base, baseline):
+            if not worth_a_trial(candidate, closest_miss(tried, baseline), baseline):
                 log.info("basic: a recipe at distance %.3g is not worth a trial", candidate.distance)
                 continue
             outcome = yield Trial(candidate.recipe, f"no op in float, distance {candidate.distance:.3g}")
             tried.append((candidate, outcome))
-            if outcome.accepted:
+            if outcome.accepted or (baseline.stop == "budget" and unseen_harm(tried, baseline)):
                 break
             missed = outcome.status in ("missed", "pruned")
             misses += missed
-            if missed and not looked_further and accounted_for(candidate, outcome, baseline):
+            if missed and not looked_further:
                 looked_further = True
                 found = yield from dearer_recipes(space, candidate.recipe)
                 waiting = [*(Candidate(recipe, distance) for recipe, distance in found), *waiting]
         return tried
 
-    def _repair(self, space: SearchSpace, base: Recipe, enough: float, baseline: Baseline) -> Requests:
-        """Change the most harmful ops of ``base`` until the criterion is met, then change back what need not be."""
-        ranked = yield from suspects(space, base, self.options.ranked_ops)
+    def _with_float(
+        self, space: SearchSpace, missed: tuple[Candidate, TrialOutcome], unseen: bool, baseline: Baseline
+    ) -> Steps[Recipe | None]:
+        """Find the ops that must be in float; return the recipe that passed, or None."""
+        base, outcome = missed[0].recipe, missed[1]
+        if unseen and baseline.stop == "budget":
+            log.info("basic: the loss is not what the distance tells, so the harmful ops are sought by trials")
+            names = yield from by_own_error(base)
+            return (yield from _group_tested(space, base, names, outcome, baseline))
+        enough = enough_distance(missed[0].distance, outcome, baseline)
+        ranked = yield from suspects(space, base, self.options.ranked_ops, enough)
         log.info("basic: most harmful ops: %s", ", ".join(f"{s.name} {s.damage:.3g}" for s in ranked[:5]))
-        harmful = ranked[: foreseen_length(ranked, enough)]
+        length = foreseen_length(ranked, enough)
+        harmful = ranked[: length or max(1, len(ranked) // 8)]
         repairs = yield from int8_repairs(space, base, harmful, self.options.repair_candidates)
         to_float = float_changes(space, [suspect.name for suspect in ranked])
         damage = {suspect.name: suspect.damage for suspect in ranked}
@@ -128,13 +138,18 @@ class Basic:
             in_float = float_changes(space, [s.name for s in harmful if s.name not in repairs])
             mixed = [*in_float, *repairs.items()]
             if (yield from self._passes_mixed(base, mixed, ALIKE * enough if to_float else math.inf)):
-                yield from put_back(base, mixed, harmless(in_float, damage, enough))
-                return
+                kept = yield from put_back(base, mixed, harmless(in_float, damage, enough))
+                return base.with_ops(dict(kept))
             base = base.with_ops({name: config for name, config in repairs.items() if name not in dict(to_float)})
+        if not length and baseline.stop == "budget" and base == missed[0].recipe:
+            log.info("basic: no few ops do the damage, so those that must be in float are sought by trials")
+            return (yield from _group_tested(space, base, [s.name for s in ranked], outcome, baseline))
         start = len(float_changes(space, [suspect.name for suspect in harmful]))
         changes = yield from shortest_passing(base, to_float, start, baseline.stop)
-        if changes:
-            yield from put_back(base, changes, harmless(changes[:-1], damage, enough))
+        if not changes:
+            return None
+        kept = yield from put_back(base, changes, harmless(changes[:-1], damage, enough))
+        return base.with_ops(dict(kept))
 
     def _passes_mixed(self, base: Recipe, mixed: Sequence[Change], enough: float) -> Steps[bool]:
         """Evaluate repairs in INT8 and float together where the probed distance is at most ``enough``."""
@@ -146,6 +161,15 @@ class Basic:
         return (yield from passes(base, mixed, "repair"))
 
 
+def _group_tested(
+    space: SearchSpace, base: Recipe, names: Sequence[str], outcome: TrialOutcome, baseline: Baseline
+) -> Steps[Recipe | None]:
+    """Return ``base`` with those ops in float that group tests found to be harmful; None where that leaves no op."""
+    able = [name for name, _ in float_changes(space, names)]
+    harmful = yield from harmful_ops(base, able, baseline, loss(outcome, baseline))
+    return base.in_float(harmful) if 0 < len(harmful) < len(base.quantized_ops) else None
+
+
 def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] | None, baseline: Baseline) -> bool:
     """Return whether a recipe may well do better than what missed, and is not hopeless; the first one is tried."""
     if missed is None:
@@ -153,19 +177,15 @@ def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] |
     if math.isinf(candidate.distance):
         return False
     nearer = candidate.distance <= BETTER * missed[0].distance
-    return nearer and candidate.distance <= HOPELESS * enough_distance(*missed, baseline)
+    return nearer and candidate.distance <= HOPELESS * enough_distance(missed[0].distance, missed[1], baseline)
 
 
-def accounted_for(candidate: Candidate, outcome: TrialOutcome, baseline: Baseline) -> bool:
-    """Return whether the distance that a probe saw is large enough for the loss that the evaluation saw.
-
-    A distance d flips about ``FLIPS * sqrt(d)`` of the answers, and in the worst case all of them were right. A failed
-    recipe accounts for itself.
-    """
-    lost = loss(outcome, baseline)
-    if math.isinf(lost) or math.isinf(candidate.distance):
-        return True
-    return lost <= FLIPS * math.sqrt(candidate.distance) * max(abs(baseline.accuracy), abs(baseline.target))
+def unseen_harm(tried: Tried, baseline: Baseline) -> bool:
+    """Return whether the loss is not what probes tell: too large for the distance, or not falling with it."""
+    missed = [(candidate.distance, outcome) for candidate, outcome in tried if outcome.status != "passed"]
+    return bool(missed) and (
+        not accounted_for(*missed[0], baseline) or any(unmoved(missed[0], later, baseline) for later in missed[1:])
+    )
 
 
 def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: float) -> list[Change]:
@@ -173,33 +193,7 @@ def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: flo
     return [change for change in reversed(changes) if damage[change[0]] <= HARMFUL * enough]
 
 
-def closest_miss(
-    tried: Sequence[tuple[Candidate, TrialOutcome]], baseline: Baseline
-) -> tuple[Candidate, TrialOutcome] | None:
+def closest_miss(tried: Tried, baseline: Baseline) -> tuple[Candidate, TrialOutcome] | None:
     """Return the recipe to repair: the one that missed by least, else one that failed; never one that passed."""
     missed = [pair for pair in tried if pair[1].status != "passed"]
     return min(missed, key=lambda pair: loss(pair[1], baseline), default=None)
-
-
-def loss(outcome: TrialOutcome, baseline: Baseline) -> float:
-    """Return how much worse than float32 an outcome is, in the metric's unit; ``inf`` where that is not known.
-
-    A pruned one was at least this much worse.
-    """
-    if outcome.status == "failed" or outcome.accuracy is None or math.isnan(outcome.accuracy):
-        return math.inf
-    drop = baseline.accuracy - outcome.accuracy
-    return drop if baseline.higher_is_better else -drop
-
-
-def enough_distance(candidate: Candidate, outcome: TrialOutcome, baseline: Baseline) -> float:
-    """Return the distance at which the criterion should be met, given one recipe that missed.
-
-    The loss is taken to be proportional to the distance. Real losses fall more slowly at first (the share of answers
-    that flip goes with the root of the distance), so this asks for too few changes rather than too many.
-    """
-    if not math.isfinite(candidate.distance):
-        return UNKNOWN_DISTANCE
-    lost, tolerated = loss(outcome, baseline), abs(baseline.accuracy - baseline.target)
-    share = tolerated / lost if 0 < lost < math.inf else UNKNOWN_SHARE
-    return candidate.distance * min(1.0, max(share, FINEST_SHARE))

@@ -98,26 +98,39 @@ def shortest_passing(
     return None
 
 
-def put_back(base: Recipe, changes: Sequence[Change], pool: Sequence[Change]) -> Steps[Sequence[Change]]:
+def put_back(
+    base: Recipe,
+    changes: Sequence[Change],
+    pool: Sequence[Change],
+    misses: bool = False,
+    most: int | None = None,
+) -> Steps[Sequence[Change]]:
     """Take back those changes of ``pool`` that are not needed, while the recipe still passes; return what remains.
 
     ``changes`` pass together; ``pool`` is part of them, the least harmful op first. The whole pool is taken back;
     where that misses, bisection over the pool finds the first op that cannot be, and the rest after it is the next
     pool. Evaluations at worst, for k needed of n in the pool: ``k * (1 + ceil(log2 n)) + 1``.
+
+    Args:
+        base: the recipe without the changes.
+        changes: what is made of it.
+        pool: what may be taken back.
+        misses: taking back the whole pool is known to miss, so that needs no trial.
+        most: needed changes after which the rest of the pool stays as it is; None: all are found.
     """
-    kept = list(changes)
-    while pool:
-        if (yield from passes(base, _without(kept, pool), "back to INT8")):
+    kept, needed = list(changes), 0
+    while pool and (most is None or needed < most):
+        if not misses and (yield from passes(base, _without(kept, pool), "taken back")):
             return _without(kept, pool)
-        low, high = 0, len(pool)
+        low, high, misses = 0, len(pool), False
         while high - low > 1:
             middle = (low + high) // 2
-            if (yield from passes(base, _without(kept, pool[:middle]), "back to INT8")):
+            if (yield from passes(base, _without(kept, pool[:middle]), "taken back")):
                 low = middle
             else:
                 high = middle
         kept = _without(kept, pool[:low])
-        pool = pool[high:]
+        pool, needed = pool[high:], needed + 1
     return kept
 
 

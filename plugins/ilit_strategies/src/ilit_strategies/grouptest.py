@@ -1,94 +1,82 @@
 """Finding the few ops that hurt where probes say nothing: group testing with whole evaluations.
 
 A set of ops is tested by one trial in which it and the ops known to be harmless are in INT8 and all others in float:
-the trial passes where none of the set hurts. Which set to test next is decided by splitting what may still be true
-into halves (R. Dorfman 1943; F. Hwang, "A Method for Detecting All Defective Members in a Population by Group
-Testing", JASA 67, 1972, whose procedure needs the number of harmful ops). That number is not known here, so every
-number k of n has a weight, ``2 ** -(k (log2(n / k) + 2))`` for each set of that size, and a test halves the weight:
-about k (log2(n / k) + 2) tests find k ops, however many they are.
+the trial passes where none of the set hurts (R. Dorfman, The Detection of Defective Members of Large Populations,
+1943). A set that hurts is halved until one op is left, and what was left over of it is unknown again, as in
+F. K. Hwang, A Method for Detecting All Defective Members in a Population by Group Testing, JASA 67 (1972). His
+procedure has to know the number of harmful ops; here ``splits`` decides how many ops to test next without.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 from ilit.recipe import FLOAT32, Recipe
-from ilit.strategy import Trial
+from ilit.strategy import Baseline, Trial
 from ilit_strategies.fallback import described
+from ilit_strategies.foresight import loss
 from ilit_strategies.probes import Steps
+from ilit_strategies.splits import splits
 
-MOST = 24  # harmful ops whose number is weighed; more are found too, with more tests
+ALL_ALIKE = 0.9  # of all the loss from one op alone: the score tells good from bad, not how bad
 
 
-def harmful_ops(base: Recipe, names: Sequence[str]) -> Steps[list[str]]:
+def harmful_ops(base: Recipe, names: Sequence[str], baseline: Baseline, lost: float = math.inf) -> Steps[list[str]]:
     """Return those of ``names`` that must be in float for the criterion to be met, given that ``base`` misses it.
 
-    A trial that passes with the returned ops in float and all others as in ``base`` has then been asked for, unless
-    nothing may stay in INT8. Harm is taken to be monotone: an op more in float never hurts.
+    Harm is taken to be monotone: more ops in float never hurt. Then the recipe with the returned ops in float and all
+    else as in ``base`` was evaluated and has passed, and with any of them back in INT8 it misses. Where ops that
+    cannot be in float are to blame, nothing is returned after one trial. Evaluations: ``splits.Splits``.
 
     Args:
         base: the recipe with all of them in INT8, evaluated and missed.
         names: the ops that may go to float, the most suspicious first.
+        baseline: what the losses of trials are taken from.
+        lost: the loss of ``base``; with the losses that follow it only tells how large the groups should be.
     """
+    if set(names) != set(base.quantized_ops) and not (yield from _tested(base, names, baseline))[0]:
+        return []
     suspected, unknown = list(names), list[str]()
-    harmless: list[str] = []
-    harmful: list[str] = []
+    harmless, harmful, steps = set[str](), list[str](), list[float]()
+    latest, trusted = lost, True
     while suspected or unknown:
         if len(suspected) == 1:
-            harmful += suspected
-            suspected = []
+            harmful, suspected, steps = harmful + suspected, [], [*steps, latest]
             continue
-        size = test_size(len(suspected), len(unknown), len(harmful), len(names))
-        pool = suspected or unknown
-        tested, rest = pool[:size], pool[size:]
-        passed = yield from _passes(base, [name for name in names if name not in {*harmless, *tested}])
-        if passed:
-            harmless += tested
-        elif suspected:
-            unknown = rest + unknown
-        if suspected:
-            suspected = rest if passed else tested
-        else:
+        likely = likely_number(lost, steps) if trusted else 0
+        sizes = splits(len(names), likely)
+        size = sizes.size(len(suspected), len(unknown), len(harmful))
+        tested, rest = (suspected or unknown)[:size], (suspected or unknown)[size:]
+        passed, found = yield from _tested(base, [n for n in names if n not in harmless.union(tested)], baseline)
+        latest = latest if passed else found
+        harmless.update(tested if passed else ())
+        trusted = trusted and (passed or not likely or len(harmful) < likely)  # one more than likely: no steps to count
+        if not suspected:
             suspected, unknown = ([] if passed else tested), rest
+        elif passed:
+            suspected = rest
+        else:
+            suspected, unknown = tested, rest + unknown
     return harmful
 
 
-def _passes(base: Recipe, in_float: Sequence[str]) -> Steps[bool]:
-    changes = [(name, FLOAT32) for name in in_float]
-    outcome = yield Trial(base.with_ops(dict(changes)), f"group test, {described(changes)}")
-    return bool(outcome.status == "passed")
-
-
-@lru_cache(maxsize=4096)
-def test_size(suspected: int, unknown: int, found: int, ops: int) -> int:
-    """Return how many ops to test together.
+def likely_number(lost: float, steps: Sequence[float]) -> int:
+    """Return how many ops hurt if losses add up, or 0 where the losses do not tell.
 
     Args:
-        suspected: ops of which at least one hurts, 0 where nothing of the kind is known; else 2 or more.
-        unknown: ops of which nothing is known.
-        found: harmful ops found so far.
-        ops: all ops at the beginning.
-
-    Returns:
-        1 to ``suspected - 1``, or 1 to ``unknown``: the size with which the test's two answers weigh alike.
+        lost: the loss with all of them in INT8.
+        steps: the loss with each harmful op found so far as the only one.
     """
-    total = suspected + unknown
-    most = max(1, min(total, MOST - found))
-    weights = [_weight(ops, found + left) for left in range(most + 1)]
-
-    def clean(size: int) -> float:
-        """Weight of what is true where the tested ops are harmless; with suspects at least one hurts."""
-        rest = total - size
-        return sum(
-            w * (math.comb(rest, r) - (math.comb(unknown, r) if suspected else 0)) for r, w in enumerate(weights)
-        )
-
-    whole = clean(0)
-    sizes = range(1, suspected if suspected else unknown + 1)
-    return min(sizes, key=lambda size: abs(2 * clean(size) - whole))
+    if not steps or not math.isfinite(lost + math.fsum(steps)):
+        return 0
+    step = math.fsum(steps) / len(steps)
+    if step <= 0 or step > ALL_ALIKE * lost:
+        return 0
+    return max(len(steps), round(lost / step))
 
 
-def _weight(ops: int, harmful: int) -> float:
-    return 2.0 ** -(harmful * (math.log2(ops / harmful) + 2)) if harmful else 1.0
+def _tested(base: Recipe, in_float: Sequence[str], baseline: Baseline) -> Steps[tuple[bool, float]]:
+    """Evaluate ``base`` with these ops in float; return whether that passed, and its loss."""
+    outcome = yield Trial(base.in_float(in_float), f"group test, {described([(name, FLOAT32) for name in in_float])}")
+    return outcome.status == "passed", loss(outcome, baseline)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import SearchSpace
+from ilit_strategies.configs import Errors, own_errors
 from ilit_strategies.probes import Steps, by_own_error, distances
 from ilit_strategies.variants import variants
 
+CHUNK = 8  # ops probed alone before it is looked at how much harm is left in the others
+LITTLE = 0.5  # times the distance that is enough: what the others may do together without being ranked
 REPAIRED = 0.25  # another INT8 config counts as a repair where it does at most this share of the damage
 MOST_REPAIRED = 8  # more suspects than this are quicker put into float than probed config by config
 
@@ -23,29 +26,37 @@ class Suspect:
     damage: float
 
 
-def suspects(space: SearchSpace, base: Recipe, limit: int) -> Steps[list[Suspect]]:
+def suspects(space: SearchSpace, base: Recipe, limit: int, enough: float = 0.0) -> Steps[list[Suspect]]:
     """Return the INT8 ops of ``base``, the most harmful first.
 
-    One instrumented pass orders them by their own output error. The first ``limit`` are then probed with the whole
-    model: that op as in ``base``, every other op in float32 where the space allows it. Those not probed follow with
-    damage 0 in the order of their own errors.
+    Their own output errors order them at no cost. ``CHUNK`` after ``CHUNK`` is then probed with the whole model: that
+    op as in ``base``, every other op in float32 where the space allows it; and all ops not probed yet together, until
+    those do next to nothing, or ``limit`` ops are probed. The ops not probed follow in the order of their own errors,
+    each with an even part of what they do together.
 
     Why not the base with that op in float, and the drop of distance? Both agree in expectation, since the
     output errors of ops add up. But the drop holds the op's error times everybody else's as well, which on some
     dozen rows drowns all but the worst ops, and where two ops wreck the model it shows neither.
     """
     order = yield from by_own_error(base)
-    probed = order[:limit]
-    figures = yield from distances([only(space, base, name) for name in probed], "one op alone in INT8")
-    ranked = sorted(zip(probed, figures, strict=True), key=lambda pair: -pair[1])
-    return [Suspect(name, damage) for name, damage in ranked] + [Suspect(name, 0.0) for name in order[limit:]]
+    damages: dict[str, float] = {}
+    left, rest = list(order), math.inf
+    while left and rest > LITTLE * enough and len(damages) < limit:
+        chunk, left = left[: min(CHUNK, limit - len(damages))], left[min(CHUNK, limit - len(damages)) :]
+        recipes = [only(space, base, [name]) for name in chunk] + ([only(space, base, left)] if left else [])
+        figures = yield from distances(recipes, "one op alone in INT8, and all that are not ranked yet")
+        damages.update(zip(chunk, figures[: len(chunk)], strict=True))
+        rest = figures[-1] if left else 0.0
+    each = rest / len(left) if left and math.isfinite(rest) else 0.0
+    ranked = sorted(damages.items(), key=lambda pair: -pair[1])
+    return [Suspect(name, damage) for name, damage in ranked] + [Suspect(name, each) for name in left]
 
 
-def only(space: SearchSpace, base: Recipe, kept: str, config: OpConfig | None = None) -> Recipe:
+def only(space: SearchSpace, base: Recipe, kept: Sequence[str], config: OpConfig | None = None) -> Recipe:
     """Return ``base`` with all ops but ``kept`` in float32 where the space allows it; ``config`` is for ``kept``."""
-    others = [name for name, op in space.ops.items() if name != kept and FLOAT32 in op.candidates]
+    others = [name for name, op in space.ops.items() if name not in kept and FLOAT32 in op.candidates]
     recipe = base.in_float(others)
-    return recipe.with_ops({kept: config}) if config is not None else recipe
+    return recipe.with_ops(dict.fromkeys(kept, config)) if config is not None else recipe
 
 
 def foreseen_length(ranked: Sequence[Suspect], enough: float) -> int:
@@ -53,12 +64,12 @@ def foreseen_length(ranked: Sequence[Suspect], enough: float) -> int:
 
     Distances are mean squares, and the output errors of ops are all but uncorrelated, so damages add up. Where more
     than a quarter of the ops (and more than 6) would have to change, the damage is everywhere and no length can be
-    foreseen: then an eighth, which misses double.
+    foreseen: 0.
     """
     for length in range(1, max(6, len(ranked) // 4) + 1):
         if math.fsum(suspect.damage for suspect in ranked[length:]) <= enough:
             return length
-    return max(1, len(ranked) // 8)
+    return 0
 
 
 def int8_repairs(
@@ -66,20 +77,43 @@ def int8_repairs(
 ) -> Steps[dict[str, OpConfig]]:
     """Return for each of ``harmful`` that another INT8 config repairs its name and that config.
 
-    The first ``limit`` of each op's ``variants`` are probed, for at most ``MOST_REPAIRED`` ops. The closest one counts
-    as a repair where it does at most ``REPAIRED`` of the damage, or any less where the op cannot be in float32.
+    The first ``limit`` of each op's ``variants`` are compared by own error, for at most ``MOST_REPAIRED`` ops; the
+    best of them is probed with the whole model. It counts as a repair where it does at most ``REPAIRED`` of the damage,
+    or any less where the op cannot be in float32.
     """
-    tried = []
-    for suspect in harmful[:MOST_REPAIRED]:
-        allowed = space.ops[suspect.name].candidates
-        near = variants(base.ops[suspect.name], allowed)[:limit]
-        tried += [(suspect, config) for config in sorted(near, key=allowed.index)]
-    recipes = [only(space, base, suspect.name, config) for suspect, config in tried]
-    figures = yield from distances(recipes, "another INT8 config of one op")
-    closest: dict[str, float] = {}
-    repairs: dict[str, OpConfig] = {}
-    for (suspect, config), distance in zip(tried, figures, strict=True):
-        share = REPAIRED if FLOAT32 in space.ops[suspect.name].candidates else 1.0
-        if distance < min(share * suspect.damage, closest.get(suspect.name, math.inf)):
-            closest[suspect.name], repairs[suspect.name] = distance, config
-    return repairs
+    damage = {suspect.name: suspect.damage for suspect in harmful[:MOST_REPAIRED]}
+    options = {name: _options(space, base, name, limit) for name in damage}
+    if not any(options.values()):
+        return {}
+    recipes = [
+        only(space, base, list(damage)).with_ops({name: near[i] for name, near in options.items() if i < len(near)})
+        for i in range(max(map(len, options.values())))
+    ]
+    found = yield from own_errors(recipes, "harmful ops' own errors in other INT8 configs")
+    best = {name: best for name in damage if (best := _least(name, recipes, found, options[name])) is not None}
+    figures = yield from distances(
+        [only(space, base, [name], config) for name, config in best.items()], "another INT8 config of one op"
+    )
+    return {
+        name: config
+        for (name, config), distance in zip(best.items(), figures, strict=True)
+        if distance < damage[name] * (REPAIRED if FLOAT32 in space.ops[name].candidates else 1.0)
+    }
+
+
+def _options(space: SearchSpace, base: Recipe, name: str, limit: int) -> list[OpConfig]:
+    """Return the configs to compare, in the space's order of preference."""
+    allowed = space.ops[name].candidates
+    return sorted(variants(base.ops[name], allowed)[:limit], key=allowed.index)
+
+
+def _least(
+    name: str, recipes: Sequence[Recipe], found: Sequence[Errors], options: Sequence[OpConfig]
+) -> OpConfig | None:
+    """Return the config of least own error, the first of equals; None where no error is known."""
+    errors: Mapping[OpConfig, float] = {
+        recipe.ops[name]: errors[name]
+        for recipe, errors in zip(recipes, found, strict=True)
+        if name in errors and recipe.ops[name] in options
+    }
+    return min((config for config in options if config in errors), key=lambda config: errors[config], default=None)

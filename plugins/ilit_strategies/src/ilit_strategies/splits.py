@@ -1,0 +1,118 @@
+"""How many ops to test together, so that k harmful ones of n are found within a stated number of trials."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+MOST = 24  # harmful ops, beyond which no number of trials is promised
+UNLIKELY = 2  # trials more are granted to every number of harmful ops but the likely one
+SPARE = 4  # harmful ops may take a trial more where no order of tests keeps the promise for all numbers
+NO_PROMISE = -(10**6)
+
+Sizes = tuple[tuple[tuple[int, ...], ...], ...]
+
+
+def promised(ops: int, harmful: int) -> int:
+    """Return in how many trials, after the one that showed that any hurt, ``harmful`` of ``ops`` are to be found."""
+    return harmful * (math.ceil(math.log2(ops / harmful)) + 2) if harmful else 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A whole plan of group tests for some number of ops.
+
+    Attributes:
+        excess: trials at worst beyond what is ``promised``, over all numbers of harmful ops up to ``MOST`` and all
+            their places; 0 or less where the promise is kept.
+        suspects: [found][unknown][suspected] -> how many suspected ops to test.
+        unknowns: [found][unknown] -> how many unknown ops to test where none are suspected.
+    """
+
+    excess: int
+    suspects: Sizes
+    unknowns: tuple[tuple[int, ...], ...]
+
+    def size(self, suspected: int, unknown: int, found: int) -> int:
+        """Return how many ops to test together.
+
+        Args:
+            suspected: ops of which at least one hurts, 0 where nothing of the kind is known; else 2 or more.
+            unknown: ops of which nothing is known.
+            found: harmful ops found so far.
+
+        Returns:
+            1 to ``suspected - 1``, or 1 to ``unknown`` where none are suspected.
+        """
+        if found >= len(self.unknowns):  # more than any promise is for: halves
+            return max(1, (suspected or unknown) // 2)
+        return self.suspects[found][unknown][suspected] if suspected else self.unknowns[found][unknown]
+
+
+@lru_cache(maxsize=64)
+def splits(ops: int, likely: int = 0) -> Splits:
+    """Return the plan that exceeds what is ``promised`` by least in the worst case, whatever the number of harmful ops.
+
+    The number is not known, so the plan is the minimax over all of them, by dynamic programming over (harmful ops
+    found, ops unknown, ops suspected), as M. Sobel and P. Groll (Bell System Technical Journal 38, 1959) did for the
+    mean. Computed for every n up to 160, the promise is kept for all numbers of harmful ops; only for n = 64 and
+    124 to 128 four of them may take one trial more.
+
+    Args:
+        ops: how many there are.
+        likely: how many of them hurt by all appearances, 0 where nothing is known. Then others may take ``UNLIKELY``
+            trials more, and the likely number takes fewer.
+    """
+    if likely:
+        return _plan(ops, tuple(0 if count == likely else UNLIKELY for count in range(ops + 1)))
+    plain = _plan(ops, (0,) * (ops + 1))
+    if plain.excess <= 0:
+        return plain
+    return _plan(ops, tuple(int(count == SPARE) for count in range(ops + 1)))
+
+
+def _plan(ops: int, allowed: tuple[int, ...]) -> Splits:
+    """Return the minimax plan where ``allowed`` trials are granted beyond what is promised."""
+    most = min(ops, MOST)
+    values = [NO_PROMISE] * (ops + 1)  # trials beyond the promise from (nothing suspected, u unknown) on
+    suspects, unknowns = list[tuple[tuple[int, ...], ...]](), list[tuple[int, ...]]()
+    for found in range(most, -1, -1):
+        sizes, clean = [[0] * (ops + 1 - u) for u in range(ops + 1)], [0] * (ops + 1)
+        hurt = [[NO_PROMISE] * (ops + 1 - u) for u in range(ops + 1)]
+        free = [-promised(ops, found) - allowed[found]] + [0] * ops
+        for total in range(1, ops + 1):
+            hurt[total - 1][1] = values[total - 1]
+            for suspected in range(2, total + 1):
+                row, unknown = hurt[total - suspected], total - suspected
+                size = _crossing(hurt, total, row, suspected, suspected - 1)
+                sizes[unknown][suspected] = size
+                row[suspected] = 1 + max(row[suspected - size], hurt[total - size][size])
+            size = _crossing(hurt, total, free, total, total)
+            clean[total] = size
+            free[total] = 1 + max(free[total - size], hurt[total - size][size])
+        values = free
+        suspects.append(tuple(map(tuple, sizes)))
+        unknowns.append(tuple(clean))
+        whole = hurt[0][ops]
+    return Splits(whole, tuple(reversed(suspects)), tuple(reversed(unknowns)))
+
+
+def _crossing(hurt: list[list[int]], total: int, passing: list[int], pool: int, largest: int) -> int:
+    """Return the size, 1 to ``largest``, whose worse outcome is best.
+
+    A larger group leaves less to do where it passes (``passing[pool - size]``) and more where it hurts, so the two
+    cross once.
+    """
+    low, high = 1, largest
+    while low < high:
+        middle = (low + high) // 2
+        if hurt[total - middle][middle] >= passing[pool - middle]:
+            high = middle
+        else:
+            low = middle + 1
+
+    def worse(size: int) -> int:
+        return max(passing[pool - size], hurt[total - size][size])
+
+    return low - 1 if low > 1 and worse(low - 1) <= worse(low) else low
