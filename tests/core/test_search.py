@@ -420,6 +420,19 @@ def test_the_closest_is_seen_to_its_end(pruning: Loop) -> None:
     assert sum(record.status == "pruned" for record in ending.trials) == 1
 
 
+class Rounded(FakeAccuracy):
+    """A metric whose bound is rounded the other way than its result."""
+
+    def reachable(self, rest: Any) -> float:
+        return min(super().reachable(rest), math.nextafter(Criterion().target(SCORE), 0))
+
+
+def test_rounding_prunes_nothing(loop: Loop) -> None:
+    """A bound beyond the target by its last digit alone is not beyond it."""
+    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), Rounded, "rounded")
+    assert [record.status for record in loop.run(asking(Trial(PASSES))).trials] == ["passed"]
+
+
 def test_after_a_pass_nothing_is_completed(pruning: Loop) -> None:
     """The closest of a run that met its criterion is the best."""
     ending = pruning.run(asking(Trial(MISSES), Trial(PASSES)))

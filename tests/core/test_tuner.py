@@ -555,6 +555,35 @@ def test_events_come_in_order_with_what_is_known(tuner: Make, plugin: Callable[.
     assert heard == [("started", 0.8828125, 0), (1, True, True), (2, True, True), ("finished", True, True, "finished")]
 
 
+def test_a_completed_trial_is_heard_of_again(tuner: Make, plugin: Callable[..., Any]) -> None:
+    """The pruned closest comes a second time with its score, and the finished run has it once."""
+    heard: list[Any] = []
+
+    def ilit_trial_finished(trial: ilit.TrialRecord) -> None:
+        heard.append((trial.number, trial.status))
+
+    def ilit_run_finished(run: ilit.Run, result: ilit.TuneResult) -> None:
+        heard.append(run.trials == result.trials and run.closest == result.closest)
+
+    observer = plugin(ilit_trial_finished=ilit_trial_finished, ilit_run_finished=ilit_run_finished)
+    tuned = tuner(only_all, plugins={"observer": observer}, metric="fake_accuracy")
+    with pytest.warns(IlitWarning, match="no recipe met"):
+        tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert heard == [(1, "pruned"), (1, "missed"), True]
+
+
+def test_a_closest_that_stays_pruned_is_told_by_its_bound(tuner: Make) -> None:
+    """Ctrl-C leaves no time to complete it: the message says what it could have reached, and that it is no score."""
+
+    def search(space: Any, baseline: Any) -> Iterator[Any]:
+        yield Trial(space.recipe({}))
+        raise KeyboardInterrupt
+
+    tuned = tuner(search, metric="fake_accuracy")
+    with pytest.warns(IlitWarning, match=r"trial 1, scores at most 0\.8\d+ \(pruned after \d+ rows\); it is saved in"):
+        assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is None
+
+
 def test_an_observer_that_raises_ends_nothing(
     tuner: Make, plugin: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
