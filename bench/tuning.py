@@ -138,7 +138,7 @@ def plain_forwards(model: Any, batches: list[Any]) -> float:
     return time.perf_counter() - begun
 
 
-def plant(model: Any, ops: tuple[str, ...], factor: float = 300.0, rows: int = 3) -> None:
+def plant(model: Any, ops: tuple[str, ...], factor: float = 300.0, rows: int = 32) -> None:
     """Scale rows of what feeds each op and divide the op's columns: float32 stays, the input gets outliers."""
     import torch
 
