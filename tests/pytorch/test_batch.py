@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from ilit_pytorch.batch import (
     labels_of,
     model_input,
     predictions,
+    regroup,
     row_digests,
+    row_shapes,
     rows_of,
 )
 
@@ -105,3 +108,82 @@ def test_rows_are_known_again_whatever_the_padding() -> None:
     images = torch.rand(3, 2, 2)
     assert row_digests((images, None))[1:] == row_digests((images[1:], None))
     assert len(set(row_digests((images, None)))) == rows_of(images) == 3
+
+
+# --- Rows in new batches -------------------------------------------------------------------------------------------
+
+X, Y = torch.arange(12.0).reshape(4, 3), torch.tensor([0, 1, 2, 3])
+
+
+class Encoding(UserDict[str, Any]):
+    """A mapping that is no dict, as tokenizers give it."""
+
+
+@pytest.mark.parametrize(
+    ("batch", "first_and_last"),
+    [
+        pytest.param((X, Y), (X[[0, 3]], Y[[0, 3]]), id="tensor"),
+        pytest.param(((X, X + 1), Y), ((X[[0, 3]], X[[0, 3]] + 1), Y[[0, 3]]), id="tuple"),
+        pytest.param(([X, None], Y), ([X[[0, 3]], None], Y[[0, 3]]), id="list with None"),
+        pytest.param(({"x": X}, {"a": Y, "b": X}), ({"x": X[[0, 3]]}, {"a": Y[[0, 3]], "b": X[[0, 3]]}), id="dicts"),
+        pytest.param((Encoding(x=X), Y), ({"x": X[[0, 3]]}, Y[[0, 3]]), id="other mapping"),
+        pytest.param((X, [0, 1, 2, 3]), (X[[0, 3]], np.array([0, 3])), id="labels as a list"),
+        pytest.param((X, Y.numpy()), (X[[0, 3]], np.array([0, 3])), id="labels as an array"),
+        pytest.param([X.bool(), X.bfloat16()], (X.bool()[[0, 3]], X.bfloat16()[[0, 3]]), id="other types"),
+    ],
+)
+def test_rows_are_taken_out_of_any_structure(batch: Any, first_and_last: Any) -> None:
+    """Inputs and labels alike, with their types; the batch itself stays as it was."""
+    before = repr(batch)
+    (made,) = regroup([batch], [[(0, 0), (0, 3)]])
+    assert repr(made) == repr(first_and_last)
+    assert repr(batch) == before
+    assert len(set(row_shapes(batch))) == 1
+    assert len(row_shapes(batch)) == 4
+
+
+def test_rows_of_several_batches_share_one() -> None:
+    """Each row is named by its batch and its place there, and batches nobody asks for are not looked at."""
+    others = (X + 100, Y + 100)
+    made = regroup([(X, Y), "no batch", others], [[(2, 1), (0, 0)], [(0, 2)]])
+    assert torch.equal(made[0][0], torch.stack([X[1] + 100, X[0]]))
+    assert made[0][1].tolist() == [101, 0]
+    assert [len(batch[1]) for batch in made] == [2, 1]
+
+
+def test_a_made_batch_shares_no_memory() -> None:
+    """Whatever a model does to its input, the rows that are kept stay as they were."""
+    (made,) = regroup([(X, Y)], [[(0, 0)]])
+    made[0].zero_()
+    assert X[0].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_padding_decides_which_rows_fit_together() -> None:
+    """Rows padded to another length, of another type or with other inputs have another shape."""
+    batches = [(X, Y), (X[:, :2], Y), (X.double(), Y), ({"x": X}, Y), ({"y": X}, Y)]
+    assert len({row_shapes(batch)[0] for batch in batches}) == len(batches)
+    assert row_shapes((X[:2], Y[:2]))[0] == row_shapes((X, Y))[0]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param((X, 1), id="one label for all"),
+        pytest.param((X, ["a", "b", "c", "d"]), id="text"),
+        pytest.param((X, Y[:3]), id="fewer labels"),
+        pytest.param(({"x": X, "scale": torch.tensor(2.0)}, Y), id="a number for all"),
+        pytest.param(({"x": X, "flag": True}, Y), id="a flag"),
+    ],
+)
+@pytest.mark.parametrize("call_", [row_shapes, lambda batch: regroup([batch], [[(0, 0)]])], ids=["shapes", "regroup"])
+def test_rows_that_cannot_be_told_apart_are_refused(batch: Any, call_: Callable[[Any], Any]) -> None:
+    """What has no entry a row belongs to nobody knows which of them."""
+    with pytest.raises(DataError, match="rows cannot be told apart"):
+        call_(batch)
+
+
+@pytest.mark.parametrize("others", [(X[:, :2], Y), ({"x": X}, Y)], ids=["other padding", "other structure"])
+def test_rows_that_do_not_fit_together_are_refused(others: Any) -> None:
+    """Nothing is padded or dropped to make them fit."""
+    with pytest.raises(DataError, match="cannot share a batch"):
+        regroup([(X, Y), others], [[(0, 0), (1, 0)]])
