@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import race
@@ -23,13 +24,25 @@ class Loader:
 def pretend_avx2() -> None:
     """Tell Neural Compressor of a CPU without VNNI and bfloat16, as ``--avx2`` emulates it.
 
-    It asks CPUID, which no environment variable changes, and decides by it on reduced range and on bfloat16 in place
-    of float32. To be called before its PyTorch adaptor is imported.
+    It asks CPUID, which no environment variable changes, and decides by it on reduced range (as soon as it is
+    imported, hence the second line) and on bfloat16 in place of float32.
     """
+    import neural_compressor.adaptor.pytorch
     from neural_compressor.utils.utility import CpuInfo
 
     seen = CpuInfo()  # one object in a process, without public setters
     seen._vnni = seen._bf16 = False  # noqa: SLF001
+    neural_compressor.adaptor.pytorch.REDUCE_RANGE = True
+
+
+def tensors(file: Path, split: str) -> list[tuple[Any, Any]]:
+    """Return a split's batches as tensors."""
+    import torch
+
+    return [
+        ({name: torch.from_numpy(value) for name, value in inputs.items()}, torch.from_numpy(labels))
+        for inputs, labels in race.read_rows(file, split)
+    ]
 
 
 def config_of(task: race.Task) -> Any:
@@ -71,13 +84,7 @@ def main() -> None:
     import neural_compressor.adaptor.pytorch
     from neural_compressor import quantization
 
-    batches, calibration = (
-        [
-            ({name: torch.from_numpy(value) for name, value in inputs.items()}, torch.from_numpy(labels))
-            for inputs, labels in race.read_rows(task.rows, split)
-        ]
-        for split in ("evaluation", "calibration")
-    )
+    batches, calibration = tensors(task.rows, "evaluation"), tensors(task.rows, "calibration")
     model = AutoModelForSequenceClassification.from_pretrained(task.checkpoint, dtype=torch.float32).eval()
     seen = race.Evaluations(task.pairs)
 
