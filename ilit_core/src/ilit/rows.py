@@ -20,7 +20,7 @@ from ilit.errors import DataError, one_line
 from ilit.recipe import Recipe
 
 MOST_BYTES = 256 << 20  # of evaluation rows kept in memory, and likewise of their labels
-FIRST_CHUNK = 4  # batches' worth of rows within which rows of one shape are put together, doubled for each next chunk
+STRETCHES = (0.25, 0.5, 1.0)  # where stretches end within which rows of one shape are put together
 Place = tuple[int, int]
 _log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Kept:
         if self._labels is None:
             return
         try:
-            self._labels.append(np.array(labels))
+            self._labels.append(np.asarray(labels).copy())
         except (ValueError, TypeError, RuntimeError) as error:
             _log.info("evaluations run to their end: the labels are no arrays (%s)", one_line(error))
             self._labels = None
@@ -215,18 +215,18 @@ def misses_first(wrong: NDArray[np.bool_], margins: NDArray[Any]) -> NDArray[np.
 def batched(order: Sequence[int], shapes: Sequence[Hashable], size: int) -> Iterator[list[int]]:
     """Yield batches of at most ``size`` rows of one shape each, the order kept about.
 
-    Rows of one shape are put together within chunks, so that a batch has no more padding than the loader's own. The
-    first chunk is small, since there the order matters most; each next one is twice as large, so that however many
-    shapes there are, the batches that are not full are few: at most one a shape in each of log2(batches / 4) chunks.
+    Rows of one shape are put together within stretches, so that a batch has no more padding than the loader's own, and
+    at most one batch a shape and stretch is not full. Misses show in the first half or hardly before the end, so the
+    second half is one stretch. Rows that are all of one shape keep their order.
     """
-    start, length = 0, FIRST_CHUNK * size
-    while start < len(order):
+    start = 0
+    for end in (round(share * len(order)) for share in STRETCHES):
         by_shape: dict[Hashable, list[int]] = {}
-        for row in order[start : start + length]:
+        for row in order[start:end]:
             by_shape.setdefault(shapes[row], []).append(int(row))
         for rows in by_shape.values():
             yield from (rows[at : at + size] for at in range(0, len(rows), size))
-        start, length = start + length, 2 * length
+        start = end
 
 
 def course_of(adapter: Any, kept: Kept, groups: Sequence[Sequence[int]]) -> Course | None:
