@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ilit.errors import DataError
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.rows import (
-    FIRST_CHUNK,
+    STRETCHES,
     Course,
     Courses,
     Followed,
@@ -124,23 +124,24 @@ def test_every_row_is_in_one_batch_of_its_shape(shapes: list[int], size: int, se
     groups = list(batched(order, shapes, size))
     assert sorted(row for group in groups for row in group) == sorted(order)
     assert all(0 < len(group) <= size and len({shapes[row] for row in group}) == 1 for group in groups)
-    chunks = 1
-    while FIRST_CHUNK * size * (2**chunks - 1) < len(order):
-        chunks += 1
-    assert sum(len(group) < size for group in groups) <= chunks * len(set(shapes))
+    assert sum(len(group) < size for group in groups) <= len(STRETCHES) * len(set(shapes))
 
 
-def test_rows_stay_near_their_place() -> None:
-    """The first chunk holds the first rows of the order, whatever their shapes."""
+@pytest.mark.parametrize("share", STRETCHES)
+def test_rows_stay_near_their_place(share: float) -> None:
+    """A stretch holds the very rows of the order that it is to hold, whatever their shapes."""
     order = list(range(100, 0, -1))
-    groups = list(batched(order, [row % 3 for row in range(101)], 5))
-    first = [row for group in groups for row in group][: FIRST_CHUNK * 5]
-    assert sorted(first) == sorted(order[: FIRST_CHUNK * 5])
+    running = [row for group in batched(order, [row % 3 for row in range(101)], 5) for row in group]
+    end = round(100 * share)  # a multiple of the batch size
+    assert set(running[:end]) == set(order[:end])
 
 
-def test_rows_of_one_shape_fill_their_batches() -> None:
-    """Without padding the order is kept exactly."""
-    assert list(batched([5, 3, 1, 0, 2, 4], [()] * 6, 2)) == [[5, 3], [1, 0], [2, 4]]
+def test_rows_of_one_shape_keep_their_order() -> None:
+    """Without padding nothing is moved, and all batches but the last are full."""
+    order = np.random.default_rng(0).permutation(97).tolist()
+    groups = list(batched(order, [()] * 97, 8))
+    assert [row for group in groups for row in group] == order
+    assert [len(group) for group in groups] == [8] * 12 + [1]
 
 
 def test_a_course_over_rows_leads_back_to_the_loaders_order() -> None:

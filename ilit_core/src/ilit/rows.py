@@ -7,6 +7,7 @@ float32 gets wrong cannot be lost, rows that it is hardly sure of are lost first
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -220,7 +221,7 @@ def batched(order: Sequence[int], shapes: Sequence[Hashable], size: int) -> Iter
     second half is one stretch. Rows that are all of one shape keep their order.
     """
     start = 0
-    for end in (round(share * len(order)) for share in STRETCHES):
+    for end in (math.ceil(share * len(order) / size) * size for share in STRETCHES):
         by_shape: dict[Hashable, list[int]] = {}
         for row in order[start:end]:
             by_shape.setdefault(shapes[row], []).append(int(row))
