@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ilit.recipe import Recipe
+from ilit.recipe import OpConfig, Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
@@ -20,11 +20,10 @@ from ilit_strategies.foresight import accounted_for, enough_distance, loss, unmo
 from ilit_strategies.grouptest import harmful_ops
 from ilit_strategies.improve import improve, slow_to_float
 from ilit_strategies.probes import Steps, by_own_error, distances
-from ilit_strategies.ranking import foreseen_length, int8_repairs, suspects
+from ilit_strategies.ranking import HARMFUL, Suspect, foreseen_length, int8_repairs, suspects, wreckers
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
 BETTER = 0.8  # of a missed recipe's distance is what another one may have to be worth an evaluation
-HARMFUL = 2.0  # an op that alone does this many times the distance that is enough is not tried in INT8 again
 
 Tried = Sequence[tuple[Candidate, TrialOutcome]]
 """Recipes evaluated, with their outcomes."""
@@ -92,9 +91,7 @@ class Basic:
         elif base is None:
             yield from slow_to_float(space, tried[0][0].recipe)
         else:
-            hit = yield from self._with_float(space, base, unseen_harm(tried, baseline), baseline)
-            if hit is not None:
-                yield from improve(space, hit, tried[0][0].recipe, baseline)
+            yield from self._with_float(space, base, tried, baseline)
 
     def _without_float(self, space: SearchSpace, ordered: Sequence[Candidate], baseline: Baseline) -> Steps[Tried]:
         """Evaluate recipes of the model as a whole; return those evaluated with their outcomes."""
@@ -118,22 +115,43 @@ class Basic:
         return tried
 
     def _with_float(
-        self, space: SearchSpace, missed: tuple[Candidate, TrialOutcome], unseen: bool, baseline: Baseline
-    ) -> Steps[Recipe | None]:
-        """Find the ops that must be in float; return the recipe that passed, or None."""
-        base, outcome = missed[0].recipe, missed[1]
-        if unseen and baseline.stop == "budget":
+        self, space: SearchSpace, missed: tuple[Candidate, TrialOutcome], tried: Tried, baseline: Baseline
+    ) -> Requests:
+        """Find the ops that must be in float, then what else makes the recipe cheaper."""
+        base, outcome, cheap = missed[0].recipe, missed[1], tried[0][0].recipe
+        if baseline.stop == "budget" and unseen_harm(tried, baseline):
             log.info("basic: the loss is not what the distance tells, so the harmful ops are sought by trials")
             names = yield from by_own_error(base)
-            return (yield from _group_tested(space, base, names, outcome, baseline))
+            yield from _group_tests(space, base, names, outcome, len(tried) - 1, baseline)
+            return
         enough = enough_distance(missed[0].distance, outcome, baseline)
         ranked = yield from suspects(space, base, self.options.ranked_ops, enough)
         log.info("basic: most harmful ops: %s", ", ".join(f"{s.name} {s.damage:.3g}" for s in ranked[:5]))
         length = foreseen_length(ranked, enough)
         harmful = ranked[: length or max(1, len(ranked) // 8)]
         repairs = yield from int8_repairs(space, base, harmful, self.options.repair_candidates)
-        to_float = float_changes(space, [suspect.name for suspect in ranked])
-        damage = {suspect.name: suspect.damage for suspect in ranked}
+        if not length and not repairs and baseline.stop == "budget":
+            log.info("basic: no few ops do the damage, so those that must be in float are sought by trials")
+            names = [suspect.name for suspect in ranked]
+            yield from _group_tests(space, base, names, outcome, len(tried) - 1, baseline)
+            return
+        hit = yield from self._fallback(space, base, ranked, len(harmful), repairs, enough, baseline)
+        if hit is not None:
+            yield from improve(space, hit, cheap, baseline)
+
+    def _fallback(
+        self,
+        space: SearchSpace,
+        base: Recipe,
+        ranked: Sequence[Suspect],
+        length: int,
+        repairs: Mapping[str, OpConfig],
+        enough: float,
+        baseline: Baseline,
+    ) -> Steps[Recipe | None]:
+        """Repair or put into float the first ``length`` of ``ranked``, then more; return what passed, or None."""
+        damage, harmful = {suspect.name: suspect.damage for suspect in ranked}, ranked[:length]
+        to_float = float_changes(space, list(damage))
         if repairs:
             in_float = float_changes(space, [s.name for s in harmful if s.name not in repairs])
             mixed = [*in_float, *repairs.items()]
@@ -141,11 +159,9 @@ class Basic:
                 kept = yield from put_back(base, mixed, harmless(in_float, damage, enough))
                 return base.with_ops(dict(kept))
             base = base.with_ops({name: config for name, config in repairs.items() if name not in dict(to_float)})
-        if not length and baseline.stop == "budget" and base == missed[0].recipe:
-            log.info("basic: no few ops do the damage, so those that must be in float are sought by trials")
-            return (yield from _group_tested(space, base, [s.name for s in ranked], outcome, baseline))
         start = len(float_changes(space, [suspect.name for suspect in harmful]))
-        changes = yield from shortest_passing(base, to_float, start, baseline.stop)
+        needed = float_changes(space, [suspect.name for suspect in ranked[: wreckers(ranked, enough)]])
+        changes = yield from shortest_passing(base, to_float, start, baseline.stop, min(start, max(1, len(needed))))
         if not changes:
             return None
         kept = yield from put_back(base, changes, harmless(changes[:-1], damage, enough))
@@ -161,13 +177,12 @@ class Basic:
         return (yield from passes(base, mixed, "repair"))
 
 
-def _group_tested(
-    space: SearchSpace, base: Recipe, names: Sequence[str], outcome: TrialOutcome, baseline: Baseline
-) -> Steps[Recipe | None]:
-    """Return ``base`` with those ops in float that group tests found to be harmful; None where that leaves no op."""
+def _group_tests(
+    space: SearchSpace, base: Recipe, names: Sequence[str], outcome: TrialOutcome, spent: int, baseline: Baseline
+) -> Requests:
+    """Find by trials which ops must be in float. Nothing is tried beyond: probes could not foresee what it does."""
     able = [name for name, _ in float_changes(space, names)]
-    harmful = yield from harmful_ops(base, able, baseline, loss(outcome, baseline))
-    return base.in_float(harmful) if 0 < len(harmful) < len(base.quantized_ops) else None
+    yield from harmful_ops(base, able, baseline, loss(outcome, baseline), spent)
 
 
 def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] | None, baseline: Baseline) -> bool:

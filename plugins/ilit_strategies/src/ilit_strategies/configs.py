@@ -63,8 +63,9 @@ def mixture(
     for names in groups(space, recipe.quantized_ops):
         least = share * _total(errors, names)
         for other, found in others:
-            if _total(found, names) <= least and any(other.ops[name] != recipe.ops[name] for name in names):
-                least = _total(found, names)
+            total = _total(found, names)
+            if math.inf > total <= least and any(other.ops[name] != recipe.ops[name] for name in names):
+                least = total
                 changes.update({name: other.ops[name] for name in names})
                 mixed.update({name: found[name] for name in names if name in found})
     return recipe.with_ops(changes), mixed

@@ -55,17 +55,19 @@ def passes(base: Recipe, changes: Sequence[Change], what: str) -> Steps[bool]:
 
 
 def shortest_prefix(
-    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"]
+    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"], least: int = 1
 ) -> Steps[Sequence[Change] | None]:
     """Return the shortest prefix of ``changes`` found to pass, or None where the longest still misses.
 
     Starts at length ``start``. From a miss it goes to twice the length where the search ends at the first hit
     (``met``), so that this hit has fewer than twice as many changes as it needs, and half-way to the end otherwise;
     from a hit it bisects down. Evaluations at worst, for n changes: ``2 * ceil(log2 n) + 1`` and
-    ``ceil(log2 n) + 1``. Where more changes do not always help, the result still is a prefix that passed.
+    ``ceil(log2 n) + 1``. Where more changes do not always help, the result still is a prefix that passed. Prefixes
+    shorter than ``least`` are taken to miss.
     """
-    low, high = 0, longest_prefix(base, changes)
-    length, found = min(max(1, start), high), False
+    high = longest_prefix(base, changes)
+    low = min(max(0, least - 1), max(0, high - 1))
+    length, found = min(max(1, least, start), high), False
     while length > low:
         if (yield from passes(base, changes[:length], "fallback")):
             high, found = length, True
@@ -79,11 +81,11 @@ def _next_length(low: int, high: int, found: bool, stop: Literal["met", "budget"
     """Return the next length to try, or ``low`` at the end; ``high`` is known to pass only where ``found``."""
     if found:
         return (low + high) // 2
-    return min(high, 2 * low) if stop == "met" else (low + high + 1) // 2
+    return min(high, max(2 * low, low + 1)) if stop == "met" else (low + high + 1) // 2
 
 
 def shortest_passing(
-    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"]
+    base: Recipe, changes: Sequence[Change], start: int, stop: Literal["met", "budget"], least: int = 1
 ) -> Steps[Sequence[Change] | None]:
     """Return ``shortest_prefix``, with the order of ``changes`` mended where it was wrong at its very end.
 
@@ -91,7 +93,7 @@ def shortest_passing(
     it moves to the front. At most ``TURNS`` times, since more of that kind would leave next to nothing in INT8.
     """
     for turn in range(1 + TURNS):
-        found = yield from shortest_prefix(base, changes, start if turn == 0 else turn, stop)
+        found = yield from shortest_prefix(base, changes, start if turn == 0 else turn, stop, least if turn == 0 else 1)
         if found or longest_prefix(base, changes) == len(changes):
             return found
         changes = [changes[-1], *changes[:-1]]

@@ -20,9 +20,12 @@ from ilit_strategies.probes import Steps
 from ilit_strategies.splits import splits
 
 ALL_ALIKE = 0.9  # of all the loss from one op alone: the score tells good from bad, not how bad
+UNEVEN = 0.1  # from a whole number: then losses do not count the harmful ops
 
 
-def harmful_ops(base: Recipe, names: Sequence[str], baseline: Baseline, lost: float = math.inf) -> Steps[list[str]]:
+def harmful_ops(
+    base: Recipe, names: Sequence[str], baseline: Baseline, lost: float = math.inf, spent: int = 0
+) -> Steps[list[str]]:
     """Return those of ``names`` that must be in float for the criterion to be met, given that ``base`` misses it.
 
     Harm is taken to be monotone: more ops in float never hurt. Then the recipe with the returned ops in float and all
@@ -34,6 +37,7 @@ def harmful_ops(base: Recipe, names: Sequence[str], baseline: Baseline, lost: fl
         names: the ops that may go to float, the most suspicious first.
         baseline: what the losses of trials are taken from.
         lost: the loss of ``base``; with the losses that follow it only tells how large the groups should be.
+        spent: trials since that of ``base``.
     """
     if set(names) != set(base.quantized_ops) and not (yield from _tested(base, names, baseline))[0]:
         return []
@@ -45,7 +49,7 @@ def harmful_ops(base: Recipe, names: Sequence[str], baseline: Baseline, lost: fl
             harmful, suspected, steps = harmful + suspected, [], [*steps, latest]
             continue
         likely = likely_number(lost, steps) if trusted else 0
-        sizes = splits(len(names), likely)
+        sizes = splits(len(names), likely, spent)
         size = sizes.size(len(suspected), len(unknown), len(harmful))
         tested, rest = (suspected or unknown)[:size], (suspected or unknown)[size:]
         passed, found = yield from _tested(base, [n for n in names if n not in harmless.union(tested)], baseline)
@@ -71,7 +75,7 @@ def likely_number(lost: float, steps: Sequence[float]) -> int:
     if not steps or not math.isfinite(lost + math.fsum(steps)):
         return 0
     step = math.fsum(steps) / len(steps)
-    if step <= 0 or step > ALL_ALIKE * lost:
+    if step <= 0 or step > ALL_ALIKE * lost or abs(lost / step - round(lost / step)) > UNEVEN:
         return 0
     return max(len(steps), round(lost / step))
 

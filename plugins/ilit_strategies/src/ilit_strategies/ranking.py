@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from ilit_strategies.probes import Steps, by_own_error, distances
 from ilit_strategies.variants import variants
 
 CHUNK = 8  # ops probed alone before it is looked at how much harm is left in the others
+AS_MANY = 2.0  # times as much harm as if all were like the middle one: own errors order ops only roughly
 LITTLE = 0.5  # times the distance that is enough: what the others may do together without being ranked
+HARMFUL = 2.0  # an op that alone does this many times the distance that is enough is not tried in INT8 again
+NOTABLE = 0.1  # of the distance that is enough, from one op
 REPAIRED = 0.25  # another INT8 config counts as a repair where it does at most this share of the damage
 MOST_REPAIRED = 8  # more suspects than this are quicker put into float than probed config by config
 
@@ -31,8 +35,8 @@ def suspects(space: SearchSpace, base: Recipe, limit: int, enough: float = 0.0) 
 
     Their own output errors order them at no cost. ``CHUNK`` after ``CHUNK`` is then probed with the whole model: that
     op as in ``base``, every other op in float32 where the space allows it; and all ops not probed yet together, until
-    those do next to nothing, or ``limit`` ops are probed. The ops not probed follow in the order of their own errors,
-    each with an even part of what they do together.
+    those do next to nothing, or no more than if each were like the middle one of the chunk, or ``limit`` ops are
+    probed. The ops not probed follow in the order of their own errors, each with an even part of what they do together.
 
     Why not the base with that op in float, and the drop of distance? Both agree in expectation, since the
     output errors of ops add up. But the drop holds the op's error times everybody else's as well, which on some
@@ -41,12 +45,15 @@ def suspects(space: SearchSpace, base: Recipe, limit: int, enough: float = 0.0) 
     order = yield from by_own_error(base)
     damages: dict[str, float] = {}
     left, rest = list(order), math.inf
-    while left and rest > LITTLE * enough and len(damages) < limit:
-        chunk, left = left[: min(CHUNK, limit - len(damages))], left[min(CHUNK, limit - len(damages)) :]
+    alike = 0.0
+    while left and rest > max(LITTLE * enough, alike) and len(damages) < limit:
+        size = min(CHUNK, limit - len(damages))
+        chunk, left = left[:size], left[size:]
         recipes = [only(space, base, [name]) for name in chunk] + ([only(space, base, left)] if left else [])
         figures = yield from distances(recipes, "one op alone in INT8, and all that are not ranked yet")
         damages.update(zip(chunk, figures[: len(chunk)], strict=True))
         rest = figures[-1] if left else 0.0
+        alike = AS_MANY * statistics.median(figures[: len(chunk)]) * len(left)
     each = rest / len(left) if left and math.isfinite(rest) else 0.0
     ranked = sorted(damages.items(), key=lambda pair: -pair[1])
     return [Suspect(name, damage) for name, damage in ranked] + [Suspect(name, each) for name in left]
@@ -62,14 +69,23 @@ def only(space: SearchSpace, base: Recipe, kept: Sequence[str], config: OpConfig
 def foreseen_length(ranked: Sequence[Suspect], enough: float) -> int:
     """Return how many of ``ranked`` must change for the others' damage to add up to ``enough`` or less, at least 1.
 
-    Distances are mean squares, and the output errors of ops are all but uncorrelated, so damages add up. Where more
-    than a quarter of the ops (and more than 6) would have to change, the damage is everywhere and no length can be
-    foreseen: 0.
+    Distances are mean squares, and the output errors of ops are all but uncorrelated, so damages add up. Only ops that
+    do a ``NOTABLE`` part of ``enough`` count where there are such: the harm of many small errors is not what a few ops
+    more can take away. Where more than a quarter of the ops (and more than 6) would have to change, no length can be
+    foreseen: then the ``wreckers`` alone, and 0 where there are none, or too many.
     """
-    for length in range(1, max(6, len(ranked) // 4) + 1):
+    most = max(6, len(ranked) // 4)
+    notable = sum(suspect.damage > NOTABLE * enough for suspect in ranked)
+    for length in range(1, most + 1):
         if math.fsum(suspect.damage for suspect in ranked[length:]) <= enough:
-            return length
-    return 0
+            return min(length, notable or length)
+    count = wreckers(ranked, enough)
+    return count if count <= most else 0
+
+
+def wreckers(ranked: Sequence[Suspect], enough: float) -> int:
+    """Return how many of ``ranked``, its first, each do ``HARMFUL`` times ``enough``, so cannot stay as they are."""
+    return sum(suspect.damage > HARMFUL * enough for suspect in ranked)
 
 
 def int8_repairs(

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 MOST = 24  # harmful ops, beyond which no number of trials is promised
 UNLIKELY = 2  # trials more are granted to every number of harmful ops but the likely one
-SPARE = 4  # harmful ops may take a trial more where no order of tests keeps the promise for all numbers
+SPARE = ((), (4,), (4, 8))  # harmful ops that may take a trial more where no plan keeps the promise for all numbers
 NO_PROMISE = -(10**6)
 
 Sizes = tuple[tuple[tuple[int, ...], ...], ...]
@@ -45,31 +45,36 @@ class Splits:
         Returns:
             1 to ``suspected - 1``, or 1 to ``unknown`` where none are suspected.
         """
-        if found >= len(self.unknowns):  # more than any promise is for: halves
-            return max(1, (suspected or unknown) // 2)
+        if found >= MOST:  # as many as that make it cheapest to test one by one
+            return max(1, suspected // 2)
         return self.suspects[found][unknown][suspected] if suspected else self.unknowns[found][unknown]
 
 
 @lru_cache(maxsize=64)
-def splits(ops: int, likely: int = 0) -> Splits:
+def splits(ops: int, likely: int = 0, spent: int = 0) -> Splits:
     """Return the plan that exceeds what is ``promised`` by least in the worst case, whatever the number of harmful ops.
 
     The number is not known, so the plan is the minimax over all of them, by dynamic programming over (harmful ops
     found, ops unknown, ops suspected), as M. Sobel and P. Groll (Bell System Technical Journal 38, 1959) did for the
     mean. Computed for every n up to 160, the promise is kept for all numbers of harmful ops; only for n = 64 and
-    124 to 128 four of them may take one trial more.
+    124 to 128 four of them, and for n = 128 eight, may take one trial more.
 
     Args:
         ops: how many there are.
         likely: how many of them hurt by all appearances, 0 where nothing is known. Then others may take ``UNLIKELY``
             trials more, and the likely number takes fewer.
+        spent: promised trials that are gone already. They are made up for where one op hurts; several betray their
+            number by their losses.
     """
+    numbers = range(ops + 1)
     if likely:
-        return _plan(ops, tuple(0 if count == likely else UNLIKELY for count in range(ops + 1)))
-    plain = _plan(ops, (0,) * (ops + 1))
-    if plain.excess <= 0:
-        return plain
-    return _plan(ops, tuple(int(count == SPARE) for count in range(ops + 1)))
+        grants = [[0 if number == likely else UNLIKELY for number in numbers]]
+    elif spent:
+        grants = [[-spent if number == 1 else more for number in numbers] for more in (0, 1, UNLIKELY)]
+    else:
+        grants = [[int(number in spare) for number in numbers] for spare in SPARE]
+    plans = [_plan(ops, tuple(allowed)) for allowed in grants]
+    return next((plan for plan in plans if plan.excess <= 0), plans[0])
 
 
 def _plan(ops: int, allowed: tuple[int, ...]) -> Splits:

@@ -1,0 +1,92 @@
+"""What outcomes foretell."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ilit.strategy import Baseline, TrialOutcome
+from ilit_strategies.foresight import accounted_for, enough_distance, loss, unmoved
+
+BASELINE = Baseline(0.9, 0.891)
+LOWER = Baseline(0.10, 0.11, higher_is_better=False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (TrialOutcome("missed", 0.8), 0.1),
+        (TrialOutcome("passed", 0.95), -0.05),
+        (TrialOutcome("failed", None), math.inf),
+        (TrialOutcome("pruned", 0.89), 0.01),
+        (TrialOutcome("pruned", None), math.inf),
+        (TrialOutcome("missed", math.nan), math.inf),
+    ],
+    ids=["missed", "better-than-float", "failed", "pruned-lost-at-least-this", "pruned-unknown", "nan"],
+)
+def test_loss(outcome: TrialOutcome, expected: float) -> None:
+    """The loss is in the metric's unit, infinite where it is not known."""
+    assert loss(outcome, BASELINE) == pytest.approx(expected)
+
+
+def test_loss_where_lower_is_better() -> None:
+    """A metric that rose by 0.05 lost 0.05."""
+    assert loss(TrialOutcome("missed", 0.15), LOWER) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("distance", "outcome", "expected"),
+    [
+        (0.2, TrialOutcome("missed", 0.88), 0.09),
+        (0.2, TrialOutcome("missed", 0.0), 0.002),
+        (0.2, TrialOutcome("missed", None), 0.05),
+        (0.2, TrialOutcome("pruned", 0.8909), 0.05),
+        (math.inf, TrialOutcome("missed", None), 0.05),
+        (0.2, TrialOutcome("missed", 0.9), 0.05),
+    ],
+    ids=[
+        "proportional",
+        "never-finer-than-a-hundredth",
+        "accuracy-unknown",
+        "a-pruned-one-says-nothing-of-how-much",
+        "distance-unknown",
+        "lost-nothing",
+    ],
+)
+def test_enough_distance(distance: float, outcome: TrialOutcome, expected: float) -> None:
+    """The distance that should do is the tolerated share of the loss, where both are known."""
+    assert enough_distance(distance, outcome, BASELINE) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("distance", "accuracy", "expected"),
+    [(0.0025, 0.87, True), (0.0025, 0.85, False), (0.0025, None, True), (math.inf, 0.1, True), (0.0, 0.89, False)],
+    ids=["few-flips", "too-many-for-the-distance", "unknown-loss", "failed-probe", "exact-outputs"],
+)
+def test_accounted_for(distance: float, accuracy: float | None, expected: bool) -> None:
+    """A distance of 0.0025 may flip a twentieth of the answers and no more."""
+    assert accounted_for(distance, TrialOutcome("missed", accuracy), BASELINE) == expected
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ((0.001, TrialOutcome("missed", 0.8)), True),
+        ((0.001, TrialOutcome("missed", 0.85)), False),
+        ((0.0099, TrialOutcome("missed", 0.8)), False),
+        ((0.001, TrialOutcome("pruned", 0.8)), False),
+        ((0.001, TrialOutcome("failed")), False),
+    ],
+    ids=["lost-as-much", "lost-less", "hardly-nearer", "pruned", "failed"],
+)
+def test_unmoved(later: tuple[float, TrialOutcome], expected: bool) -> None:
+    """A recipe much nearer to float32 that loses as much shows harm that the distance is blind to."""
+    assert unmoved((0.01, TrialOutcome("missed", 0.8)), later, BASELINE) == expected
+
+
+def test_a_loss_near_the_tolerated_one_is_no_sign() -> None:
+    """Evaluations are noisy: 0.01 twice, where 0.009 is tolerated, says nothing."""
+    outcome = TrialOutcome("missed", 0.89)
+
+    assert not unmoved((0.01, outcome), (0.001, outcome), BASELINE)
