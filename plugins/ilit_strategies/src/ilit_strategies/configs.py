@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +13,10 @@ from ilit.space import SearchSpace
 from ilit.strategy import Probe
 from ilit_strategies.probes import Steps, no_nan
 
+OUTSTANDING = 20.0  # times the median own error: outliers, not the usual spread of ops
 CLEARLY = 0.9  # a group leaves the preferred config only where its error falls to this share or below
+
+log = logging.getLogger(__name__)
 
 Errors = Mapping[str, float]
 """Op name -> its own output error."""
@@ -37,6 +42,7 @@ def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, l
     """
     current, uniform = base, list[tuple[float, Recipe]]()
     (errors,) = yield from own_errors([base], "each op's own error")
+    plain = errors
     for stage in free_stages(space):
         tried = [recipe for change in stage if (recipe := varied(space, current, change)) != current]
         if not tried:
@@ -44,7 +50,17 @@ def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, l
         found = yield from own_errors(tried, "each op's own error in another config")
         uniform += [(math.fsum(each.values()), recipe) for recipe, each in zip(tried, found, strict=True)]
         current, errors = mixture(space, (current, errors), list(zip(tried, found, strict=True)))
+    for name in outstanding(plain):
+        log.info("basic: %s stands out by its own error, %.3g; now %.3g", name, plain[name], errors.get(name, math.inf))
     return current, [recipe for _, recipe in sorted(uniform, key=lambda pair: pair[0])]
+
+
+def outstanding(errors: Errors) -> list[str]:
+    """Return the ops whose own error is more than ``OUTSTANDING`` times the median of all ops', the largest first."""
+    if not errors:
+        return []
+    usual = OUTSTANDING * statistics.median(errors.values())
+    return sorted((name for name, error in errors.items() if error > usual), key=lambda name: -errors[name])
 
 
 def mixture(
