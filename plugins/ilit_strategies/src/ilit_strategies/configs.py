@@ -13,7 +13,7 @@ from ilit.space import SearchSpace
 from ilit.strategy import Probe
 from ilit_strategies.probes import Steps, no_nan
 
-OUTSTANDING = 20.0  # times the median own error: outliers, not the usual spread of ops
+OUTSTANDING = 100.0  # times the median own error: outliers, not the usual spread of ops
 CLEARLY = 0.9  # a group leaves the preferred config only where its error falls to this share or below
 
 log = logging.getLogger(__name__)
