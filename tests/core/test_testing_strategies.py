@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from pathlib import Path
@@ -216,12 +217,14 @@ def test_planted_hurts_exactly_the_named_ops(ops: Any, accuracy: float, status: 
     answer = planted({"layer.0": 0.2}, harmless=[DYNAMIC])
     recipe = SPACE.recipe(ops)
 
-    trial, probe = answer(Trial(recipe)), answer(Probe(recipe, per_op=True))
+    trial, probe, own = answer(Trial(recipe)), answer(Probe(recipe)), answer(Probe(recipe, per_op=True))
 
     assert (trial.status, trial.accepted) == (status, status == "passed")
     assert trial.accuracy == pytest.approx(accuracy)
     assert probe.distance == pytest.approx(0.9 - accuracy, abs=1e-4)
-    assert set(probe.per_op) == set(recipe.quantized_ops)
+    assert probe.per_op == {}
+    assert set(own.per_op) == set(recipe.quantized_ops)
+    assert own.distance == math.inf
 
 
 def test_planted_harm_can_be_hidden_from_probes() -> None:
@@ -229,6 +232,29 @@ def test_planted_harm_can_be_hidden_from_probes() -> None:
     answer: Any = planted({"layer.0": 0.2}, visible=False)
 
     assert len(set(answer(Probe(SPACE.recipe({}), per_op=True)).per_op.values())) == 1
+
+
+def test_planted_harm_may_be_all_or_nothing() -> None:
+    """One harmful op costs as much as both."""
+    answer: Any = planted({"layer.0": 0.2, "layer.1": 0.1}, additive=False)
+
+    scores = [answer(Trial(SPACE.recipe(ops))).accuracy for ops in ({}, {"layer.0": FLOAT32})]
+
+    assert scores == pytest.approx([0.6, 0.6])
+
+
+def test_planted_background_may_depend_on_the_config() -> None:
+    """What every INT8 op causes beside follows from how it is quantized."""
+    answer: Any = planted({}, background=lambda config: 0.1 if config == DYNAMIC else 0.01)
+
+    assert answer(Probe(SPACE.recipe({"layer.0": DYNAMIC}))).distance == pytest.approx(0.1 + 3 * 0.01)
+
+
+def test_synthetic_groups() -> None:
+    """Ops named share an input; the others read one of their own."""
+    space = synthetic_space(3, groups={"layer.0": "qkv", "layer.1": "qkv"})
+
+    assert [op.group for op in space.ops.values()] == ["qkv", "qkv", ""]
 
 
 def test_planted_follows_the_direction_of_the_metric() -> None:

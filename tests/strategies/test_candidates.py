@@ -1,124 +1,133 @@
-"""Model-wise recipes by probe."""
+"""Which recipes of the model as a whole to evaluate, by probe."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.recipe import FLOAT32, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import ProbeOutcome
-from ilit.testing.strategies import DYNAMIC, SPACES, STATIC, STATIC_KL, WEIGHT_ONLY, synthetic_space
-from ilit_strategies.candidates import Candidate, candidates, model_wide_variants, neighbours
+from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
+from ilit_strategies.candidates import FAR, Candidate, calibration_variants, candidates, transform_variants
 
-THREE = synthetic_space({"a": (STATIC, STATIC_KL, DYNAMIC, FLOAT32), "b": (STATIC, STATIC_KL, DYNAMIC, FLOAT32)})
+OPS = synthetic_space(dict.fromkeys("ab", (STATIC, SMOOTHED, SMOOTHED_MORE, FLOAT32)))
 
 
-def run(space: SearchSpace, limit: int, distance: Callable[[Recipe], float]) -> tuple[list[Candidate], int]:
-    """Return the candidates and how many recipes were probed."""
+def run(
+    space: SearchSpace,
+    limit: int,
+    distance: Callable[[Recipe], float],
+    error: Callable[[Recipe], float] = lambda _: 1.0,
+) -> tuple[list[Candidate], list[Recipe]]:
+    """Return the candidates and what was probed with the whole model."""
     steps: Any = candidates(space, limit)
-    probed, reply = 0, None
+    probed, reply = list[Recipe](), None
     while True:
         try:
             request = steps.send(reply)
         except StopIteration as end:
             return end.value, probed
-        probed += len(request)
-        reply = tuple(ProbeOutcome(distance(probe.recipe)) for probe in request)
+        probed += [probe.recipe for probe in request if not probe.per_op]
+        reply = tuple(
+            ProbeOutcome(math.inf, dict.fromkeys(probe.recipe.ops, error(probe.recipe)))
+            if probe.per_op
+            else ProbeOutcome(distance(probe.recipe))
+            for probe in request
+        )
 
 
 @pytest.mark.parametrize(
     ("distances", "order"),
     [
-        ((0.3, 0.2, 0.1), [DYNAMIC, STATIC_KL, STATIC]),
-        ((0.11, 0.10, 0.2), [STATIC, STATIC_KL, DYNAMIC]),
-        ((math.inf, math.nan, 0.1), [DYNAMIC, STATIC, STATIC_KL]),
-        ((math.inf, math.inf, math.inf), [STATIC, STATIC_KL, DYNAMIC]),
-        ((0.0, 0.0, 0.0), [STATIC, STATIC_KL, DYNAMIC]),
-        ((0.5, 0.0, 0.1), [STATIC_KL, DYNAMIC, STATIC]),
+        ((0.003, 0.002, 0.001), [SMOOTHED_MORE, SMOOTHED, STATIC]),
+        ((0.0011, 0.001, 0.002), [STATIC, SMOOTHED, SMOOTHED_MORE]),
+        ((math.inf, math.nan, 0.001), [SMOOTHED_MORE, STATIC, SMOOTHED]),
+        ((math.inf, math.inf, math.inf), [STATIC, SMOOTHED, SMOOTHED_MORE]),
+        ((0.0, 0.0, 0.0), [STATIC, SMOOTHED, SMOOTHED_MORE]),
+        ((0.005, 0.0, 0.001), [SMOOTHED, SMOOTHED_MORE, STATIC]),
     ],
-    ids=["closest-first", "alike-keep-preference", "failed-last", "all-failed", "all-exact", "one-exact"],
+    ids=["closest-first", "alike-keep-their-order", "failed-last", "all-failed", "all-exact", "one-exact"],
 )
 def test_order(distances: tuple[float, ...], order: list[Any]) -> None:
-    """The closest comes first; what differs by less than rows do keeps the space's preference."""
-    by_config = dict(zip((STATIC, STATIC_KL, DYNAMIC), distances, strict=True))
+    """The closest comes first; what differs by less than rows do keeps the order in which it was thought of."""
+    by_config = dict(zip((STATIC, SMOOTHED, SMOOTHED_MORE), distances, strict=True))
 
-    found, probed = run(THREE, 16, lambda recipe: by_config[recipe.ops["a"]])
+    found, _ = run(OPS, 16, lambda recipe: by_config[recipe.ops["a"]])
 
     assert [candidate.recipe.ops["a"] for candidate in found] == order
-    assert probed == 3
 
 
-def test_the_limit_keeps_the_preferred_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    """Recipes left out by the limit are mentioned in the log."""
-    with caplog.at_level(logging.INFO):
-        found, probed = run(THREE, 2, lambda _: 0.1)
+def test_the_mixture_stands_beside_uniform_recipes() -> None:
+    """Each op's own error chooses its config; how errors add up is left to the probe."""
 
-    assert [candidate.recipe.ops["a"] for candidate in found] == [STATIC, STATIC_KL, DYNAMIC]
-    assert probed == 3
-    assert "2 of 3 model-wise recipes are probed" in caplog.text
+    def error(recipe: Recipe) -> float:
+        return {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}[recipe.ops["a"]]
 
+    found, probed = run(OPS, 16, lambda recipe: 0.001 if recipe.ops["a"] == SMOOTHED_MORE else 0.002, error)
 
-def test_the_descent_goes_on_around_the_closest() -> None:
-    """What is best in two parts at once is found, though the first round varies one at a time."""
-    specs = [
-        QuantSpec("uint8", "asym", algorithm=algorithm, bits=bits) for algorithm in ("minmax", "kl") for bits in (8, 7)
-    ]
-    configs = [OpConfig("int8", approach, STATIC.weight, spec) for approach in ("static", "dynamic") for spec in specs]
-    space = synthetic_space(dict.fromkeys("abc", (*configs, FLOAT32)))
-
-    def distance(recipe: Recipe) -> float:
-        config = recipe.ops["a"]
-        return 1.0 / (1 + 3 * (config.approach == "dynamic") + (config.activation.algorithm == "kl"))
-
-    found, probed = run(space, 16, distance)
-
-    assert (found[0].recipe.ops["a"].approach, found[0].recipe.ops["a"].activation.algorithm) == ("dynamic", "kl")
-    assert probed < len(configs)
+    assert probed[0].ops["a"] == SMOOTHED
+    assert found[0].recipe.ops["a"] == SMOOTHED_MORE
 
 
-def test_transforms_and_calibration_sizes_are_varied_on_the_closest_recipe() -> None:
-    """A smoothing strength that helps wins, though the preferred recipe takes the first value."""
-    space = SPACES["calibrations-and-transforms"]
+def test_the_limit_bounds_the_probes() -> None:
+    """No more recipes are probed than asked for, the mixture among them."""
+    found, probed = run(OPS, 2, lambda _: 0.1)
 
-    found, _ = run(space, 16, lambda recipe: 0.1 if recipe.transforms["smooth"] == 0.7 else 0.5)
-
-    assert found[0].recipe.transforms == {"smooth": 0.7, "bias": True}
-    assert {candidate.recipe.calibration for candidate in found} == {"10 batches", "50 batches"}
-    assert all(candidate.recipe in space for candidate in found)
+    assert len(probed) == len(found) == 2
 
 
-def test_model_wide_variants_differ_in_one_choice() -> None:
-    """Each variant changes one transform or the calibration size and nothing else."""
+@pytest.mark.parametrize(("distance", "others"), [(FAR / 2, 0), (2 * FAR, 1)], ids=["near", "far"])
+def test_transforms_are_varied_only_where_nothing_is_near(distance: float, others: int) -> None:
+    """Another value of a model-wide transform makes every op anew, so it is probed only where there is need."""
+    space = SPACES["groups-and-smoothing"]
+
+    _, probed = run(space, 16, lambda _: distance)
+
+    assert sum(recipe.transforms["bias_correction"] is False for recipe in probed) == others
+    assert all(recipe in space for recipe in probed)
+
+
+def test_calibration_sizes_are_always_varied() -> None:
+    """The user listed them, so that the search may choose."""
+    found, _ = run(
+        SPACES["calibrations-and-transforms"], 16, lambda r: 0.001 if r.calibration == "50 batches" else 0.01
+    )
+
+    assert found[0].recipe.calibration == "50 batches"
+
+
+def test_variants_differ_in_one_choice() -> None:
+    """Each changes one transform, or the calibration size, and nothing else."""
     sizes = (CalibrationSize(10), CalibrationSize(50))
     space = synthetic_space(1, sizes, {"smooth": (0.0, 0.7, 0.9), "bias": (False, True)})
 
-    variants = model_wide_variants(space, space.recipe({}))
+    transformed = transform_variants(space, space.recipe({}))
+    sized = calibration_variants(space, space.recipe({}))
 
-    assert [(variant.calibration, dict(variant.transforms)) for variant in variants] == [
-        ("10 rows", {"smooth": 0.7, "bias": False}),
-        ("10 rows", {"smooth": 0.9, "bias": False}),
-        ("10 rows", {"smooth": 0.0, "bias": True}),
-        ("50 rows", {"smooth": 0.0, "bias": False}),
+    assert [dict(variant.transforms) for variant in transformed] == [
+        {"smooth": 0.7, "bias": False},
+        {"smooth": 0.9, "bias": False},
+        {"smooth": 0.0, "bias": True},
     ]
-
-
-def test_ops_of_other_kinds_keep_what_they_have() -> None:
-    """A config goes to every op that allows it; an embedding stays weight-only beside dynamic linears."""
-    space = SPACES["mixed-kinds"]
-
-    recipes = neighbours(space, space.recipe({}))
-
-    assert all(recipe in space for recipe in recipes)
-    assert [recipe.ops["embedding"] for recipe in recipes] == [WEIGHT_ONLY] * len(recipes)
-    assert DYNAMIC in [recipe.ops["first"] for recipe in recipes]
+    assert [(variant.calibration, dict(variant.transforms)) for variant in sized] == [
+        ("50 rows", {"smooth": 0.0, "bias": False})
+    ]
 
 
 @pytest.mark.parametrize("name", ["nothing", "only-float"])
 def test_a_space_without_int8_has_no_candidates(name: str) -> None:
     """Nothing is probed where nothing can be quantized."""
-    assert run(SPACES[name], 16, lambda _: 0.0) == ([], 0)
+    assert run(SPACES[name], 16, lambda _: 0.0) == ([], [])
+
+
+def test_clipping_is_varied_where_nothing_smooths() -> None:
+    """kl, percentile and mse are for ops whose input cannot be smoothed."""
+    space = synthetic_space(dict.fromkeys("ab", (STATIC, STATIC_KL, FLOAT32)))
+
+    found, _ = run(space, 16, lambda _: 0.001, lambda recipe: 0.5 if recipe.ops["b"] == STATIC_KL else 1.0)
+
+    assert found[0].recipe.ops["b"] == STATIC_KL

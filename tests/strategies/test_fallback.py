@@ -90,6 +90,29 @@ def test_the_first_hit_has_less_than_twice_the_changes_needed(needed: int) -> No
     assert hits[0] < 2 * needed
 
 
+@pytest.mark.parametrize(("least", "expected"), [(1, 3), (3, 1)], ids=["nothing-known", "three-are-known-to-be-needed"])
+def test_prefixes_known_to_miss_are_not_evaluated(least: int, expected: int) -> None:
+    """Bisection ends at the ops that cannot stay in INT8."""
+    base, changes = plan(38)
+
+    found, trials = run(shortest_prefix(base, changes, 3, "budget", least), lambda floats: len(floats) >= 3)
+
+    assert len(found) == 3
+    assert trials == expected
+
+
+@pytest.mark.parametrize(("most", "kept"), [(None, 4), (1, 13), (2, 10)], ids=["all", "one", "two"])
+def test_put_back_ends_after_as_many_needed_changes_as_are_wanted(most: int | None, kept: int) -> None:
+    """The rest of the pool stays as it is, and still passes."""
+    base, changes = plan(16)
+    needed = {"layer.3", "layer.7", "layer.11", "layer.15"}
+
+    found, _ = run(put_back(base, changes, changes, misses=True, most=most), lambda floats: needed <= floats)
+
+    assert len(found) == kept
+    assert needed <= {name for name, _ in found}
+
+
 @pytest.mark.parametrize("stop", ["met", "budget"])
 def test_nothing_passes(stop: Stop) -> None:
     """None after a bounded number of trials, also for a single op, which has no fallback at all."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ilit.recipe import FLOAT32
-from ilit.strategy import Request
+from ilit.strategy import ProbeOutcome, Request
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
 from ilit_strategies.ranking import Suspect, foreseen_length, int8_repairs, only, suspects
 
@@ -42,18 +42,55 @@ def test_suspects_are_ordered_by_the_damage_each_does_alone() -> None:
 
 
 def test_only_the_ops_with_the_largest_own_error_are_probed() -> None:
-    """The limit bounds the whole-model probes; the rest of the ops follow, none is lost."""
-    found, made = run(suspects(SPACE, BASE, 2), planted({"layer.2": 0.1, "layer.4": 0.3}))
+    """The limit bounds the ops probed alone; the rest share what they do together, none is lost."""
+    found, made = run(suspects(SPACE, BASE, 2), planted({"layer.2": 0.1, "layer.4": 0.3}, background=0.01))
 
-    assert len(made) == 1 + 2
+    assert len(made) == 1 + 2 + 1
     assert [suspect.name for suspect in found] == ["layer.4", "layer.2", "layer.0", "layer.1", "layer.3", "layer.5"]
+    assert [suspect.damage for suspect in found[2:]] == pytest.approx([0.01] * 4)
+
+
+@pytest.mark.parametrize(
+    ("harm", "background", "enough", "alone"),
+    [
+        ({"layer.30": 0.3}, 1e-5, 0.01, 8),
+        ({f"layer.{n}": 0.3 for n in range(0, 40, 4)}, 1e-5, 0.01, 16),
+        ({}, 1e-3, 0.01, 8),
+    ],
+    ids=["one-wrecker", "ten-wreckers", "harm-everywhere"],
+)
+def test_ranking_ends_where_the_others_do_little_or_are_all_alike(
+    harm: dict[str, float], background: float, enough: float, alone: int
+) -> None:
+    """A chunk of eight and one probe of all the others tell whether another chunk is worth its probes."""
+    space = synthetic_space(40)
+
+    found, made = run(suspects(space, space.recipe({}), 48, enough), planted(harm, background=background))
+
+    assert {suspect.name for suspect in found[: len(harm)]} == set(harm)
+    assert sum(len(request.recipe.quantized_ops) == 1 for request in made) == alone
+
+
+def test_wreckers_that_own_errors_hide_are_found_by_what_is_left() -> None:
+    """Where own errors say nothing, the distance of the ops not yet probed does."""
+    space = synthetic_space(40)
+    seen = planted({"layer.7": 1.0, "layer.30": 1.0})
+
+    def answer(request: Request) -> Any:
+        if request.per_op:
+            return ProbeOutcome(math.inf, dict.fromkeys(request.recipe.quantized_ops, 0.1))
+        return seen(request)
+
+    found, _ = run(suspects(space, space.recipe({}), 48, 0.05), answer)
+
+    assert {suspect.name for suspect in found[:2]} == {"layer.7", "layer.30"}
 
 
 def test_only_leaves_ops_without_float_as_they_are() -> None:
     """A probe of one op alone stays in the space."""
     space = synthetic_space({"a": (STATIC, FLOAT32), "b": (STATIC,), "c": (STATIC, FLOAT32)})
 
-    recipe = only(space, space.recipe({}), "a")
+    recipe = only(space, space.recipe({}), ["a"])
 
     assert recipe.quantized_ops == ("a", "b")
     assert recipe in space
@@ -65,16 +102,31 @@ def test_only_leaves_ops_without_float_as_they_are() -> None:
         ([0.5, 0.3, 0.001] + [0.0] * 13, 0.01, 2),
         ([0.5, 0.3, 0.001] + [0.0] * 13, 0.9, 1),
         ([math.inf, math.inf] + [0.0] * 14, 0.05, 2),
-        ([0.1] * 16, 0.05, 2),
-        ([math.inf] * 16, 0.05, 2),
+        ([0.1] * 16, 0.05, 0),
+        ([0.012] * 16, 0.15, 4),
+        ([0.5, 0.3] + [0.004] * 38, 0.02, 2),
+        ([0.5, 0.3] + [0.0009] * 38, 0.03, 2),
+        ([math.inf] * 16, 0.05, 0),
         ([0.0] * 16, 0.0, 1),
         ([0.1], 0.01, 1),
         ([], 0.01, 1),
     ],
-    ids=["two", "at-least-one", "two-failed", "damage-everywhere", "all-failed", "no-damage", "one-op", "no-op"],
+    ids=[
+        "two",
+        "at-least-one",
+        "two-failed",
+        "damage-everywhere",
+        "a-quarter-of-even-damage",
+        "wreckers-above-a-background-too-large",
+        "notable-ones-above-a-background",
+        "all-failed",
+        "no-damage",
+        "one-op",
+        "no-op",
+    ],
 )
 def test_foreseen_length(damages: list[float], enough: float, length: int) -> None:
-    """Damages add up; where they are everywhere nothing is foreseen and an eighth is the start."""
+    """Damages add up; what few ops cannot take away does not lengthen the list, and 0 says that nothing is foreseen."""
     assert foreseen_length([Suspect(str(number), damage) for number, damage in enumerate(damages)], enough) == length
 
 

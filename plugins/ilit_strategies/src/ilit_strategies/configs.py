@@ -77,10 +77,10 @@ def mixture(
     changes: dict[str, OpConfig] = {}
     mixed = dict(errors)
     for names in groups(space, recipe.quantized_ops):
-        least = share * _total(errors, names)
+        enough, least = share * _total(errors, names), math.inf
         for other, found in others:
             total = _total(found, names)
-            if math.inf > total <= least and any(other.ops[name] != recipe.ops[name] for name in names):
+            if total <= enough and total < least and any(other.ops[name] != recipe.ops[name] for name in names):
                 least = total
                 changes.update({name: other.ops[name] for name in names})
                 mixed.update({name: found[name] for name in names if name in found})

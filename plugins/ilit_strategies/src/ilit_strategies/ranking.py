@@ -53,7 +53,8 @@ def suspects(space: SearchSpace, base: Recipe, limit: int, enough: float = 0.0) 
         figures = yield from distances(recipes, "one op alone in INT8, and all that are not ranked yet")
         damages.update(zip(chunk, figures[: len(chunk)], strict=True))
         rest = figures[-1] if left else 0.0
-        alike = AS_MANY * statistics.median(figures[: len(chunk)]) * len(left)
+        middle = statistics.median(figures[: len(chunk)])
+        alike = AS_MANY * middle * len(left) if middle <= HARMFUL * enough else 0.0
     each = rest / len(left) if left and math.isfinite(rest) else 0.0
     ranked = sorted(damages.items(), key=lambda pair: -pair[1])
     return [Suspect(name, damage) for name, damage in ranked] + [Suspect(name, each) for name in left]
