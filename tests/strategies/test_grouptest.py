@@ -57,13 +57,13 @@ def test_exactly_the_harmful_ops_are_found_within_the_promise(count: int, data: 
 
 
 def test_losses_that_add_up_save_trials() -> None:
-    """The number of harmful ops is read from the losses, and the groups are fitted to it."""
+    """The number of harmful ops is read from the losses once one is found, and the groups are fitted to it."""
     names = [f"layer.{number}" for number in range(100)]
-    wanted = set(names[::13])
-    base = synthetic_space(100).recipe({})
+    wanted = set(names[12::13])
+    base, lost = synthetic_space(100).recipe({}), 0.05 * len(wanted)
 
-    _, counted = run(harmful_ops(base, names, BASELINE, 0.4), lambda int8: 0.9 - 0.05 * len(int8 & wanted))
-    _, blind = run(harmful_ops(base, names, BASELINE, 0.4), lambda int8: 0.5 if int8 & wanted else 0.9)
+    _, counted = run(harmful_ops(base, names, BASELINE, lost), lambda int8: 0.9 - 0.05 * len(int8 & wanted))
+    _, blind = run(harmful_ops(base, names, BASELINE, lost), lambda int8: 0.5 if int8 & wanted else 0.9)
 
     assert len(counted) < len(blind)
 
