@@ -418,7 +418,8 @@ def _measured(name: str, one: dict[str, Any]) -> str:
         outside = f"outside {one['outside']:.2f} s of {one['outside_allowed']:.2f} allowed"
         return (
             f"{score}, {verdict}; {one['evaluations']} evaluations ({', '.join(one['statuses'])}), {probes}; in float: "
-            f"{left}; {kinds}{speed}; {floor}; {outside}; {one['calibration_passes']:g} calibration pass; {one['verdict']}"
+            f"{left}; {kinds}{speed}; {floor}; {outside}; {one['calibration_passes']:g} calibration pass; "
+            f"{one['verdict']}"
         )
     if "found" in one:
         n, k = one["n"], one["k"]

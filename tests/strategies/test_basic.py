@@ -301,7 +301,6 @@ def test_damage_that_only_the_evaluation_sees_is_found(count: int, seed: Any, pl
     evaluated = trials(space, answer, BUDGET)
 
     assert set(smallest_hit(evaluated, answer).float_ops) == set(wanted)
-    assert set(evaluated[-1].float_ops) >= set(wanted)
     assert 1 + len(evaluated) <= 2 + promised(count, planted_ops)
 
 
