@@ -106,6 +106,7 @@ def put_back(
     pool: Sequence[Change],
     misses: bool = False,
     most: int | None = None,
+    what: str = "taken back",
 ) -> Steps[Sequence[Change]]:
     """Take back those changes of ``pool`` that are not needed, while the recipe still passes; return what remains.
 
@@ -119,15 +120,16 @@ def put_back(
         pool: what may be taken back.
         misses: taking back the whole pool is known to miss, so that needs no trial.
         most: needed changes after which the rest of the pool stays as it is; None: all are found.
+        what: is tried, for the trials' ``why``.
     """
     kept, needed = list(changes), 0
     while pool and (most is None or needed < most):
-        if not misses and (yield from passes(base, _without(kept, pool), "taken back")):
+        if not misses and (yield from passes(base, _without(kept, pool), what)):
             return _without(kept, pool)
         low, high, misses = 0, len(pool), False
         while high - low > 1:
             middle = (low + high) // 2
-            if (yield from passes(base, _without(kept, pool[:middle]), "taken back")):
+            if (yield from passes(base, _without(kept, pool[:middle]), what)):
                 low = middle
             else:
                 high = middle

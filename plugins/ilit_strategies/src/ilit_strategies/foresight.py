@@ -6,8 +6,8 @@ import math
 
 from ilit.strategy import Baseline, TrialOutcome
 
-UNKNOWN_SHARE = 0.25  # of the base's distance must go, where no accuracy says how much
-UNKNOWN_DISTANCE = 0.05  # is enough, where not even the base's distance is known: most of the model is intact
+UNKNOWN_SHARE = 0.25  # of the distance is enough, where no accuracy says how much
+UNKNOWN_DISTANCE = 0.05  # at most is enough, where that is all that is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
 FLIPS = 1.0  # times the root of the distance: the share of answers that flip, seen on BERT at 0.0002 to 0.002
 CLEARLY_NEARER = 0.8  # of a distance: rows on which it is measured move it by less
@@ -47,8 +47,9 @@ def enough_distance(distance: float, outcome: TrialOutcome, baseline: Baseline) 
     if not math.isfinite(distance):
         return UNKNOWN_DISTANCE
     lost, tolerated = loss(outcome, baseline), abs(baseline.accuracy - baseline.target)
-    share = tolerated / lost if 0 < lost < math.inf and outcome.status != "pruned" else UNKNOWN_SHARE
-    return distance * min(1.0, max(share, FINEST_SHARE))
+    if outcome.status == "pruned" or not 0 < lost < math.inf:
+        return min(UNKNOWN_SHARE * distance, UNKNOWN_DISTANCE)
+    return distance * min(1.0, max(tolerated / lost, FINEST_SHARE))
 
 
 def unmoved(first: tuple[float, TrialOutcome], later: tuple[float, TrialOutcome], baseline: Baseline) -> bool:

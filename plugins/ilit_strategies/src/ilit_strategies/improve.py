@@ -44,7 +44,7 @@ def _dearer_back(hit: Recipe, cheap: Recipe) -> Steps[Recipe]:
     base = hit.with_ops({name: cheap.ops[name] for name in dearer})
     order = yield from by_own_error(base)
     changes: list[Change] = [(name, hit.ops[name]) for name in reversed(order) if name in set(dearer)]
-    kept = yield from put_back(base, changes, changes, misses=base == cheap, most=MOST_NEEDED)
+    kept = yield from put_back(base, changes, changes, misses=base == cheap, most=MOST_NEEDED, what="cheaper INT8")
     return base.with_ops(dict(kept))
 
 
@@ -57,7 +57,7 @@ def _float_to_bfloat16(space: SearchSpace, hit: Recipe) -> Steps[Recipe]:
     ]
     changes: list[Change] = [(name, FLOAT32) for name in able]
     base = hit.with_ops(dict.fromkeys(able, BFLOAT16))
-    kept = yield from put_back(base, changes, changes, most=MOST_NEEDED)
+    kept = yield from put_back(base, changes, changes, most=MOST_NEEDED, what="bfloat16 for float32")
     return base.with_ops(dict(kept))
 
 
