@@ -1,8 +1,8 @@
 """The BERT figures: ``ilit bert tune`` on real checkpoints, and its speed beside float32 and torch's own dynamic INT8.
 
 Run ``python bench/bert.py SHARED [--out FILE.md]``; SHARED holds ``checkpoints/`` and ``glue/``. To see class A's
-arithmetic on a CPU of class V, set ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2``
-(FBGEMM, which torch's dynamic INT8 uses, does not obey and keeps VNNI, so that last column is unfair there).
+arithmetic on a CPU of class V, set ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
+FBGEMM_ENABLE_INSTRUCTIONS=AVX2``; without the last one FBGEMM, which torch's dynamic INT8 uses, keeps VNNI.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Run ``python bench/tuning.py SHARED [--out FILE.md] [--only NAME ...]``; SHARED holds ``checkpoints/`` and ``glue/``.
 Each case runs in a process of its own. Nothing else should run on the machine. To see class A's arithmetic on a CPU of
-class V, set ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2``.
+class V, set ``ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
+FBGEMM_ENABLE_INSTRUCTIONS=AVX2``.
 """
 
 from __future__ import annotations
