@@ -65,8 +65,15 @@ def test_enough_distance(distance: float, outcome: TrialOutcome, expected: float
 
 @pytest.mark.parametrize(
     ("distance", "accuracy", "expected"),
-    [(0.0025, 0.87, True), (0.0025, 0.85, False), (0.0025, None, True), (math.inf, 0.1, True), (0.0, 0.89, False)],
-    ids=["few-flips", "too-many-for-the-distance", "unknown-loss", "failed-probe", "exact-outputs"],
+    [
+        (0.0025, 0.87, True),
+        (0.0025, 0.85, False),
+        (0.0025, None, True),
+        (math.inf, 0.1, True),
+        (0.3, 0.0, True),
+        (0.0, 0.89, False),
+    ],
+    ids=["few-flips", "too-many-for-the-distance", "unknown-loss", "failed-probe", "wrecked", "exact-outputs"],
 )
 def test_accounted_for(distance: float, accuracy: float | None, expected: bool) -> None:
     """A distance of 0.0025 may flip a twentieth of the answers and no more."""

@@ -10,6 +10,7 @@ UNKNOWN_SHARE = 0.25  # of the distance is enough, where no accuracy says how mu
 UNKNOWN_DISTANCE = 0.05  # at most is enough, where that is all that is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
 FLIPS = 1.0  # times the root of the distance: the share of answers that flip, seen on BERT at 0.0002 to 0.002
+WRECKED = 0.25  # a distance at which so little of the model is left that it may lose anything
 CLEARLY_NEARER = 0.8  # of a distance: rows on which it is measured move it by less
 AS_MUCH = 0.9  # of a loss is no improvement
 BEYOND = 2.0  # times the tolerated loss is not noise of the evaluation
@@ -29,11 +30,11 @@ def loss(outcome: TrialOutcome, baseline: Baseline) -> float:
 def accounted_for(distance: float, outcome: TrialOutcome, baseline: Baseline) -> bool:
     """Return whether the distance that a probe saw is large enough for the loss that the evaluation saw.
 
-    A distance d flips about ``FLIPS * sqrt(d)`` of the answers, and in the worst case all of them were right. A failed
-    recipe accounts for itself.
+    A distance d flips about ``FLIPS * sqrt(d)`` of the answers, and in the worst case all of them were right. At
+    ``WRECKED`` any loss is accounted for, and so it is where the probe failed.
     """
     lost = loss(outcome, baseline)
-    if math.isinf(lost) or math.isinf(distance):
+    if math.isinf(lost) or distance >= WRECKED:
         return True
     return lost <= FLIPS * math.sqrt(distance) * max(abs(baseline.accuracy), abs(baseline.target))
 
