@@ -21,7 +21,7 @@ from ilit_pytorch.calibrate import TorchCalibration, calibrate
 from ilit_pytorch.clone import structural_clone
 from ilit_pytorch.describe import describe
 from ilit_pytorch.lower import Provenance, int8_kernels, lower
-from ilit_pytorch.measure import activation_bytes, forward_seconds, model_bytes
+from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
 from ilit_pytorch.probe import distance, op_distances
 from ilit_pytorch.timing import op_speedups
 from ilit_pytorch.trace import Structure, trace
@@ -132,11 +132,14 @@ class PyTorchAdapter:
     def measure(self, model: Any, batch: Any) -> Measurement:
         """Run the model once on one batch and return what that cost."""
         inputs = batches.model_input(batch)
-        if model not in self._to_measure:
-            runnable = _runnable(model)
-            self._to_measure[model] = (runnable, model_bytes(runnable), activation_bytes(runnable, inputs))
-        runnable, size, activations = self._to_measure[model]
-        return Measurement(forward_seconds(runnable, inputs), size, activations)
+        known = self._to_measure.get(model)
+        if known is not None:
+            runnable, size, activations = known
+            return Measurement(forward_seconds(runnable, inputs), size, activations)
+        runnable = _runnable(model)
+        seconds, activations = forward_seconds_and_bytes(runnable, inputs)
+        self._to_measure[model] = (runnable, model_bytes(runnable), activations)
+        return Measurement(seconds, self._to_measure[model][1], activations)
 
     def outputs(self, model: Any, batch: Any) -> Any:
         """Return the model's predictions on one batch as numpy arrays."""

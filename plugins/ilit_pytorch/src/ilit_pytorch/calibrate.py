@@ -74,7 +74,7 @@ class TorchCalibration:
         probe_batches: the first batches' inputs, ``PROBE_ROWS`` rows or a batch more.
         probe_outputs: the float32 model's predictions on them, flat float64 arrays.
         packs: quantized weights; half of the float model's bytes at most.
-        replay: the float32 activations that probes reuse, made by the first probe.
+        replay: the float32 activations that probes reuse, made by the first probe that can.
     """
 
     structure: Structure

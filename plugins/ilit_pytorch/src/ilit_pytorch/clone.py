@@ -79,7 +79,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     if known is not None:
         return known
     if not isinstance(value, torch.nn.Module) or not _is_plain(kind):
-        return copy.deepcopy(value, memo)
+        return value if _is_computed(value) else copy.deepcopy(value, memo)
     clone = kind.__new__(kind)
     memo[id(value)] = clone
     attributes = vars(clone)
@@ -145,7 +145,10 @@ def _all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
 def _shared_tensors(modules: list[torch.nn.Module]) -> Iterator[torch.Tensor]:
     for module in modules:
         yield from (p for p in module._parameters.values() if p is not None)  # noqa: SLF001 - parameters() is slow
-        for value in vars(module).values():
-            # What torch computes from parameters, as by weight_norm's hook, it refuses to copy.
-            if type(value) is torch.Tensor and value.grad_fn is not None:
-                yield value
+        if not _is_plain(type(module)):
+            yield from filter(_is_computed, vars(module).values())
+
+
+def _is_computed(value: Any) -> bool:
+    """Whether torch computed this from parameters, as by weight_norm's hook: then it refuses to copy it."""
+    return type(value) is torch.Tensor and value.grad_fn is not None

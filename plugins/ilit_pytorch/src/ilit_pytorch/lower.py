@@ -175,10 +175,10 @@ def _geometry(op: Any) -> Geometry:
 
 def _bias(op: Any, *shifts: torch.Tensor | None) -> torch.Tensor | None:
     """Return the op's bias as the lowered op's own, with the given shifts added; None where there is nothing."""
-    bias = None if op.bias is None else op.bias.detach().float().clone()
-    for shift in shifts:
-        if shift is not None:
-            bias = shift.clone() if bias is None else bias + shift
+    first, *others = [value for value in (op.bias, *shifts) if value is not None] or [None]
+    bias = None if first is None else first.detach().to(torch.float32, copy=not others)
+    for shift in others:
+        bias = bias + shift
     return bias
 
 

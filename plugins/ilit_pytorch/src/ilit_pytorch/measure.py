@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +19,26 @@ def forward_seconds(model: torch.nn.Module, inputs: Any) -> float:
         return time.perf_counter() - start
 
 
+def forward_seconds_and_bytes(model: torch.nn.Module, inputs: Any) -> tuple[float, int]:
+    """Return the wall time of one forward pass and the largest sum of a leaf module's input and output bytes in it.
+
+    Counting them takes some microseconds per leaf, which the time includes.
+    """
+    largest = 0
+
+    def note(_module: torch.nn.Module, args: Any, output: Any) -> None:
+        nonlocal largest
+        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors_in((args, output))))
+
+    leaves = [m for m in model.modules() if next(m.children(), None) is None]
+    handles = [leaf.register_forward_hook(note) for leaf in leaves]
+    try:
+        return forward_seconds(model, inputs), largest
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def model_bytes(model: torch.nn.Module) -> int:
     """Return the bytes of parameters, buffers and packed weights, from shapes and dtypes; a shared one counts once."""
     seen: dict[int, int] = {}
@@ -34,25 +53,3 @@ def model_bytes(model: torch.nn.Module) -> int:
         for tensor in own:
             seen[id(tensor)] = tensor.numel() * tensor.element_size()
     return sum(seen.values())
-
-
-def activation_bytes(model: torch.nn.Module, inputs: Any) -> int:
-    """Return the largest sum of a leaf module's input and output bytes in one forward pass."""
-    largest = 0
-
-    def note(_module: torch.nn.Module, args: Any, output: Any) -> None:
-        nonlocal largest
-        largest = max(largest, sum(t.numel() * t.element_size() for t in tensors_in((args, output))))
-
-    def watch(module: torch.nn.Module) -> Callable[[], None]:
-        return module.register_forward_hook(note).remove
-
-    leaves = [m for m in model.modules() if next(m.children(), None) is None]
-    removals = [watch(leaf) for leaf in leaves]
-    try:
-        with torch.no_grad():
-            call(model, inputs)
-    finally:
-        for remove in removals:
-            remove()
-    return largest

@@ -21,7 +21,7 @@ from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.lower import build_op, float_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
-from ilit_pytorch.replay import Replay, record
+from ilit_pytorch.replay import Replay, pays, record
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
 
@@ -34,7 +34,7 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     ``inf`` where a prediction is not finite.
     """
     lowered = lower(model, recipe, calibration)
-    replay = _replay(model, calibration)
+    replay = _replay(model, recipe, calibration)
     replay.apply_to(lowered, recipe)
     outputs = []
     with torch.no_grad():
@@ -51,8 +51,11 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     return apart / variance if variance > 0.0 else math.inf
 
 
-def _replay(model: torch.nn.Module, calibration: TorchCalibration) -> Replay:
+def _replay(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> Replay:
+    """Return what is kept of the float model's blocks, recorded for the first recipe that can use some of it."""
     if calibration.replay is None:
+        if not pays(model, calibration.structure, recipe):
+            return Replay()
         calibration.replay = record(model, calibration.structure, calibration.probe_batches)
     found: Replay = calibration.replay
     return found

@@ -42,9 +42,7 @@ class Replay:
 
     def apply_to(self, lowered: torch.nn.Module, recipe: Recipe) -> None:
         """Let the blocks before the first changed op put out what is kept. ``lowered`` is good for probes only then."""
-        changed = [name for name, config in recipe.ops.items() if config.dtype != "float32"]
-        unchanged = min((self.first.get(name, 0) for name in changed), default=0)
-        for path in self.blocks[:unchanged]:
+        for path in self.blocks[: _unchanged(self.first, recipe)]:
             parent, _, leaf = path.rpartition(".")
             lowered.get_submodule(parent)._modules[leaf] = _Kept(self, path)  # noqa: SLF001 - setattr refuses names with dots
 
@@ -59,6 +57,18 @@ class _Kept(torch.nn.Module):
     def forward(self, *_: Any, **__: Any) -> Any:
         """Return the kept output for the batch being run."""
         return self.replay.outputs[self.replay.batch][self.path]
+
+
+def pays(model: torch.nn.Module, structure: Structure, recipe: Recipe) -> bool:
+    """Return whether the recipe leaves a block unchanged, so that a pass of the float model is worth its time."""
+    blocks = tuple(_blocks(model, structure))
+    return _unchanged(_first_changed(blocks, structure), recipe) > 0
+
+
+def _unchanged(first: dict[str, int], recipe: Recipe) -> int:
+    """Return how many of the leading blocks a recipe leaves as they are."""
+    changed = [name for name, config in recipe.ops.items() if config.dtype != "float32"]
+    return min((first.get(name, 0) for name in changed), default=0)
 
 
 def record(model: torch.nn.Module, structure: Structure, batches: list[Any]) -> Replay:

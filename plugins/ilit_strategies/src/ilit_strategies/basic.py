@@ -16,7 +16,7 @@ from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
 from ilit_strategies.dearer import dearer_recipes
 from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_passing
-from ilit_strategies.foresight import accounted_for, enough_distance, loss, unmoved
+from ilit_strategies.foresight import accounted_for, enough_distance, loss, near_distance, unmoved
 from ilit_strategies.grouptest import harmful_ops
 from ilit_strategies.improve import improve, slow_to_float
 from ilit_strategies.probes import Steps, by_own_error, distances
@@ -52,8 +52,8 @@ class BasicOptions(BaseModel):
 class Basic:
     """Find a recipe that meets the criterion with few evaluations and few ops in float32.
 
-    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and the
-       uniform recipes beside it, and evaluate the closest (``candidates``).
+    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and,
+       unless its distance leaves no doubt, the uniform recipes beside it, and evaluate the closest (``candidates``).
     2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``dearer``). A recipe is
        evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
     3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
@@ -80,7 +80,7 @@ class Basic:
 
     def search(self, space: SearchSpace, baseline: Baseline, rng: random.Random) -> Requests:  # noqa: ARG002 - protocol
         """Yield probes and trials as the class says; nothing here is random."""
-        ordered = yield from candidates(space, self.options.model_wise_probes)
+        ordered = yield from candidates(space, self.options.model_wise_probes, near_distance(baseline))
         tried = yield from self._without_float(space, ordered, baseline)
         if not tried:
             return
@@ -108,6 +108,9 @@ class Basic:
                 break
             missed = outcome.status in ("missed", "pruned")
             misses += missed
+            if missed and len(tried) == 1:
+                others = yield from candidates(space, self.options.model_wise_probes)
+                waiting = [other for other in others if other.recipe != candidate.recipe]
             if missed and not looked_further:
                 looked_further = True
                 found = yield from dearer_recipes(space, candidate.recipe)

@@ -25,13 +25,14 @@ class Candidate:
     distance: float
 
 
-def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
+def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[Candidate]]:
     """Return recipes that treat the model as a whole, by ascending distance.
 
     The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
-    add up, so the mixture and the best uniform recipes are probed with the whole model, as are the mixture's other
-    calibration sizes. Where even the closest of these is ``FAR``, the preferred recipe and the model-wide transforms'
-    other values are probed too. At most ``limit`` are probed in all.
+    add up, so the mixture is probed with the whole model. Where its distance is below ``near``, it is all there is.
+    Else the best uniform recipes are probed as well, and the mixture's other calibration sizes. Where even the closest
+    of these is ``FAR``, the preferred recipe and the model-wide transforms' other values are probed too. At most
+    ``limit`` are probed in all.
 
     Distances within a factor ``ALIKE`` of one another count as equal and keep this order.
     """
@@ -39,9 +40,12 @@ def candidates(space: SearchSpace, limit: int) -> Steps[list[Candidate]]:
     if not preferred.quantized_ops:
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
+    (distance,) = yield from distances([mixed], "the model as a whole")
+    if distance < near:
+        return [Candidate(mixed, distance)]
     sizes, transformed = calibration_variants(space, mixed), transform_variants(space, mixed)
     recipes = list(dict.fromkeys([mixed, *uniform[:UNIFORM], *sizes]))[:limit]
-    figures = yield from distances(recipes, "the model as a whole")
+    figures = [distance, *(yield from distances(recipes[1:], "the model as a whole"))]
     if min(figures) > FAR:
         others = [other for other in dict.fromkeys([preferred, *transformed]) if other not in recipes]
         others = others[: limit - len(recipes)]

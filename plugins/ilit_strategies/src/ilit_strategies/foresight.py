@@ -10,6 +10,7 @@ UNKNOWN_SHARE = 0.25  # of the distance is enough, where no accuracy says how mu
 UNKNOWN_DISTANCE = 0.05  # at most is enough, where that is all that is known: most of the model is intact
 FINEST_SHARE = 0.01  # nothing finer can be foreseen from some dozen rows
 FLIPS = 1.0  # times the root of the distance: the share of answers that flip, seen on BERT at 0.0002 to 0.002
+BOTH_WAYS = 2.0  # times the tolerated loss may flip: some answers become wrong, others right
 WRECKED = 0.25  # a distance at which so little of the model is left that it may lose anything
 CLEARLY_NEARER = 0.8  # of a distance: rows on which it is measured move it by less
 AS_MUCH = 0.9  # of a loss is no improvement
@@ -51,6 +52,15 @@ def enough_distance(distance: float, outcome: TrialOutcome, baseline: Baseline) 
     if outcome.status == "pruned" or not 0 < lost < math.inf:
         return min(UNKNOWN_SHARE * distance, UNKNOWN_DISTANCE)
     return distance * min(1.0, max(tolerated / lost, FINEST_SHARE))
+
+
+def near_distance(baseline: Baseline) -> float:
+    """Return the distance below which a recipe is as good as sure to meet the criterion, so that none needs beat it.
+
+    Below it at most twice the tolerated share of answers flips, and flips go both ways.
+    """
+    tolerated = abs(baseline.accuracy - baseline.target) / max(abs(baseline.accuracy), abs(baseline.target), 1e-12)
+    return (BOTH_WAYS * tolerated / FLIPS) ** 2
 
 
 def unmoved(first: tuple[float, TrialOutcome], later: tuple[float, TrialOutcome], baseline: Baseline) -> bool:

@@ -49,11 +49,20 @@ class Int8Linear(Rebuilt, torch.nn.Module):
         self.bias: torch.Tensor | None
         self.quantizer: Quantizer
         self.post_op: str
-        self.in_features, self.out_features = packed.shape
         # Past torch's __setattr__, which looks for parameters: a search builds thousands of these.
         vars(self).update(
             packed=packed, weight_scale=weight_scale, bias=bias, quantizer=quantizer, post_op=post_op, training=False
         )
+
+    @property
+    def in_features(self) -> int:
+        """Features of the input."""
+        return int(self.packed.shape[0])
+
+    @property
+    def out_features(self) -> int:
+        """Features of the output."""
+        return int(self.packed.shape[1])
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return float32 (..., out) for float32 (..., in)."""
