@@ -163,8 +163,8 @@ def sized(size: str) -> Any:
     from ilit_bert.modeling import prepare
 
     torch.manual_seed(9527)
-    large: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-    large["initializer_range"] = 0.04  # else each of so many layers counts for little
+    large: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    large |= {"intermediate_size": 4096, "initializer_range": 0.04}  # by 0.02 each of so many layers counts for little
     config = BertConfig(vocab_size=2000, **(large if size == "large" else {}))
     return prepare(BertForSequenceClassification(config).eval())
 
@@ -193,13 +193,13 @@ def visible(size: str) -> dict[str, Any]:
     layers = rng.sample(range(model.config.num_hidden_layers), 3)
     ops = tuple(f"bert.encoder.layer.{layer}.attention.output.dense" for layer in sorted(layers))
     plant(model, ops, factor=3000.0, rows=2)
-    rows, length = (64, 32) if size == "base" else (64, 16)
-    batches, calibrated = random_rows(model, rows, length, seed=1), random_rows(model, 64, length, seed=2)
+    length, tolerated = (32, 0.02) if size == "base" else (16, 0.04)  # each of the ops alone loses more
+    batches, calibrated = random_rows(model, 64, length, seed=1), random_rows(model, 64, length, seed=2)
     config: dict[str, Any] = {
         "quantization": {"transforms": "none", "approach": "post_training_static_quant"},
         "tuning": {
             "metric": "accuracy",
-            "accuracy_criterion": {"relative": 0.04},
+            "accuracy_criterion": {"relative": tolerated},
             "objective": "modelsize",
             "stop": "budget",
         },

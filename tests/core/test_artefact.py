@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ilit
+from ilit.artefact import COMPARED_ROWS, keep
 from ilit.errors import ArtefactError, PluginError
 from ilit.outputs import identical
 from ilit.plugins import Registry
+from ilit.space import CalibrationSize
 from ilit.testing import FakeAdapter, fake, fake_data, fake_model
 from ilit.tuner import Tuner
 
@@ -40,6 +43,27 @@ def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
     folder, model = best
     moved = folder.rename(folder.parent.parent / "elsewhere")
     assert identical(ilit.load(str(moved))(DATA[0][0]), model(DATA[0][0]))
+
+
+@pytest.mark.parametrize(("regroups", "rows"), [(True, COMPARED_ROWS), (False, len(DATA[0][1]))])
+def test_a_few_rows_show_that_the_model_read_back_is_the_one_written(
+    tmp_path: Path, regroups: bool, rows: int
+) -> None:
+    """Both are run on the first rows, on the whole batch where the adapter cannot tell rows apart."""
+    seen: list[int] = []
+
+    class Watching(FakeAdapter):
+        def outputs(self, model: Any, batch: Any) -> Any:
+            seen.append(len(batch[1]))
+            return super().outputs(model, batch)
+
+    if not regroups:
+        Watching.regroup = None  # type: ignore[assignment,method-assign]  # as if it had none
+    adapter = Watching()
+    space = replace(adapter.describe(MODEL, DATA[0]), calibrations=(CalibrationSize(1, "batches"),))
+    lowered = adapter.lower(MODEL, space.recipe({}), adapter.calibrate(MODEL, DATA, space))
+    keep(adapter, lowered, MODEL, tmp_path / "best", DATA[0], lambda _: None)
+    assert seen == [rows, rows]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,16 @@ def test_blocks_before_the_first_change_are_not_run(bench: Callable[..., Any], n
         assert len(ran) == blocks
 
 
+def test_nothing_is_recorded_for_a_recipe_that_changes_the_first_block(
+    bench: Callable[..., Any], nets: SimpleNamespace
+) -> None:
+    """A pass of the float model is run once a recipe can use what it gives, not before."""
+    subject = bench(Chain(), torch.randn(80, 6))
+    for quantized, recorded in ((("first", "last"), False), (("blocks.0.0",), False), (("last",), True)):
+        subject.adapter.probe(subject.model, [chosen(subject.ops, nets.STATIC, quantized)], subject.calibration)
+        assert (subject.calibration.replay is not None) == recorded
+
+
 def test_what_would_take_too_much_memory_is_not_kept(
     bench: Callable[..., Any], nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

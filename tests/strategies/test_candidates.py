@@ -22,9 +22,10 @@ def run(
     limit: int,
     distance: Callable[[Recipe], float],
     error: Callable[[Recipe], float] = lambda _: 1.0,
+    near: float = 0.0,
 ) -> tuple[list[Candidate], list[Recipe]]:
     """Return the candidates and what was probed with the whole model."""
-    steps: Any = candidates(space, limit)
+    steps: Any = candidates(space, limit, near)
     probed, reply = list[Recipe](), None
     while True:
         try:
@@ -71,6 +72,19 @@ def test_the_mixture_stands_beside_uniform_recipes() -> None:
 
     assert probed[0].ops["a"] == SMOOTHED
     assert found[0].recipe.ops["a"] == SMOOTHED_MORE
+
+
+@pytest.mark.parametrize(("near", "probes"), [(0.003, 1), (0.0005, 2), (0.0, 2)])
+def test_a_near_recipe_ends_the_probing(near: float, probes: int) -> None:
+    """The mixture, then the uniform recipes, are probed up to the first below the distance that will do."""
+    error = {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}
+    distance = {STATIC: 0.1, SMOOTHED: 0.002, SMOOTHED_MORE: 0.001}
+
+    found, probed = run(OPS, 16, lambda r: distance[r.ops["a"]], lambda r: error[r.ops["a"]], near)
+
+    assert [recipe.ops["a"] for recipe in probed[:2]] == [SMOOTHED, SMOOTHED_MORE][:probes]
+    assert len(probed) == probes
+    assert found[0].distance == min(candidate.distance for candidate in found)
 
 
 def test_the_limit_bounds_the_probes() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from ilit.strategy import Baseline, TrialOutcome
-from ilit_strategies.foresight import accounted_for, enough_distance, loss, unmoved
+from ilit_strategies.foresight import accounted_for, enough_distance, loss, near_distance, unmoved
 
 BASELINE = Baseline(0.9, 0.891)
 LOWER = Baseline(0.10, 0.11, higher_is_better=False)
@@ -101,3 +101,13 @@ def test_a_loss_near_the_tolerated_one_is_no_sign() -> None:
     outcome = TrialOutcome("missed", 0.89)
 
     assert not unmoved((0.01, outcome), (0.001, outcome), BASELINE)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [(BASELINE, 0.0004), (LOWER, 0.2**2 / 1.1**2), (Baseline(0.9, 0.9), 0.0), (Baseline(0.0, 0.0), 0.0)],
+    ids=["one-percent", "lower-is-better", "nothing-tolerated", "zero"],
+)
+def test_near_flips_twice_what_is_tolerated(baseline: Baseline, expected: float) -> None:
+    """The root of the distance is the share of answers that flip; without tolerance no distance is near."""
+    assert near_distance(baseline) == pytest.approx(expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ilit.recipe import Recipe
@@ -29,10 +29,9 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
     """Return recipes that treat the model as a whole, by ascending distance.
 
     The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
-    add up, so the mixture is probed with the whole model. Where its distance is below ``near``, it is all there is.
-    Else the best uniform recipes are probed as well, and the mixture's other calibration sizes. Where even the closest
-    of these is ``FAR``, the preferred recipe and the model-wide transforms' other values are probed too. At most
-    ``limit`` are probed in all.
+    add up, so the mixture and then the best uniform recipes are probed with the whole model, up to one at less distance
+    than ``near``. Without such a one, so are the mixture's other calibration sizes, and where even the closest of all
+    these is ``FAR``, the preferred recipe and the model-wide transforms' other values. At most ``limit`` are probed.
 
     Distances within a factor ``ALIKE`` of one another count as equal and keep this order.
     """
@@ -40,18 +39,22 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
     if not preferred.quantized_ops:
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
-    (distance,) = yield from distances([mixed], "the model as a whole")
-    if distance < near:
-        return [Candidate(mixed, distance)]
-    sizes, transformed = calibration_variants(space, mixed), transform_variants(space, mixed)
-    recipes = list(dict.fromkeys([mixed, *uniform[:UNIFORM], *sizes]))[:limit]
-    figures = [distance, *(yield from distances(recipes[1:], "the model as a whole"))]
-    if min(figures) > FAR:
-        others = [other for other in dict.fromkeys([preferred, *transformed]) if other not in recipes]
-        others = others[: limit - len(recipes)]
-        figures += yield from distances(others, "the model as a whole, since the others are far")
-        recipes += others
-    return [Candidate(recipes[i], figures[i]) for i in _by_preference(figures)]
+    found: dict[Recipe, float] = {}
+    for recipe in list(dict.fromkeys([mixed, *uniform[:UNIFORM]]))[:limit]:
+        found.update((yield from _probed([recipe], "the model as a whole")))
+        if found[recipe] < near:
+            return _by_preference(found)
+    sizes = [size for size in calibration_variants(space, mixed) if size not in found]
+    found.update((yield from _probed(sizes[: limit - len(found)], "the model as a whole")))
+    if min(found.values()) > FAR:
+        others = [other for other in (preferred, *transform_variants(space, mixed)) if other not in found]
+        why = "the model as a whole, since the others are far"
+        found.update((yield from _probed(others[: limit - len(found)], why)))
+    return _by_preference(found)
+
+
+def _probed(recipes: Sequence[Recipe], why: str) -> Steps[dict[Recipe, float]]:
+    return dict(zip(recipes, (yield from distances(recipes, why)), strict=True))
 
 
 def calibration_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
@@ -70,12 +73,12 @@ def transform_variants(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
     ]
 
 
-def _by_preference(figures: Sequence[float]) -> list[int]:
-    """Return the positions of ``figures``, lower ones first, those that are alike in their given order."""
-    smallest = max(min(figures), 1e-12)  # a distance of exactly 0 must not make all others infinitely worse
+def _by_preference(found: Mapping[Recipe, float]) -> list[Candidate]:
+    """Return the candidates, lower distances first, those that are alike in their given order."""
+    smallest = max(min(found.values()), 1e-12)  # a distance of exactly 0 must not make all others infinitely worse
 
-    def grade(position: int) -> float:
-        ratio = max(figures[position], smallest) / smallest
+    def grade(candidate: Candidate) -> float:
+        ratio = max(candidate.distance, smallest) / smallest
         return math.floor(math.log(ratio, ALIKE)) if math.isfinite(ratio) else math.inf
 
-    return sorted(range(len(figures)), key=grade)
+    return sorted((Candidate(recipe, distance) for recipe, distance in found.items()), key=grade)
