@@ -46,9 +46,7 @@ def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
 
 
 @pytest.mark.parametrize(("regroups", "rows"), [(True, COMPARED_ROWS), (False, len(DATA[0][1]))])
-def test_a_few_rows_show_that_the_model_read_back_is_the_one_written(
-    tmp_path: Path, regroups: bool, rows: int
-) -> None:
+def test_a_few_rows_show_that_the_model_read_back_is_the_one_written(tmp_path: Path, regroups: bool, rows: int) -> None:
     """Both are run on the first rows, on the whole batch where the adapter cannot tell rows apart."""
     seen: list[int] = []
 

@@ -37,6 +37,23 @@ def test_parameters_are_shared_and_buffers_copied() -> None:
     assert (model.training, clone.training) == (True, False)
 
 
+def test_a_clone_is_in_eval_mode_however_the_model_says_so() -> None:
+    """Each module is, and one whose ``eval`` does something of its own has done it."""
+
+    class Fuses(torch.nn.Linear):
+        fused = False
+
+        def train(self, mode: bool = True) -> Fuses:
+            self.fused = not mode
+            return super().train(mode)
+
+    plain = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Sequential(torch.nn.Linear(2, 2))).train()
+    own = torch.nn.Sequential(torch.nn.Dropout(), Fuses(2, 2)).train()
+    assert not any(module.training for model in (plain, own) for module in structural_clone(model).modules())
+    assert structural_clone(own)[1].fused
+    assert all(module.training for model in (plain, own) for module in model.modules())
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")  # the old form is what is tried
 @pytest.mark.parametrize(
     "norm",

@@ -31,7 +31,7 @@ def structural_clone(model: torch.nn.Module, replaced: Mapping[str, torch.nn.Mod
     modules = _all_modules(model)
     memo: dict[int, Any] = {id(tensor): tensor for tensor in _shared_tensors(modules)}
     for path, new in (replaced or {}).items():
-        memo[id(submodule(model, path))] = _in_eval_mode(new, _all_modules(new))
+        memo[id(submodule(model, path))] = _in_eval_mode(new)
     try:
         clone: torch.nn.Module = _copied(model, memo)
     except Exception as error:
@@ -39,12 +39,18 @@ def structural_clone(model: torch.nn.Module, replaced: Mapping[str, torch.nn.Mod
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
             "keep what is not tensors, modules or plain values out of the model"
         ) from error
-    return _in_eval_mode(clone, modules)
+    # ``eval`` takes a millisecond for a large model, and mostly does what copying has done.
+    return clone.eval() if any(module.training and _must_be_called(type(module)) for module in modules) else clone
 
 
-def _in_eval_mode(model: torch.nn.Module, modules: list[torch.nn.Module]) -> torch.nn.Module:
-    """Call ``eval`` only where one of ``modules`` is in train mode: for a large model that takes milliseconds."""
-    return model.eval() if any(module.training for module in modules) else model
+@functools.cache
+def _must_be_called(kind: Any) -> bool:
+    """Whether ``eval`` does more to an instance than copying has done."""
+    return not _is_plain(kind) or kind.eval is not torch.nn.Module.eval or kind.train is not torch.nn.Module.train
+
+
+def _in_eval_mode(model: torch.nn.Module) -> torch.nn.Module:
+    return model.eval() if any(module.training for module in _all_modules(model)) else model
 
 
 def submodule(model: torch.nn.Module, path: str) -> torch.nn.Module:
@@ -68,7 +74,7 @@ _CONTAINERS = frozenset({dict, OrderedDict, set, list})
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    """Return what ``copy.deepcopy(value, memo)`` would, for plain modules several times as fast.
+    """Return what ``copy.deepcopy(value, memo)`` would, for plain modules several times as fast and in eval mode.
 
     A search lowers one recipe after the other, so this is what each of them costs before anything is quantized.
     """
@@ -83,7 +89,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     clone = kind.__new__(kind)
     memo[id(value)] = clone
     attributes = vars(clone)
-    attributes.update(vars(value))
+    attributes.update(vars(value), training=False)
     for name, attribute in vars(value).items():
         container: Any = type(attribute)
         if container in _ATOMS:
@@ -98,7 +104,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 
 
 @functools.cache
-def _is_plain(kind: type[torch.nn.Module]) -> bool:
+def _is_plain(kind: Any) -> bool:
     """Whether a class leaves it to ``torch.nn.Module`` how its instances are copied."""
     ways = ("__deepcopy__", "__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__")
     return all(getattr(kind, way, None) is getattr(torch.nn.Module, way, None) for way in ways) and not hasattr(
