@@ -40,7 +40,8 @@ def structural_clone(model: torch.nn.Module, replaced: Mapping[str, torch.nn.Mod
             "keep what is not tensors, modules or plain values out of the model"
         ) from error
     # ``eval`` takes a millisecond for a large model, and mostly does what copying has done.
-    return clone.eval() if any(module.training and _must_be_called(type(module)) for module in modules) else clone
+    kinds: set[Any] = {type(module) for module in modules if module.training}
+    return clone.eval() if any(_must_be_called(kind) for kind in kinds) else clone
 
 
 @functools.cache
@@ -150,8 +151,9 @@ def _all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 def _shared_tensors(modules: list[torch.nn.Module]) -> Iterator[torch.Tensor]:
     for module in modules:
+        kind: Any = type(module)
         yield from (p for p in module._parameters.values() if p is not None)  # noqa: SLF001 - parameters() is slow
-        if not _is_plain(type(module)):
+        if not _is_plain(kind):
             yield from filter(_is_computed, vars(module).values())
 
 
