@@ -139,6 +139,10 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure scores and speed; arguments after ``--`` go to ``bench/bert.py``, first the folder with real data."""
+    """Measure: ``nox -s bench -- tuning SHARED`` runs ``bench/tuning.py SHARED``, SHARED being the real data."""
+    scripts = sorted(file.stem for file in (ROOT / "bench").glob("*.py"))
+    name, *arguments = session.posargs or [""]
+    if name not in scripts:
+        session.error(f"name what to run after --: {', '.join(scripts)}")
     session.install("-r", "requirements/demo.txt")
-    session.run("python", "bench/bert.py", *session.posargs)
+    session.run("python", f"bench/{name}.py", *arguments)

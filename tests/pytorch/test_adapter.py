@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +47,14 @@ class TestPyTorchAdapter(AdapterContract):
     def case(self, request: pytest.FixtureRequest, sample: Callable[[str], Any]) -> AdapterCase:
         one = sample(request.param)
         return AdapterCase(PyTorchAdapter(), one.model, one.batches, one.metric, state, disturb)
+
+
+def test_a_measured_model_is_not_kept_alive(bench: Callable[..., Any]) -> None:
+    """A search measures every recipe that passes, and drops most of the models again."""
+    subject = bench(torch.nn.Sequential(torch.nn.Linear(4, 4)), torch.randn(8, 4))
+    models = [subject.lower(static=["0"]), torch.nn.Linear(4, 4)]
+    alive = [weakref.ref(model) for model in models]
+    while models:
+        subject.adapter.measure(models.pop(), (torch.randn(8, 4), torch.zeros(8)))
+    gc.collect()
+    assert [model() for model in alive] == [None, None]

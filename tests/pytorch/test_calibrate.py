@@ -60,7 +60,7 @@ def test_channels_are_those_of_the_data(bench: Callable[..., Any], nets: SimpleN
     images = torch.randn(6, 1, 8, 8)
     channels = bench(nets.conv_net(), images).calibration.channels("1 batches", "0:in")
     assert channels.low.tolist() == [float(images.min())]
-    assert channels.rows == ()
+    assert channels.filled == 0
 
 
 def test_large_activations_are_sampled(nets: SimpleNamespace) -> None:

@@ -36,7 +36,8 @@ class PyTorchAdapter:
         """Check that the installed torch has the kernels this adapter calls."""
         kernels.check_schemas()
         self._structures: WeakKeyDictionary[torch.nn.Module, Structure] = WeakKeyDictionary()
-        self._to_measure: WeakKeyDictionary[torch.nn.Module, tuple[torch.nn.Module, int, int]] = WeakKeyDictionary()
+        self._clones: WeakKeyDictionary[torch.nn.Module, torch.nn.Module] = WeakKeyDictionary()
+        self._sizes: WeakKeyDictionary[torch.nn.Module, tuple[int, int]] = WeakKeyDictionary()
 
     def cpu(self) -> Cpu:
         """Return the CPU as it is now."""
@@ -132,14 +133,16 @@ class PyTorchAdapter:
     def measure(self, model: Any, batch: Any) -> Measurement:
         """Run the model once on one batch and return what that cost."""
         inputs = batches.model_input(batch)
-        known = self._to_measure.get(model)
-        if known is not None:
-            runnable, size, activations = known
-            return Measurement(forward_seconds(runnable, inputs), size, activations)
-        runnable = _runnable(model)
+        # A value that held its own key would keep the model alive for ever.
+        known = self._clones.get(model)
+        runnable = _runnable(model) if known is None else known
+        if model in self._sizes:
+            return Measurement(forward_seconds(runnable, inputs), *self._sizes[model])
+        if runnable is not model:
+            self._clones[model] = runnable
         seconds, activations = forward_seconds_and_bytes(runnable, inputs)
-        self._to_measure[model] = (runnable, model_bytes(runnable), activations)
-        return Measurement(seconds, self._to_measure[model][1], activations)
+        self._sizes[model] = (model_bytes(runnable), activations)
+        return Measurement(seconds, *self._sizes[model])
 
     def outputs(self, model: Any, batch: Any) -> Any:
         """Return the model's predictions on one batch as numpy arrays."""

@@ -49,15 +49,18 @@ class Seen:
         """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
         bounds = None
         if axis is not None and value.numel():
-            channels = self.channels.setdefault(name, ChannelStats.empty(value.shape[axis]))
-            bounds = channels.update(value, axis, kept_rows)
-        self.stats.setdefault(name, ActivationStats()).update(value, histogram, bounds)
+            if name not in self.channels:
+                self.channels[name] = ChannelStats.empty(value.shape[axis])
+            bounds = self.channels[name].update(value, axis, kept_rows)
+        if name not in self.stats:
+            self.stats[name] = ActivationStats()
+        self.stats[name].update(value, histogram, bounds)
 
     def snapshot(self) -> Seen:
-        """Return a copy that later batches do not change."""
+        """Return a copy that later batches do not change, without what was given room and not seen."""
         return Seen(
             {name: one.snapshot() for name, one in self.stats.items()},
-            {name: one.snapshot() for name, one in self.channels.items()},
+            {name: one.snapshot() for name, one in self.channels.items() if one.count},
             dict(self.indices),
         )
 
@@ -235,6 +238,7 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram:
             lambda _module, _args, output: take(f"{name}:out", output, axis)
         )
 
+    _make_room(clone, structure, seen)
     for name, site in structure.sites.items():
         if site.kind == "embedding":
             clone.get_submodule(name).register_forward_pre_hook(_note_indices(name, seen), with_kwargs=True)
@@ -245,6 +249,14 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram:
         watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
     for name, path in _island_outputs(structure).items():
         watch_output(name, path)
+
+
+def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+    """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
+    for name, site in structure.sites.items():
+        if site.kind == "linear" and site.channel_axis is not None:
+            features = inner_op(model.get_submodule(name)).weight.shape[1]
+            seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 
 def _island_outputs(structure: Structure) -> dict[str, str]:

@@ -97,7 +97,7 @@ def _linear_outputs(model: torch.nn.Module, name: str, recipe: Recipe, calibrati
     """
     site = calibration.structure.sites[name]
     channels = calibration.channels(recipe.calibration, calibration.structure.input_of(name))
-    if site.kind != "linear" or site.island >= 0 or channels is None or not channels.rows:
+    if site.kind != "linear" or site.island >= 0 or channels is None or not channels.filled:
         return None
     op, rows = float_op(model, name), channels.sample
     rounded = round_weight(model, name, recipe, calibration)

@@ -51,7 +51,7 @@ def _inputs(name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.T
     if site.kind == "embedding":
         return seen.indices.get(name)
     channels = seen.channels.get(calibration.structure.input_of(name))
-    if site.kind != "linear" or channels is None or not channels.rows:
+    if site.kind != "linear" or channels is None or not channels.filled:
         return None
     sample, rows = channels.sample, max(1, round(channels.count / channels.batches))
     return sample.repeat(-(-rows // len(sample)), 1)[:rows]

@@ -14,6 +14,8 @@ from ilit.recipe import QuantSpec, Scheme
 from ilit_pytorch.qparams import TINY, ActivationParams, activation_params, max_activation_code
 from ilit_pytorch.transforms.smooth import Smoothing
 
+BLOCK = 1 << 20  # values quantized at a time
+
 
 class Codes(NamedTuple):
     """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape.
@@ -47,10 +49,23 @@ class StaticQuantizer:
 
     def __call__(self, activation: torch.Tensor) -> Codes:
         """Quantize a float32 activation of any shape. Halves are rounded up."""
+        return Codes(self._blockwise(activation), self.params.scale, self.params.zero_point)
+
+    def _blockwise(self, activation: torch.Tensor) -> torch.Tensor:
+        """Return the codes, a large activation's made block by block: what is computed between stays in the caches."""
+        if activation.numel() <= BLOCK or not activation.is_contiguous():
+            return self._codes(activation).to(torch.uint8)
+        rows = activation.view(-1, activation.shape[-1])
+        codes = torch.empty(rows.shape, dtype=torch.uint8)
+        size = max(1, BLOCK // rows.shape[1])
+        for start in range(0, len(rows), size):
+            codes[start : start + size] = self._codes(rows[start : start + size])
+        return codes.view(activation.shape)
+
+    def _codes(self, activation: torch.Tensor) -> torch.Tensor:
+        """Return what truncation to uint8 makes codes: a floor here, since nothing is negative, so 0.5 more rounds."""
         factor, offset = self._line
-        # Truncation to uint8 is a floor here, since the clamp has removed what is negative: 0.5 more is rounding.
-        shifted = activation.mul(factor).add_(offset).clamp_(0.0, self.params.max_code + 0.5)
-        return Codes(shifted.to(torch.uint8), self.params.scale, self.params.zero_point)
+        return activation.mul(factor).add_(offset).clamp_(0.0, self.params.max_code + 0.5)
 
 
 @dataclass(frozen=True)
