@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+import ilit
 from ilit import Trial, open_run
 from ilit.adapter import Measurement
 from ilit.errors import RunError
 from ilit.front import members, read_front, write_front
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
-from ilit.testing import fake_data, fake_model
+from ilit.testing import fake, fake_data, fake_model
 from ilit.tuner import Tuner
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym", "per_token"), smoothing=0.7)
@@ -131,3 +132,26 @@ def test_a_run_keeps_its_front(tuner: Callable[..., Tuner]) -> None:
     assert tuned.result is not None
     assert tuned.result.front
     assert open_run(tuned.result.folder).front == members(tuned.result.front)
+
+
+def test_the_models_of_the_whole_front_are_saved(tuner: Callable[..., Tuner], installed: Callable[..., Any]) -> None:
+    """The most accurate, which is ``best`` here, in its own folder; each other one under its number, ready to load."""
+    installed(fake=fake)
+    model = fake_model(sensitive=("layer2",))
+    data = fake_data(model)
+
+    def search(space: Any, baseline: Any) -> Any:
+        yield Trial(space.recipe({}))
+        yield Trial(space.recipe({"layer2": FLOAT32}))
+
+    loose = {"relative": 0.9}
+    tuned = tuner(search, metric="fake_accuracy", stop="budget", accuracy_criterion=loose)
+    best = tuned.tune(model, fake_data(model, 64, seed=2), eval_dataloader=data)
+
+    assert tuned.result is not None
+    numbers = {record.number for record in tuned.result.front}
+    (other,) = numbers - {tuned.result.best.number}
+    folder = tuned.result.folder / "front"
+    assert [path.name for path in folder.iterdir()] == [f"{other:03d}"]
+    loaded = ilit.load(folder / f"{other:03d}")
+    assert set(loaded.recipe.quantized_ops) != set(best.recipe.quantized_ops)

@@ -32,7 +32,7 @@ from ilit.journal import Entry, Finished, Header, Probed, Tried, read_journal
 from ilit.result import TrialRecord
 
 JOURNAL, CONFIG, LOCK, LOG = "journal.jsonl", "config.yaml", "lock", "log.txt"
-CALIBRATION, BEST, CLOSEST = "calibration.safetensors", "best", "closest"
+CALIBRATION, BEST, CLOSEST, OTHERS = "calibration.safetensors", "best", "closest", "front"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
 from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult, with_record
-from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, Clock, Run, create_folder, lock_folder
+from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, OTHERS, Clock, Run, create_folder, lock_folder
 from ilit.runlog import RunLog, run_log
 from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
@@ -331,13 +331,21 @@ def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live:
 
 
 def _keep(result: TuneResult, bench: Workbench, header: Header) -> Any:
-    """Lower the chosen recipe anew, since an ``eval_func`` may have changed the model it was given, and keep it."""
+    """Save the chosen recipe's model, and those of the other members of the front; return the chosen one."""
     chosen = result.best or result.closest
     if chosen is None:
         return None
-    lowered = bench.adapter.lower(bench.model, chosen.recipe, bench.calibration)
-    folder = result.folder / (BEST if result.met else CLOSEST)
-    add_card = partial(write_card, header=header, record=chosen)
+    kept = _keep_one(chosen, bench, header, result.folder / (BEST if result.met else CLOSEST))
+    for record in result.front:
+        if record.number != chosen.number:
+            _keep_one(record, bench, header, result.folder / OTHERS / f"{record.number:03d}")
+    return kept
+
+
+def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> Any:
+    """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
+    lowered = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
+    add_card = partial(write_card, header=header, record=record)
     return keep(bench.adapter, lowered, bench.model, folder, bench.batches[0], add_card)
 
 

@@ -52,8 +52,8 @@ class BasicOptions(BaseModel):
 class Basic:
     """Find a recipe that meets the criterion with few evaluations and few ops in float32.
 
-    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and,
-       unless its distance leaves no doubt, the uniform recipes beside it, and evaluate the closest (``candidates``).
+    1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and the
+       best uniform recipes up to one whose distance leaves no doubt, and evaluate the closest (``candidates``).
     2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``dearer``). A recipe is
        evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
     3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
