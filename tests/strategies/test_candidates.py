@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ilit.recipe import FLOAT32, Recipe
+from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import ProbeOutcome
 from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
@@ -21,10 +21,10 @@ def run(
     space: SearchSpace,
     limit: int,
     distance: Callable[[Recipe], float],
-    error: Callable[[Recipe], float] = lambda _: 1.0,
+    error: Callable[[OpConfig, str], float] = lambda config, name: 1.0,
     near: float = 0.0,
 ) -> tuple[list[Candidate], list[Recipe]]:
-    """Return the candidates and what was probed with the whole model."""
+    """Return the candidates and what was probed with the whole model; ``error`` is an op's own, by config and name."""
     steps: Any = candidates(space, limit, near)
     probed, reply = list[Recipe](), None
     while True:
@@ -34,7 +34,7 @@ def run(
             return end.value, probed
         probed += [probe.recipe for probe in request if not probe.per_op]
         reply = tuple(
-            ProbeOutcome(math.inf, dict.fromkeys(probe.recipe.ops, error(probe.recipe)))
+            ProbeOutcome(math.inf, {name: error(config, name) for name, config in probe.recipe.ops.items()})
             if probe.per_op
             else ProbeOutcome(distance(probe.recipe))
             for probe in request
@@ -65,8 +65,8 @@ def test_order(distances: tuple[float, ...], order: list[Any]) -> None:
 def test_the_mixture_stands_beside_uniform_recipes() -> None:
     """Each op's own error chooses its config; how errors add up is left to the probe."""
 
-    def error(recipe: Recipe) -> float:
-        return {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}[recipe.ops["a"]]
+    def error(config: OpConfig, _: str) -> float:
+        return {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}[config]
 
     found, probed = run(OPS, 16, lambda recipe: 0.001 if recipe.ops["a"] == SMOOTHED_MORE else 0.002, error)
 
@@ -74,16 +74,23 @@ def test_the_mixture_stands_beside_uniform_recipes() -> None:
     assert found[0].recipe.ops["a"] == SMOOTHED_MORE
 
 
-@pytest.mark.parametrize(("near", "probes"), [(0.003, 1), (0.0005, 2), (0.0, 2)])
-def test_a_near_recipe_ends_the_probing(near: float, probes: int) -> None:
-    """The mixture, then the uniform recipes, are probed up to the first below the distance that will do."""
-    error = {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}
-    distance = {STATIC: 0.1, SMOOTHED: 0.002, SMOOTHED_MORE: 0.001}
+@pytest.mark.parametrize(
+    ("near", "expected"),
+    [
+        (0.003, [(SMOOTHED, SMOOTHED)]),
+        (0.0005, [(SMOOTHED, SMOOTHED), (SMOOTHED, SMOOTHED_MORE)]),
+        (0.0, [(SMOOTHED, SMOOTHED), (SMOOTHED, SMOOTHED_MORE), (SMOOTHED_MORE, SMOOTHED_MORE)]),
+    ],
+    ids=["near-at-once", "none-near", "after-a-miss"],
+)
+def test_how_far_the_probing_goes(near: float, expected: list[tuple[OpConfig, OpConfig]]) -> None:
+    """The best uniform recipe alone where it is near, then the mixture, after a miss the next uniform one."""
+    own = {"a": {STATIC: 1.0, SMOOTHED: 0.4, SMOOTHED_MORE: 0.6}, "b": {STATIC: 1.0, SMOOTHED: 0.5, SMOOTHED_MORE: 0.4}}
+    distance = {SMOOTHED: 0.002, SMOOTHED_MORE: 0.001}
 
-    found, probed = run(OPS, 16, lambda r: distance[r.ops["a"]], lambda r: error[r.ops["a"]], near)
+    found, probed = run(OPS, 16, lambda r: distance[r.ops["b"]], lambda config, name: own[name][config], near)
 
-    assert [recipe.ops["a"] for recipe in probed[:2]] == [SMOOTHED, SMOOTHED_MORE][:probes]
-    assert len(probed) == probes
+    assert [(recipe.ops["a"], recipe.ops["b"]) for recipe in probed] == expected
     assert found[0].distance == min(candidate.distance for candidate in found)
 
 
@@ -142,6 +149,6 @@ def test_clipping_is_varied_where_nothing_smooths() -> None:
     """kl, percentile and mse are for ops whose input cannot be smoothed."""
     space = synthetic_space(dict.fromkeys("ab", (STATIC, STATIC_KL, FLOAT32)))
 
-    found, _ = run(space, 16, lambda _: 0.001, lambda recipe: 0.5 if recipe.ops["b"] == STATIC_KL else 1.0)
+    found, _ = run(space, 16, lambda _: 0.001, lambda config, _: 0.5 if config == STATIC_KL else 1.0)
 
     assert found[0].recipe.ops["b"] == STATIC_KL

@@ -13,7 +13,7 @@ from ilit_strategies.probes import Steps, distances
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
 
-UNIFORM = 2  # uniform recipes probed beside the mixture
+UNIFORM = 2  # uniform recipes probed beside the mixture, where something has missed
 FAR = 0.02  # a distance at which about a seventh of the answers flip
 
 
@@ -29,11 +29,11 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
     """Return recipes that treat the model as a whole, by ascending distance.
 
     The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
-    add up, so the uniform recipe of least error, the mixture and another uniform one are probed with the whole model,
-    up to one at less distance than ``near``. The uniform one comes first: it is one choice made on all rows and ops,
-    which dozens of choices made on 128 rows seldom beat. Without a near one, the mixture's other calibration sizes are
-    probed as well, and where even the closest of all these is ``FAR``, the preferred recipe and the model-wide
-    transforms' other values. At most ``limit`` are probed.
+    add up, so the uniform recipe of least error and the mixture are probed with the whole model, unless the first is at
+    less distance than ``near``: it is one choice made on all rows and ops, which dozens of choices made on 128 rows
+    seldom beat. Without a near one, the mixture's other calibration sizes are probed as well, and where even the
+    closest of all these is ``FAR``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is
+    0, nothing is near: something has missed, so the next uniform recipe is probed too. At most ``limit`` are probed.
 
     Distances within a factor ``ALIKE`` of one another count as equal; then the mixture comes first.
     """
@@ -42,7 +42,7 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
     found: dict[Recipe, float] = {}
-    likely = [*uniform[:1], mixed, *uniform[1:UNIFORM]]
+    likely = [*uniform[:1], mixed, *(uniform[1:UNIFORM] if near == 0.0 else ())]
     for recipe in list(dict.fromkeys(likely))[:limit]:
         found.update((yield from _probed([recipe], "the model as a whole")))
         if found[recipe] < near:
