@@ -24,6 +24,11 @@ from ilit_strategies.splits import promised
 OPS = (40, 64, 74, 100, 128, 146, 150)
 HARMFUL = range(1, 9)
 STEP = 0.05  # lost by each harmful op; 0.009 is tolerated
+TOTALS = (1.5, 2, 4, 8)  # times the tolerated loss, from all ops together
+EVERYWHERE = (
+    "All ops together lose so many times what is tolerated, each its own share of that (exponential). Mean and worst",
+    "evaluations; mean of the ops in float beyond the fewest that would do.",
+)
 NOISE = 0.003  # standard deviation of a noisy score: a third of what is tolerated
 
 
@@ -98,11 +103,16 @@ def search(case: Case, space: SearchSpace, harmful: list[int]) -> Found:
     answer = planted(dict.fromkeys(names, STEP), baseline, visible=case.visible, additive=case.additive)
     if case.noisy:
         answer = noisy(answer, baseline)
+    evaluations, floats = searched(space, answer, baseline)
+    return Found(evaluations, len(floats - set(names)), len(set(names) - floats))
+
+
+def searched(space: SearchSpace, answer: Answer, baseline: Baseline) -> tuple[int, set[str]]:
+    """Run one search; return its evaluations with the baseline's, and the ops in float of its smallest hit."""
     made = simulate(Basic(Basic.Options()), space, answer, baseline=baseline)
     trials = [request.recipe for request in made if isinstance(request, Trial)]
     hits = [recipe for recipe in trials if getattr(answer(Trial(recipe)), "accepted", False)]
-    floats = set(min(hits, key=lambda recipe: len(recipe.float_ops)).float_ops) if hits else set()
-    return Found(1 + len(trials), len(floats - set(names)), len(set(names) - floats))
+    return 1 + len(trials), set(min(hits, key=lambda recipe: len(recipe.float_ops)).float_ops) if hits else set()
 
 
 def row(case: Case, ops: int, runs: int) -> str:
@@ -116,6 +126,32 @@ def row(case: Case, ops: int, runs: int) -> str:
         if more or missed:
             wrong.append(f"k = {harmful}: {more} with more in float, {missed} with one missed, of {len(found)}")
     return f"| {ops} | {' | '.join(cells)} | {'; '.join(wrong) or 'exact'} |"
+
+
+def everywhere_row(ops: int, visible: bool, runs: int) -> str:
+    """Return a table row for harm in every op: for each total, evaluations, and ops in float beyond the fewest."""
+    baseline, space = Baseline(0.9, 0.891, stop="budget"), synthetic_space(ops)
+    rng, cells = random.Random(ops), list[str]()  # noqa: S311 - a simulation
+    for total in TOTALS:
+        found = []
+        for _ in range(runs):
+            shares = {name: rng.expovariate(1.0) for name in space.ops}
+            harm = {name: 0.009 * total * share / sum(shares.values()) for name, share in shares.items()}
+            evaluations, floats = searched(space, planted(harm, baseline, visible=visible), baseline)
+            found.append((evaluations, len(floats) - fewest(harm, baseline)))
+        made, beyond = zip(*found, strict=True)
+        cells.append(f"{fmean(made):.1f}, {max(made)}; +{fmean(beyond):.1f}")
+    return f"| {ops} | {'yes' if visible else 'no'} | {' | '.join(cells)} |"
+
+
+def fewest(harm: dict[str, float], baseline: Baseline) -> int:
+    """Return how many ops must at least be in float: those that lose most."""
+    left, count = sum(harm.values()), 0
+    for lost in sorted(harm.values(), reverse=True):
+        if left <= baseline.accuracy - baseline.target:
+            break
+        left, count = left - lost, count + 1
+    return count
 
 
 def main() -> None:
@@ -137,6 +173,12 @@ def main() -> None:
         lines += [f"| n | {' | '.join(f'k = {k}' for k in HARMFUL)} | ops in float |", "|---" * 10 + "|"]
         for ops in OPS:
             lines.append(row(case, ops, arguments.runs))
+            print(lines[-1], flush=True)
+    lines += ["", "## Harm in every op, adding up, budget", "", *EVERYWHERE, ""]
+    lines += [f"| n | probes see it | {' | '.join(f'{total} times' for total in TOTALS)} |", "|---" * 6 + "|"]
+    for ops in OPS:
+        for visible in (True, False):
+            lines.append(everywhere_row(ops, visible, arguments.runs))
             print(lines[-1], flush=True)
     text = "\n".join(lines) + "\n"
     print(text)

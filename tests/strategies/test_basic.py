@@ -318,14 +318,16 @@ def test_a_loss_that_does_not_fall_with_the_distance_is_sought_by_trials() -> No
     assert 1 + len(evaluated) <= 2 + promised(38, 1)
 
 
-def test_harm_that_is_everywhere_ends_within_the_trials_of_group_tests() -> None:
-    """Where each op costs a little, a budget leaves a recipe none of whose float ops can go back."""
-    answer = planted({f"layer.{number}": 0.002 for number in range(20)}, BUDGET)
+@pytest.mark.parametrize("visible", [True, False])
+@pytest.mark.parametrize(("ops", "lost"), [(20, 0.002), (38, 0.0003), (146, 0.0005)])
+def test_harm_that_is_everywhere_costs_no_trial_for_each_op(ops: int, lost: float, visible: bool) -> None:
+    """Where each op costs a little, the fewest that must be in float are bisected, whatever their number."""
+    answer = planted({f"layer.{number}": lost for number in range(ops)}, BUDGET, visible=visible)
 
-    evaluated = trials(synthetic_space(20), answer, BUDGET)
+    evaluated = trials(synthetic_space(ops), answer, BUDGET)
 
-    assert len(smallest_hit(evaluated, answer).float_ops) == 16
-    assert len(evaluated) <= 1 + promised(20, 16)
+    assert len(smallest_hit(evaluated, answer).float_ops) == math.ceil(ops - 0.009 / lost - 1e-9)
+    assert len(evaluated) <= 2 + 2 * math.ceil(math.log2(ops))
 
 
 @given(seed=st.randoms(use_true_random=False), planted_ops=st.integers(1, 3))

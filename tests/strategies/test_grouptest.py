@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from ilit.recipe import FLOAT32
 from ilit.strategy import Baseline, TrialOutcome
 from ilit.testing.strategies import STATIC, synthetic_space
-from ilit_strategies.grouptest import harmful_ops, likely_number
+from ilit_strategies.grouptest import FEW, harmful_ops, likely_number
 from ilit_strategies.splits import promised
 
 BASELINE = Baseline(0.9, 0.891, stop="budget")
 
 
-def run(steps: Any, accuracy: Callable[[set[str]], float]) -> tuple[list[str], list[set[str]]]:
+def run(steps: Any, accuracy: Callable[[set[str]], float]) -> tuple[Any, list[set[str]]]:
     """Return what ``steps`` found, and the ops in float of each trial; ``accuracy`` is given the ops in INT8."""
     asked: list[set[str]] = []
     reply = None
@@ -81,6 +81,47 @@ def test_a_wrong_estimate_costs_trials_and_nothing_else() -> None:
 
     assert set(found) == set(harm)
     assert len(asked) <= promised(50, 4) + 4
+
+
+def test_harm_that_adds_up_over_all_ops_has_no_single_ops_to_blame() -> None:
+    """The op that is one too many passes alone: one trial tells, and no op after op is sought."""
+    names = [f"layer.{number}" for number in range(40)]
+    base = synthetic_space(40).recipe({})
+
+    found, asked = run(harmful_ops(base, names, BASELINE, 0.04), lambda int8: 0.9 - 0.001 * len(int8))
+
+    assert found is None
+    assert len(set(names) - asked[-1]) == 1
+    assert len(asked) <= 1 + math.ceil(math.log2(40))
+
+
+def test_few_ops_are_found_though_each_alone_would_be_tolerated() -> None:
+    """Ops that only miss together are worth a trial or more each while they are few."""
+    names = [f"layer.{number}" for number in range(40)]
+    wanted = set(names[5::9])
+    base = synthetic_space(40).recipe({})
+
+    found, _ = run(
+        harmful_ops(base, names, BASELINE, 0.008 * len(wanted)), lambda int8: 0.9 - 0.008 * len(int8 & wanted)
+    )
+
+    assert found is not None
+    assert len(wanted) - 1 == len(found) <= FEW
+    assert wanted.issuperset(found)
+
+
+def test_an_op_that_misses_alone_is_to_blame_however_little_it_adds() -> None:
+    """Losses that hide each other look like ones that add up, so the op is tried alone before it is let off."""
+    names = [f"layer.{number}" for number in range(40)]
+    base = synthetic_space(40).recipe({})
+
+    found, asked = run(
+        harmful_ops(base, names, BASELINE, lost=0.1),
+        lambda int8: 0.9 - max(0.0002 * len(int8), 0.012 * ("layer.33" in int8)),
+    )
+
+    assert found == ["layer.33"]
+    assert set(names) - {"layer.33"} in asked
 
 
 def test_what_cannot_be_in_float_is_not_asked_for_and_its_harm_ends_the_search() -> None:

@@ -15,7 +15,15 @@ from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
 from ilit_strategies.candidates import ALIKE, Candidate, candidates
 from ilit_strategies.dearer import dearer_recipes
-from ilit_strategies.fallback import Change, float_changes, longest_prefix, passes, put_back, shortest_passing
+from ilit_strategies.fallback import (
+    Change,
+    float_changes,
+    longest_prefix,
+    passes,
+    put_back,
+    shortest_passing,
+    shortest_prefix,
+)
 from ilit_strategies.foresight import accounted_for, enough_distance, loss, near_distance, unmoved
 from ilit_strategies.grouptest import harmful_ops
 from ilit_strategies.improve import improve, slow_to_float
@@ -23,6 +31,7 @@ from ilit_strategies.probes import Steps, by_own_error, distances
 from ilit_strategies.ranking import HARMFUL, Suspect, foreseen_length, int8_repairs, suspects, wreckers
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
+MOST_NEEDED = 3  # ops of a list that are found to be needed after all; where more are, the list is about right
 BETTER = 0.8  # of a missed recipe's distance is what another one may have to be worth an evaluation
 
 Tried = Sequence[tuple[Candidate, TrialOutcome]]
@@ -64,12 +73,13 @@ class Basic:
        accounts for, or does not fall with it, the harm is one that probes do not see: then group testing finds the ops
        (``grouptest``), as it does where harm is everywhere.
 
-    Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32:
-    m + 1 + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. Where
-    probes see the damage it is far less: 1 + 1. With ``stop: budget`` and harm that probes do not see, for k harmful
-    ops: 1 + k (ceil(log2(n / k)) + 2) (``splits``), one more where the loss became suspicious only with the second
-    recipe. Probes: some 12 of all ops' own errors, which cost no pass of the model; with the whole model
-    model_wise_probes + 2 before ops are ranked, then at most 9/8 ranked_ops + 8 + 1.
+    Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32: m + 1
+    + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. Where
+    probes see the damage it is far less: 1 + 1. With ``stop: budget`` and harm that probes do not see, for k
+    harmful ops: 1 + k (ceil(log2(n / k)) + 2) (``splits``), one more where the loss became suspicious only with the
+    second recipe; where all ops lose a little and it adds up, about 3 + 2 ceil(log2 n) to a short list that passes.
+    Probes: some 12 of all ops' own errors, which cost no pass of the model; with the whole model model_wise_probes
+    + 2 before ops are ranked, then at most 9/8 ranked_ops + 8 + 1.
     """
 
     name: ClassVar[str] = "basic"
@@ -125,7 +135,7 @@ class Basic:
         if baseline.stop == "budget" and unseen_harm(tried, baseline):
             log.info("basic: the loss is not what the distance tells, so the harmful ops are sought by trials")
             names = yield from by_own_error(base)
-            yield from _group_tests(space, base, names, outcome, len(tried) - 1, baseline)
+            yield from _group_tests(space, missed, names, tried, baseline)
             return
         enough = enough_distance(missed[0].distance, outcome, baseline)
         ranked = yield from suspects(space, base, self.options.ranked_ops, enough)
@@ -136,7 +146,7 @@ class Basic:
         if not length and not repairs and baseline.stop == "budget":
             log.info("basic: no few ops do the damage, so those that must be in float are sought by trials")
             names = [suspect.name for suspect in ranked]
-            yield from _group_tests(space, base, names, outcome, len(tried) - 1, baseline)
+            yield from _group_tests(space, missed, names, tried, baseline)
             return
         hit = yield from self._fallback(space, base, ranked, len(harmful), repairs, enough, baseline)
         if hit is not None:
@@ -159,7 +169,7 @@ class Basic:
             in_float = float_changes(space, [s.name for s in harmful if s.name not in repairs])
             mixed = [*in_float, *repairs.items()]
             if (yield from self._passes_mixed(base, mixed, ALIKE * enough if to_float else math.inf)):
-                kept = yield from put_back(base, mixed, harmless(in_float, damage, enough))
+                kept = yield from put_back(base, mixed, harmless(in_float, damage, enough), most=MOST_NEEDED)
                 return base.with_ops(dict(kept))
             base = base.with_ops({name: config for name, config in repairs.items() if name not in dict(to_float)})
         start = len(float_changes(space, [suspect.name for suspect in harmful]))
@@ -167,7 +177,7 @@ class Basic:
         changes = yield from shortest_passing(base, to_float, start, baseline.stop, min(start, max(1, len(needed))))
         if not changes:
             return None
-        kept = yield from put_back(base, changes, harmless(changes[:-1], damage, enough))
+        kept = yield from put_back(base, changes, harmless(changes[:-1], damage, enough), most=MOST_NEEDED)
         return base.with_ops(dict(kept))
 
     def _passes_mixed(self, base: Recipe, mixed: Sequence[Change], enough: float) -> Steps[bool]:
@@ -181,11 +191,25 @@ class Basic:
 
 
 def _group_tests(
-    space: SearchSpace, base: Recipe, names: Sequence[str], outcome: TrialOutcome, spent: int, baseline: Baseline
+    space: SearchSpace,
+    missed: tuple[Candidate, TrialOutcome],
+    names: Sequence[str],
+    tried: Tried,
+    baseline: Baseline,
 ) -> Requests:
-    """Find by trials which ops must be in float. Nothing is tried beyond: probes could not foresee what it does."""
-    able = [name for name, _ in float_changes(space, names)]
-    yield from harmful_ops(base, able, baseline, loss(outcome, baseline), spent)
+    """Find by trials which ops must be in float, or, where harm adds up over all ops, how many of ``names`` must.
+
+    Nothing is tried beyond single ops that are found: probes could not foresee what it does.
+    """
+    changes = float_changes(space, names)
+    base, lost = missed[0].recipe, loss(missed[1], baseline)
+    found = yield from harmful_ops(base, [name for name, _ in changes], baseline, lost, len(tried) - 1)
+    if found is not None:
+        return
+    log.info("basic: ops that are harmless alone add up, so the shortest list of them that does is bisected")
+    kept = yield from shortest_prefix(base, changes, len(changes) // 2, baseline.stop)
+    if kept:
+        yield from improve(space, base.with_ops(dict(kept)), tried[0][0].recipe, baseline)
 
 
 def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] | None, baseline: Baseline) -> bool:

@@ -21,16 +21,23 @@ from ilit_strategies.splits import splits
 
 ALL_ALIKE = 0.9  # of all the loss from one op alone: the score tells good from bad, not how bad
 UNEVEN = 0.1  # from a whole number: then losses do not count the harmful ops
+FEW = (
+    8  # ops of the kind just found to be put into float; where more would have to be, a trial or more each is too many
+)
 
 
 def harmful_ops(
     base: Recipe, names: Sequence[str], baseline: Baseline, lost: float = math.inf, spent: int = 0
-) -> Steps[list[str]]:
+) -> Steps[list[str] | None]:
     """Return those of ``names`` that must be in float for the criterion to be met, given that ``base`` misses it.
 
     Harm is taken to be monotone: more ops in float never hurt. Then the recipe with the returned ops in float and all
     else as in ``base`` was evaluated and has passed, and with any of them back in INT8 it misses. Where ops that
     cannot be in float are to blame, nothing is returned after one trial. Evaluations: ``splits.Splits``.
+
+    None is returned where no few ops are to blame: one that was found passes alone, since it only was one too many
+    beside those that had passed, and more than ``FEW`` of its kind would have to be in float. To find op after op of
+    harm that adds up like this would take a trial or more for each.
 
     Args:
         base: the recipe with all of them in INT8, evaluated and missed.
@@ -43,9 +50,13 @@ def harmful_ops(
         return []
     suspected, unknown = list(names), list[str]()
     harmless, harmful, steps = set[str](), list[str](), list[float]()
-    latest, trusted = lost, True
+    latest, trusted, used, tolerated = lost, True, 0.0, abs(baseline.accuracy - baseline.target)
     while suspected or unknown:
         if len(suspected) == 1:
+            others = [name for name in names if name not in suspected]
+            adds_up = latest - used <= tolerated and lost - tolerated > FEW * (latest - used)
+            if adds_up and (yield from _tested(base, others, baseline))[0]:
+                return None
             harmful, suspected, steps = harmful + suspected, [], [*steps, latest]
             continue
         likely = likely_number(lost, steps) if trusted else 0
@@ -53,7 +64,7 @@ def harmful_ops(
         size = sizes.size(len(suspected), len(unknown), len(harmful))
         tested, rest = (suspected or unknown)[:size], (suspected or unknown)[size:]
         passed, found = yield from _tested(base, [n for n in names if n not in harmless.union(tested)], baseline)
-        latest = latest if passed else found
+        latest, used = (latest, found) if passed else (found, used)
         harmless.update(tested if passed else ())
         trusted = trusted and (passed or not likely or len(harmful) < likely)  # one more than likely: no steps to count
         if not suspected:
