@@ -171,7 +171,7 @@ def test_one_by_one_never_reaches_the_float_model() -> None:
 @pytest.mark.parametrize(
     ("floats", "others", "text"),
     [
-        ("", "", "no change"),
+        ("", "", "nothing else changed"),
         ("a", "", "1 in float: a"),
         ("abcde", "", "5 in float: a, b, c and 2 more"),
         ("ab", "c", "2 in float: a, b; 1 in another INT8 config: c"),

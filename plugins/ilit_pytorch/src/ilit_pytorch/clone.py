@@ -51,7 +51,8 @@ def _must_be_called(kind: Any) -> bool:
 
 
 def _in_eval_mode(model: torch.nn.Module) -> torch.nn.Module:
-    return model.eval() if any(module.training for module in _all_modules(model)) else model
+    modules = _all_modules(model) if model._modules else (model,)  # noqa: SLF001 - most of them are leaves
+    return model.eval() if any(module.training for module in modules) else model
 
 
 def submodule(model: torch.nn.Module, path: str) -> torch.nn.Module:
