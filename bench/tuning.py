@@ -53,7 +53,7 @@ class Counted:
 
 
 def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Tune a checkpoint with everything clocked; ``plant`` scales channels first, ``samples`` limits the dev split."""
+    """Tune a checkpoint with everything clocked; ``plant``: factor, rows; ``samples`` limits the dev split."""
     from ilit import Tuner
     from ilit_bert.batches import calibration_loader, evaluation_loader
     from ilit_bert.checkpoint import load_float
@@ -64,7 +64,7 @@ def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], 
     data = shared / "glue" / task.name
     model, tokenizer = load_float(source, task.kind)
     if options.get("plant"):
-        plant(model, options["plant"])
+        plant(model, PLANTED, *options["plant"])
     judged_by = tuning_metric(task, model, tokenizer, data_dir=data, source=source)
     evaluated = evaluation_loader(task, data, model, tokenizer, samples=options.get("samples"))
     calibrated = Counted(list(calibration_loader(task, data, model, tokenizer, rows=128)))
@@ -80,7 +80,7 @@ def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], 
         log = next(Path(folder).glob("*/log.txt")).read_text()
     return {
         **figures(tuner.result, seconds, total, model, calibrated),
-        "named": re.findall(r"basic: (\S+) stands out by its own error", log),
+        "named": list(dict.fromkeys(re.findall(r"basic: (\S+) stands out by its own error", log))),
         "log": log,
         "warnings": [str(w.message) for w in caught],
     }
@@ -146,7 +146,7 @@ def plain_forwards(model: Any, batches: list[Any]) -> float:
     return time.perf_counter() - begun
 
 
-def plant(model: Any, ops: tuple[str, ...], factor: float = 300.0, rows: int = 32) -> None:
+def plant(model: Any, ops: tuple[str, ...], factor: float, rows: int) -> None:
     """Scale rows of what feeds each op and divide the op's columns: float32 stays, the input gets outliers."""
     import torch
 
@@ -379,8 +379,9 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mrpc 0.005 minmax": lambda s: real(s, "mrpc-minilm", "MRPC", BARE | relative(0.005)),
     "mrpc 0.002": lambda s: real(s, "mrpc-minilm", "MRPC", relative(0.002)),
     "sst2 0.005": lambda s: real(s, "sst2-minilm", "SST-2", relative(0.005)),
-    "mrpc planted": lambda s: real(s, "mrpc-minilm", "MRPC", {}, plant=PLANTED),
-    "mrpc planted plain": lambda s: real(s, "mrpc-minilm", "MRPC", PLAIN, plant=PLANTED),
+    "mrpc planted": lambda s: real(s, "mrpc-minilm", "MRPC", {}, plant=(300.0, 32)),
+    "mrpc planted plain": lambda s: real(s, "mrpc-minilm", "MRPC", PLAIN, plant=(300.0, 32)),
+    "mrpc planted few": lambda s: real(s, "mrpc-minilm", "MRPC", PLAIN, plant=(3000.0, 2)),
     "mrpc 512": lambda s: real(s, "mrpc-minilm", "MRPC", {}, samples=512),
     **{f"timeout {t}": (lambda s, t=t: out_of_time(s, t)) for t in (20, 40)},
     "visible base": lambda _: visible("base"),
@@ -463,6 +464,7 @@ ASKED = {
     "mrpc 0.002": "passed, or missed with the closest; the interval",
     "sst2 0.005": "at most 3 evaluations, no Linear in float; the interval",
     "mrpc planted": "planted ops named, repaired or in float, nothing else",
+    "mrpc planted few": "planted ops named, repaired or in float, nothing else",
     "mrpc planted plain": "planted ops named, repaired or in float, nothing else",
     "timeout": "ends by the timeout, at most 5 % later",
     "mrpc 512": "what the peers are given, see `peers-*.md`",

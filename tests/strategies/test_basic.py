@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -11,9 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ilit
+import ilit_strategies.plugin
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import CalibrationSize
 from ilit.strategy import Baseline, Outcome, Probe, ProbeOutcome, Request, Trial, TrialOutcome
+from ilit.testing import fake_data, fake_model, fake_plugins
 from ilit.testing.strategies import (
     ANSWERS,
     DYNAMIC,
@@ -340,6 +344,18 @@ def test_damage_that_only_the_evaluation_sees_is_repaired_at_the_first_hit(seed:
 
     assert answer(Trial(evaluated[-1])).status == "passed"
     assert len(evaluated) <= 2 + 4 * (1 + 2 * math.ceil(math.log2(38)))
+
+
+def test_what_basic_says_stands_in_the_log_of_the_run(tmp_path: Path) -> None:
+    """A run's ``log.txt`` takes what the logger ``ilit`` and those below it say, so strategies log below it."""
+    model = fake_model(ops=8, sensitive=["layer3"])
+    conf = {"framework": {"name": "fake"}, "tuning": {"metric": "fake_accuracy"}, "run": {"folder": str(tmp_path)}}
+    tuner = ilit.Tuner(conf, plugins=fake_plugins(strategies=ilit_strategies.plugin))
+
+    tuner.tune(model, fake_data(model, seed=2), fake_data(model))
+
+    assert tuner.result is not None
+    assert "basic: most harmful ops: layer3" in (tuner.result.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ilit_bert.tune import TuneJob, TuneReport, tune
 
 _PATHS = ("data_dir", "output", "config")
 _TEXTS = ("model", "task", "metric")
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ilit.bert")
 
 
 @dataclass(frozen=True)

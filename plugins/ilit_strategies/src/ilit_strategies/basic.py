@@ -37,7 +37,7 @@ BETTER = 0.8  # of a missed recipe's distance is what another one may have to be
 Tried = Sequence[tuple[Candidate, TrialOutcome]]
 """Recipes evaluated, with their outcomes."""
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ilit.strategies")
 
 
 class BasicOptions(BaseModel):

@@ -16,7 +16,7 @@ from ilit_strategies.probes import Steps, no_nan
 OUTSTANDING = 100.0  # times the median own error: outliers, not the usual spread of ops
 CLEARLY = 0.9  # a group leaves the preferred config only where its error falls to this share or below
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ilit.strategies")
 
 Errors = Mapping[str, float]
 """Op name -> its own output error."""

@@ -13,7 +13,7 @@ from ilit_strategies.probes import Steps, distances
 WORTH = 0.9  # an op is given a dearer config where that leaves at most this share of its error
 HALF = 0.5  # of the error to be had is the aim of the first, cheaper recipe
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ilit.strategies")
 
 
 def dearer_recipes(space: SearchSpace, base: Recipe) -> Steps[list[tuple[Recipe, float]]]:

@@ -12,7 +12,7 @@ from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial
 from ilit_strategies.radix import is_float_model, recipe_at, worth_trying
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ilit.strategies")
 
 
 class ExhaustiveOptions(BaseModel):

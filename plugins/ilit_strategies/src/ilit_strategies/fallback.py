@@ -41,7 +41,8 @@ def described(changes: Sequence[Change]) -> str:
         "in float": [name for name, config in changes if not config.quantized],
         "in another INT8 config": [name for name, config in changes if config.quantized],
     }
-    return "; ".join(f"{len(names)} {kind}: {_named(names)}" for kind, names in kinds.items() if names) or "nothing else changed"
+    said = [f"{len(names)} {kind}: {_named(names)}" for kind, names in kinds.items() if names]
+    return "; ".join(said) or "nothing else changed"
 
 
 def _named(names: Sequence[str]) -> str:

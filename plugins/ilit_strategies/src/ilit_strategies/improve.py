@@ -15,7 +15,7 @@ SLOWER = 0.95  # an op that is at most this many times as fast in INT8 as in flo
 BFLOAT16 = OpConfig("bfloat16")
 MOST_NEEDED = 2  # dearer configs that are told apart from those not needed; where more are, harm is everywhere
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("ilit.strategies")
 
 
 def improve(space: SearchSpace, hit: Recipe, cheap: Recipe, baseline: Baseline) -> Steps[None]:

@@ -12,7 +12,7 @@ from typing import Any
 from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
 from ilit_bert.tasks import Columns, Split, Task
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ilit.bert")
 
 STS_B_RANGE = (0.0, 5.0)
 
