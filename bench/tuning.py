@@ -383,7 +383,7 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mrpc planted plain": lambda s: real(s, "mrpc-minilm", "MRPC", PLAIN, plant=(300.0, 32)),
     "mrpc planted few": lambda s: real(s, "mrpc-minilm", "MRPC", PLAIN, plant=(3000.0, 2)),
     "mrpc 512": lambda s: real(s, "mrpc-minilm", "MRPC", {}, samples=512),
-    **{f"timeout {t}": (lambda s, t=t: out_of_time(s, t)) for t in (20, 40)},
+    **{f"timeout {t}": (lambda s, t=t: out_of_time(s, t)) for t in (60, 120)},
     "visible base": lambda _: visible("base"),
     "visible large": lambda _: visible("large"),
     **{f"hidden base {k}": (lambda _, k=k: hidden("base", k)) for k in (1, 3, 6)},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ilit.recipe import FLOAT32, OpConfig, Recipe
+from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import ProbeOutcome
 from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
@@ -152,3 +153,26 @@ def test_clipping_is_varied_where_nothing_smooths() -> None:
     found, _ = run(space, 16, lambda _: 0.001, lambda config, _: 0.5 if config == STATIC_KL else 1.0)
 
     assert found[0].recipe.ops["b"] == STATIC_KL
+
+
+def test_bits_divided_otherwise_are_probed_since_own_errors_make_light_of_the_weights() -> None:
+    """Where 7 bits in the weight have the smaller own errors, 7 bits in the activation may yet be closer as a whole."""
+    weight, activation = STATIC.weight or QuantSpec(), STATIC.activation or QuantSpec()
+    sides = (replace(STATIC, weight=replace(weight, bits=7)), replace(STATIC, activation=replace(activation, bits=7)))
+    space = synthetic_space(
+        dict.fromkeys("abc", tuple(replace(side, smoothing=strength) for strength in (0.0, 0.6) for side in sides))
+    )
+    in_activation = replace(sides[1], smoothing=0.6)
+
+    found, probed = run(
+        space,
+        6,
+        lambda recipe: 0.001 if set(recipe.ops.values()) == {in_activation} else 0.002,
+        lambda config, name: (
+            (0.5 if config.smoothing else 1.0) * (2.0 if config.activation == in_activation.activation else 1.0)
+        ),
+        near=1e-4,
+    )
+
+    assert set(found[0].recipe.ops.values()) == {in_activation}
+    assert len(probed) == 2

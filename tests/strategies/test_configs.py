@@ -12,7 +12,7 @@ import pytest
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import Op, SearchSpace
 from ilit.strategy import ProbeOutcome
-from ilit_strategies.configs import best_by_own_error, free_stages, groups, outstanding
+from ilit_strategies.configs import best_by_own_error, free_stages, groups, other_bits, outstanding
 
 ACTIVATION = QuantSpec("uint8", "asym")
 STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel"), ACTIVATION)
@@ -87,6 +87,17 @@ def test_bits_are_varied_where_the_cpu_leaves_a_choice() -> None:
     space = space_of((SEVEN, other), a="", b="")
     found, _, _ = run(space, lambda name, c: 0.1 if (c == other) == (name == "b") else 1.0)
     assert found.ops == {"a": SEVEN, "b": other}
+
+
+def test_other_bits_are_those_that_few_ops_have_given_to_all() -> None:
+    """Of a mixture of two divisions of the bits only the rarer makes another recipe."""
+    other = replace(STATIC, activation=replace(ACTIVATION, bits=7))
+    space = space_of((SEVEN, other), a="", b="", c="")
+    assert [recipe.ops for recipe in other_bits(space, space.recipe({"b": other}))] == [dict.fromkeys("abc", other)]
+    assert [recipe.ops for recipe in other_bits(space, space.recipe({"a": other, "b": other}))] == [
+        dict.fromkeys("abc", SEVEN)
+    ]
+    assert other_bits(space_of((STATIC, *SMOOTHED), a="", b=""), space_of((STATIC,), a="", b="").recipe({})) == []
 
 
 def test_a_broken_config_is_never_chosen() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
-from ilit_strategies.configs import best_by_own_error
+from ilit_strategies.configs import best_by_own_error, other_bits
 from ilit_strategies.probes import Steps, distances
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
@@ -42,7 +42,7 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
     found: dict[Recipe, float] = {}
-    likely = [*uniform[:1], mixed, *(uniform[1:UNIFORM] if near == 0.0 else ())]
+    likely = [*uniform[:1], mixed, *other_bits(space, mixed), *(uniform[1:UNIFORM] if near == 0.0 else ())]
     for recipe in list(dict.fromkeys(likely))[:limit]:
         found.update((yield from _probed([recipe], "the model as a whole")))
         if found[recipe] < near:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -111,13 +112,12 @@ def free_stages(space: SearchSpace) -> list[list[Change]]:
     strengths = sorted({config.smoothing for config in static if config.smoothing})
     algorithms = dict.fromkeys(c.activation.algorithm for c in static if c.activation is not None)
     schemes = dict.fromkeys(c.activation.scheme for c in static if c.activation is not None)
-    bits = dict.fromkeys((c.weight.bits, c.activation.bits) for c in static if c.weight and c.activation)
     clipping: list[list[Change]] = [
         [_activation(algorithm=algorithm) for algorithm in algorithms],
         [_activation(scheme=scheme) for scheme in schemes],
     ]
     smoothed: list[list[Change]] = [[_smoothing(strength) for strength in strengths]]
-    return [*(smoothed if strengths else clipping), [_bits(*pair) for pair in bits]]
+    return [*(smoothed if strengths else clipping), [_bits(*divided) for divided in _divisions(space)]]
 
 
 def varied(space: SearchSpace, recipe: Recipe, change: Change) -> Recipe:
@@ -130,6 +130,30 @@ def varied(space: SearchSpace, recipe: Recipe, change: Change) -> Recipe:
             if other != config and space.ops[name].allows(other):
                 changes[name] = other
     return recipe.with_ops(changes)
+
+
+def other_bits(space: SearchSpace, recipe: Recipe) -> list[Recipe]:
+    """Return ``recipe`` with each way to divide the bits that fewer than half of its ops have, given to all ops.
+
+    Where the CPU saturates, one side of a product has 7 bits. Own errors make light of 7 bits in the weight: its
+    rounding is the same for every row, so that of one op adds to that of the next, while an activation's averages out.
+    """
+    counts = Counter(divided for config in recipe.ops.values() if (divided := _divided(config)))
+    rare = [divided for divided in _divisions(space) if 2 * counts[divided] < counts.total()]
+    return [other for divided in rare if (other := varied(space, recipe, _bits(*divided))) != recipe]
+
+
+def _divisions(space: SearchSpace) -> list[tuple[int, int]]:
+    """Return every pair of bits of weight and activation that a static op may have."""
+    found = (_divided(config) for op in space.ops.values() for config in op.candidates)
+    return list(dict.fromkeys(divided for divided in found if divided))
+
+
+def _divided(config: OpConfig) -> tuple[int, int] | None:
+    """Return a static config's bits of weight and activation, None for any other."""
+    if config.approach != "static" or config.weight is None or config.activation is None:
+        return None
+    return config.weight.bits, config.activation.bits
 
 
 def _smoothing(strength: float) -> Change:
