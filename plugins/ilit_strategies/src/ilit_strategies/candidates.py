@@ -42,7 +42,8 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
         return []
     mixed, uniform = yield from best_by_own_error(space, preferred)
     found: dict[Recipe, float] = {}
-    likely = [*uniform[:1], mixed, *other_bits(space, mixed), *(uniform[1:UNIFORM] if near == 0.0 else ())]
+    divided = other_bits(space, mixed)
+    likely = [*(divided or uniform[:1]), mixed, *(uniform[:UNIFORM] if near == 0.0 else ())]
     for recipe in list(dict.fromkeys(likely))[:limit]:
         found.update((yield from _probed([recipe], "the model as a whole")))
         if found[recipe] < near:
