@@ -31,9 +31,10 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
     The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
     add up, so the uniform recipe of least error and the mixture are probed with the whole model, unless the first is at
     less distance than ``near``: it is one choice made on all rows and ops, which dozens of choices made on 128 rows
-    seldom beat. Without a near one, the mixture's other calibration sizes are probed as well, and where even the
-    closest of all these is ``FAR``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is
-    0, nothing is near: something has missed, so the next uniform recipe is probed too. At most ``limit`` are probed.
+    seldom beat. Where bits may be divided otherwise (``configs.other_bits``), the mixture with those comes first
+    instead. Without a near one, the mixture's other calibration sizes are probed as well, and where even the closest of
+    all these is ``FAR``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is 0, nothing
+    is near: something has missed, so the best uniform recipes are probed too. At most ``limit`` are probed.
 
     Distances within a factor ``ALIKE`` of one another count as equal; then the mixture comes first.
     """
