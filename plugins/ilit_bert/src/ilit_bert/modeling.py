@@ -27,7 +27,8 @@ class PreparedSelfAttention(original.BertSelfAttention):
 
     stub: QuantStub
 
-    def forward(  # type: ignore[override]  # an encoder has no cache of past keys and values
+    # Releases of transformers differ in whether there is a cache of past keys and values to take; an encoder has none.
+    def forward(  # type: ignore[override, unused-ignore]
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend within each row.
