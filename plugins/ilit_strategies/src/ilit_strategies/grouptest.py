@@ -21,9 +21,7 @@ from ilit_strategies.splits import splits
 
 ALL_ALIKE = 0.9  # of all the loss from one op alone: the score tells good from bad, not how bad
 UNEVEN = 0.1  # from a whole number: then losses do not count the harmful ops
-FEW = (
-    8  # ops of the kind just found to be put into float; where more would have to be, a trial or more each is too many
-)
+FEW = 8  # ops like the one just found are worth a trial or more each; where more must be in float, they are not
 
 
 def harmful_ops(
