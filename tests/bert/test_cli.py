@@ -276,7 +276,7 @@ def test_demo_tunes_and_says_what_it_planted(planted, capsys, tmp_path, monkeypa
 
     assert main(["bert", "demo", "--output", "demo"]) == 0
     printed = capsys.readouterr()
-    assert f"planted   {', '.join(names)}: found by the search and kept in float32" in printed.out
+    assert f"planted   {', '.join(names)}: repaired by the search, 2 in float32 and 0 in INT8" in printed.out
     assert "planted outliers" in printed.err
 
     assert main(["bert", "demo", "--output", "demo", "--json"]) == 0

@@ -47,15 +47,17 @@ def demo(
         told.print("float32 does not notice them; INT8 with one scale for all channels does")
         with progress("evaluating") as step:
             tuned = tune(work.job(made, output), step)
-    found = tuned.passed and set(made.planted) <= set(tuned.ops_float)
-    data = {**as_mapping(tuned), "planted": list(made.planted), "found": found}
-    report(data, as_json, lambda console: _show(made, tuned, found, console))
+    # With all of them in plain INT8 the model is wrecked, so what passes has each repaired in INT8 or in float32.
+    data = {**as_mapping(tuned), "planted": list(made.planted), "found": tuned.passed}
+    report(data, as_json, lambda console: _show(made, tuned, console))
     return exit_code(tuned)
 
 
-def _show(made: Demo, tuned: TuneReport, found: bool, console: Console) -> None:
+def _show(made: Demo, tuned: TuneReport, console: Console) -> None:
     show(tuned, console)
-    outcome = "found by the search and kept in float32" if found else "not all found"
+    in_float = set(made.planted).intersection(tuned.ops_float)
+    repaired = f"repaired by the search, {len(in_float)} in float32 and {len(made.planted) - len(in_float)} in INT8"
+    outcome = repaired if tuned.passed else "not repaired"
     console.print(f"planted   {', '.join(made.planted)}: {outcome}", highlight=False, soft_wrap=True)
     command = f"ilit bert evaluate --model {tuned.output} --task {tuned.task} --data-dir {made.data_dir}"
     console.print(f"try       {command}", highlight=False, soft_wrap=True)
