@@ -13,12 +13,12 @@ import functools
 import os
 import platform
 import re
-import warnings
 from pathlib import Path
 
 import torch
 
 from ilit.adapter import Cpu
+from ilit_pytorch.deprecation import hear_deprecation
 
 INT16_MAX = 32767
 
@@ -51,17 +51,16 @@ def onednn_saturates() -> bool:
 @functools.cache
 def torch_quantized_saturates() -> bool:
     """Return whether the kernels behind ``torch.ao.nn.quantized`` saturate here, by experiment."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.quint8.*|.*quantize_per_(tensor|channel).*|.*quantized.*")
-        scales, zeros = torch.ones(32, dtype=torch.float64), torch.zeros(32, dtype=torch.int64)
-        weight = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
-            torch.full((32, 64), 127, dtype=torch.int8), scales, zeros, 0
-        )
-        packed = torch.ops.quantized.linear_prepack(weight, None)
-        codes = torch._make_per_tensor_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
-            torch.full((32, 64), 255, dtype=torch.uint8), 1.0, 0
-        )
-        total = torch.ops.quantized.linear(codes, packed, 255.0 * 127 * 64 / 200, 0).int_repr()
+    hear_deprecation()
+    scales, zeros = torch.ones(32, dtype=torch.float64), torch.zeros(32, dtype=torch.int64)
+    weight = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
+        torch.full((32, 64), 127, dtype=torch.int8), scales, zeros, 0
+    )
+    packed = torch.ops.quantized.linear_prepack(weight, None)
+    codes = torch._make_per_tensor_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
+        torch.full((32, 64), 255, dtype=torch.uint8), 1.0, 0
+    )
+    total = torch.ops.quantized.linear(codes, packed, 255.0 * 127 * 64 / 200, 0).int_repr()
     return bool(total.ne(200).any())
 
 

@@ -64,7 +64,7 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
     if unknown:
         raise LoweringError(f"the recipe names {unknown[0]}, which the calibrated model does not have")
     new = _lowered_modules(model, recipe, calibration)
-    lowered = structural_clone(model, new)
+    lowered = structural_clone(model, new, own=True)
     if new:
         leave_fast_path(lowered)
     provenance = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})

@@ -140,13 +140,21 @@ class SharedActivation:
     def codes(self, quantizer: Quantizer) -> Codes:
         """Return the codes by this quantizer, made at the first call."""
         if quantizer not in self._codes:
-            self._codes[quantizer] = quantizer(self.tensor)
+            self._codes[quantizer] = quantizer(_float32(self.tensor))
         return self._codes[quantizer]
 
 
 def codes_of(activation: torch.Tensor | SharedActivation, quantizer: Quantizer) -> Codes:
     """Quantize a plain activation, or take the codes that another reader of a shared one has made."""
-    return activation.codes(quantizer) if isinstance(activation, SharedActivation) else quantizer(activation)
+    if isinstance(activation, SharedActivation):
+        return activation.codes(quantizer)
+    return quantizer(_float32(activation))
+
+
+def _float32(activation: torch.Tensor) -> torch.Tensor:
+    """Return the values to quantize: half a code is less than a bfloat16 or float16 number can tell."""
+    plain = activation.detach() if activation.requires_grad else activation
+    return plain if plain.dtype == torch.float32 else plain.float()
 
 
 def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:

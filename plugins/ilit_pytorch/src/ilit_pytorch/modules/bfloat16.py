@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 
 from ilit_pytorch.modules.activation import SharedActivation
-from ilit_pytorch.modules.lowered import Rebuilt, restorable
+from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.lowered import Lowered, restorable
 
 
 @restorable
-class BFloat16Linear(Rebuilt, torch.nn.Module):
+class BFloat16Linear(Lowered):
     """A Linear, torch's fused form with ReLU included, whose weight and input are rounded to bfloat16."""
 
     kind: ClassVar[str] = "bfloat16"
-    int8_kernels = 0
+    made = frozenset({"original"})
 
     def __init__(self, original: torch.nn.Module) -> None:
         """Round the weights of ``original``, which is a clone of the model's own; its parameters are replaced."""
@@ -28,19 +29,22 @@ class BFloat16Linear(Rebuilt, torch.nn.Module):
                     rounded = torch.nn.Parameter(parameter.to(torch.bfloat16), requires_grad=False)
                     module._parameters[name] = rounded  # noqa: SLF001 - the clone's own; setattr would check again
 
+    def adopt(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
+        """Take over the hooks, which are for float32; the clone inside has everything else."""
+        for module in self.original.modules():
+            for hooks in (module._forward_hooks, module._forward_pre_hooks):  # noqa: SLF001 - the clone's own
+                hooks.clear()
+        self.take_hooks(original, copied)
+
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
-        """Return float32 (..., out) for float32 (..., in)."""
+        """Return (..., out) for (..., in), in the dtype that the float op gives."""
         plain = input.tensor if isinstance(input, SharedActivation) else input
-        output: torch.Tensor = self.original(plain.to(torch.bfloat16))
-        return output.float()
+        with torch.no_grad():
+            output: torch.Tensor = self.original(plain.to(torch.bfloat16)).float()
+        return answer(output, input)
 
-    def meta(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing: the rounded parameters are saved as the original's."""
-        return {}
+    def _fixed(self, place: str) -> list[str]:
+        return [name for name in vars(self)[place] if name in self.made]
 
     @staticmethod
     def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], original: torch.nn.Module) -> BFloat16Linear:

@@ -10,7 +10,9 @@ import torch
 from ilit.errors import LoweringError
 from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
-from ilit_pytorch.modules.lowered import Rebuilt, restorable
+from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]
@@ -31,11 +33,20 @@ def geometry(conv: Convolution) -> Geometry | None:
     return [int(s) for s in conv.stride], padding, dilation, int(conv.groups)
 
 
+def _memory_format(activation: torch.Tensor) -> torch.memory_format:
+    """Return channels_last where the activation is so and in no other way, else contiguous, as torch's own do."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(activation.ndim)
+    if last is None or activation.is_contiguous() or not activation.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
+
+
 @restorable
-class Int8Conv(Rebuilt, torch.nn.Module):
+class Int8Conv(Lowered):
     """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "conv"
+    made = frozenset({"packed", "weight_scale", "bias", "geometry", "quantizer", "post_op", "axes"})
     int8_kernels = 1
 
     def __init__(
@@ -60,12 +71,33 @@ class Int8Conv(Rebuilt, torch.nn.Module):
         """
         super().__init__()
         self.packed = packed
-        self.weight_scale, self.bias = weight_scale, bias
+        self.weight_scale: torch.Tensor
+        self.bias: torch.Tensor | None
+        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
         self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
         self.axes = len(shape[0]) + 2
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
+        shape = tuple(self.packed.shape)
+        if len(shape) > self.axes:  # a 1d weight is packed with an axis of 1 before its own
+            shape = (*shape[:-2], shape[-1])
+        return Dequantized(
+            shape, self.dtype, lambda: dequantized(kernels.unpack_conv(self.packed, self.axes), self.weight_scale)
+        )
+
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
-        """Return float32 (rows, out, *size) for float32 (rows, in, *size); a single unbatched row works as well."""
+        """Return (rows, out, *size) for (rows, in, *size); a single unbatched row works as well.
+
+        Computed from float32; dtype and memory format are those that the float op gives.
+        """
+        with torch.no_grad():
+            output = self._int8(input)
+        plain = input.tensor if isinstance(input, SharedActivation) else input
+        return answer(output.contiguous(memory_format=_memory_format(plain)), input)
+
+    def _int8(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - as above
         codes, scale, zero_point = codes_of(input, self.quantizer)
         if isinstance(scale, torch.Tensor):
             raise LoweringError("INT8 convolution: one scale per token has no meaning here; use per_tensor")

@@ -7,28 +7,37 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.lowered import Rebuilt, restorable
+from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 
 @restorable
-class Int8Embedding(Rebuilt, torch.nn.Module):
+class Int8Embedding(Lowered):
     """``weight[indices] * scale[indices]``; weight only, so the output is float32."""
 
     kind: ClassVar[str] = "embedding"
+    made = frozenset({"codes", "weight_scale"})
     int8_kernels = 1
 
     def __init__(self, weight: torch.Tensor, weight_scale: torch.Tensor) -> None:
         """Keep int8 codes (rows, width) and float32 scales (rows,)."""
         super().__init__()
         self.register_buffer("codes", weight, persistent=False)
-        self.register_buffer("weight_scale", weight_scale, persistent=False)
+        self._parameters.update(weight_scale=frozen(weight_scale))
         self.codes: torch.Tensor
         self.weight_scale: torch.Tensor
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The dequantized weight, (rows, width); its values are computed when read."""
+        return Dequantized(tuple(self.codes.shape), self.dtype, lambda: dequantized(self.codes, self.weight_scale))
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - named as torch names it
-        """Return float32 (..., width) for integer indices (...)."""
-        rows = torch.nn.functional.embedding(input, self.codes)  # (..., width), int8
-        return rows * torch.nn.functional.embedding(input, self.weight_scale[:, None])  # (..., width) * (..., 1)
+        """Return (..., width) for integer indices (...): float32, or what the model has been cast to."""
+        with torch.no_grad():
+            rows = torch.nn.functional.embedding(input, self.codes)  # (..., width), int8
+            found = rows * torch.nn.functional.embedding(input, self.weight_scale[:, None])  # (..., width) * (..., 1)
+        return found if self.dtype == torch.float32 else found.to(self.dtype)
 
     def meta(self) -> dict[str, Any]:
         """Return nothing: tensors are all."""

@@ -7,8 +7,7 @@ dequantize, run, quantize.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -18,8 +17,10 @@ from torch.ao.quantization.quantization_mappings import get_default_static_quant
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
+from ilit_pytorch.deprecation import hear_deprecation
 from ilit_pytorch.modules.conv import Geometry
-from ilit_pytorch.modules.lowered import RESTORE, Rebuilt, restorable
+from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, restorable
+from ilit_pytorch.modules.weight import Dequantized
 from ilit_pytorch.qparams import ActivationParams
 
 TORCH_OPS: dict[tuple[str, bool], type] = {
@@ -32,16 +33,13 @@ TORCH_OPS: dict[tuple[str, bool], type] = {
     ("conv2d", True): fused_quantized.ConvReLU2d,
     ("conv3d", True): fused_quantized.ConvReLU3d,
 }
-DEPRECATION = r"torch\.quantize_per_tensor, torch\.quantize_per_channel and other quantized tensor creation functions"
-"""torch's one warning about what islands are made of; the README says the same in our words."""
-
-warnings.filterwarnings("ignore", message=DEPRECATION, category=UserWarning)
 
 
 def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor:
     """Return a quint8 tensor; one that is quantized already is returned as it is."""
     if activation.is_quantized:
         return activation
+    hear_deprecation()
     return torch.quantize_per_tensor(activation, params.scale, params.zero_point, torch.quint8)
 
 
@@ -49,10 +47,10 @@ def _dequantized(value: Any) -> Any:
     return value.dequantize() if isinstance(value, torch.Tensor) and value.is_quantized else value
 
 
-class _Island(Rebuilt, torch.nn.Module):
+class _Island(Lowered):
     """What the modules of this file share: output parameters, kept to the last bit, and no tensors of their own."""
 
-    int8_kernels = 0
+    made = frozenset({"params"})
 
     def __init__(self, params: ActivationParams) -> None:
         super().__init__()
@@ -61,10 +59,6 @@ class _Island(Rebuilt, torch.nn.Module):
     def meta(self) -> dict[str, Any]:
         """Return the output's scale and zero point."""
         return self.params.to_json()
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing: the float module, where there is one, keeps its own parameters."""
-        return {}
 
     def extra_repr(self) -> str:
         """Return the parameters for ``print(model)``."""
@@ -79,7 +73,7 @@ class IslandStart(_Island):
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Quantize an activation of any shape."""
-        return quantize(activation, self.params)
+        return quantize(activation if activation.is_quantized else activation.float(), self.params)
 
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandStart:
@@ -88,23 +82,14 @@ class IslandStart(_Island):
 
 
 @restorable
-class IslandEnd(Rebuilt, torch.nn.Module):
+class IslandEnd(Lowered):
     """torch's DeQuantStub, lowered: quint8 in, float32 out; what is float already passes."""
 
     kind: ClassVar[str] = "island_end"
-    int8_kernels = 0
 
     def forward(self, activation: Any) -> Any:
         """Dequantize a tensor, or each tensor of a tuple."""
         return tree_map(_dequantized, activation)
-
-    def meta(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing."""
-        return {}
 
     @staticmethod
     def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], ___: torch.nn.Module) -> IslandEnd:
@@ -117,6 +102,7 @@ class IslandOp(_Island):
     """A Linear or convolution through torch's quantized module: quint8 in, quint8 out, one INT8 kernel."""
 
     kind: ClassVar[str] = "island_op"
+    made = frozenset({"params", "op", "shape", "weight_scale", "bias", "axes", "quantized"})
     int8_kernels = 1
 
     def __init__(
@@ -140,10 +126,18 @@ class IslandOp(_Island):
         """
         super().__init__(params)
         self.op, self.shape = op, shape
-        self.weight_scale, self.bias = weight_scale, bias
+        self.weight_scale: torch.Tensor
+        self.bias: torch.Tensor | None
+        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
         self.axes = weight.ndim  # of a batch; a Linear takes more as well
         self.quantized = _torch_op(op, weight, weight_scale, bias, shape)
         self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
+        weight = self.quantized.weight()
+        return Dequantized(tuple(weight.shape), self.dtype, weight.dequantize)
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module on a quint8 activation; a single unbatched row works as well."""
@@ -178,12 +172,18 @@ class IslandFloat(_Island):
     """
 
     kind: ClassVar[str] = "island_float"
+    made = frozenset({"params", "original", "int8_kernels"})
 
     def __init__(self, original: torch.nn.Module, params: ActivationParams) -> None:
         """Wrap ``original``; ``params`` are its output's."""
         super().__init__(params)
         self.original = original
         self.int8_kernels = getattr(original, "int8_kernels", 0)
+
+    def adopt(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
+        """Hand what hangs on the float op on to a lowered one inside; a float one is a clone and has it."""
+        if isinstance(self.original, Lowered):
+            self.original.adopt(original, copied)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Dequantize what comes in, quantize the tensors that come out."""
@@ -198,14 +198,13 @@ class IslandFloat(_Island):
 
     def meta(self) -> dict[str, Any]:
         """Return the output parameters and, where a lowered op is inside, what that is."""
-        inner: Any = self.original
-        lowered = {"inner": {"kind": inner.kind, "meta": inner.meta()}} if getattr(inner, "kind", "") in RESTORE else {}
+        inner = self.original
+        lowered = {"inner": {"kind": inner.kind, "meta": inner.meta()}} if isinstance(inner, Lowered) else {}
         return {**self.params.to_json(), **lowered}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors of the lowered op inside; a float one keeps its own parameters."""
-        inner: Any = self.original
-        return inner.tensors() if getattr(inner, "kind", "") in RESTORE else {}
+        return self.original.tensors() if isinstance(self.original, Lowered) else {}
 
     @staticmethod
     def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandFloat:
@@ -220,6 +219,7 @@ class IslandMapped(_Island):
     """A module without weights of its own to quantize that torch has a quantized form of, such as BatchNorm2d."""
 
     kind: ClassVar[str] = "island_mapped"
+    made = frozenset({"params", "original", "quantized"})
 
     def __init__(self, original: torch.nn.Module, params: ActivationParams) -> None:
         """Build torch's quantized form of ``original``; ``params`` are the output's."""
@@ -239,11 +239,11 @@ class IslandMapped(_Island):
 
 
 @restorable
-class IslandFunctional(Rebuilt, torch_quantized.QFunctional):
+class IslandFunctional(Lowered, torch_quantized.QFunctional):
     """torch's FloatFunctional, lowered: add, mul, cat and the like on quint8 tensors."""
 
     kind: ClassVar[str] = "island_functional"
-    int8_kernels = 0
+    made = frozenset({"params", "scale", "zero_point", "activation_post_process"})
 
     def __init__(self, params: ActivationParams) -> None:
         """Set the output's scale and zero point."""
@@ -254,10 +254,6 @@ class IslandFunctional(Rebuilt, torch_quantized.QFunctional):
     def meta(self) -> dict[str, Any]:
         """Return the output's scale and zero point."""
         return self.params.to_json()
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing."""
-        return {}
 
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandFunctional:
@@ -311,6 +307,7 @@ class _OutputParams:
 
 
 def _torch_form(original: torch.nn.Module, params: ActivationParams) -> torch.nn.Module:
+    hear_deprecation()
     quantized = QUANTIZED_FORMS[type(original)]
     bare = original.__class__.__new__(original.__class__)
     bare.__dict__ = {**original.__dict__, "activation_post_process": _OutputParams(params)}  # the original stays clean
@@ -326,6 +323,7 @@ def _torch_op(
     shape: Geometry | None,
 ) -> Any:
     """Return torch's quantized module around plain int8 codes; bit-equal to one converted by torch itself."""
+    hear_deprecation()
     out, inner = weight.shape[:2]
     if shape is None:
         module: Any = TORCH_OPS[op](inner, out)

@@ -16,14 +16,17 @@ from ilit_pytorch.modules.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.modules.lowered import Rebuilt, restorable
+from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 
 @restorable
-class Int8Linear(Rebuilt, torch.nn.Module):
+class Int8Linear(Lowered):
     """``post_op(x @ weight.T + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "linear"
+    made = frozenset({"packed", "weight_scale", "bias", "quantizer", "post_op", "in_features", "out_features"})
     int8_kernels = 1
 
     def __init__(
@@ -49,24 +52,29 @@ class Int8Linear(Rebuilt, torch.nn.Module):
         self.bias: torch.Tensor | None
         self.quantizer: Quantizer
         self.post_op: str
+        inner, out = packed.shape
         # Past torch's __setattr__, which looks for parameters: a search builds thousands of these.
-        vars(self).update(
-            packed=packed, weight_scale=weight_scale, bias=bias, quantizer=quantizer, post_op=post_op, training=False
+        vars(self).update(packed=packed, quantizer=quantizer, post_op=post_op, training=False)
+        vars(self).update(in_features=int(inner), out_features=int(out))
+        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
+        return Dequantized(
+            (self.out_features, self.in_features),
+            self.dtype,
+            lambda: dequantized(kernels.unpack_linear(self.packed), self.weight_scale),
         )
 
-    @property
-    def in_features(self) -> int:
-        """Features of the input."""
-        return int(self.packed.shape[0])
-
-    @property
-    def out_features(self) -> int:
-        """Features of the output."""
-        return int(self.packed.shape[1])
-
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
-        """Return float32 (..., out) for float32 (..., in)."""
-        codes, scale, zero_point = codes_of(input, self.quantizer)
+        """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""
+        with torch.no_grad():
+            output = self._int8(input)
+        return answer(output, input)
+
+    def _int8(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
+        codes, scale, zero_point = codes_of(activation, self.quantizer)
         if not isinstance(scale, torch.Tensor):
             return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
         product = kernels.linear(codes, 1.0, zero_point, self.packed, self.weight_scale, None)  # (..., out)

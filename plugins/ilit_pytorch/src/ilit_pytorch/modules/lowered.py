@@ -1,31 +1,28 @@
-"""What every module put into a lowered model can do: say what it is made of, and be made again from that."""
+"""What every module put into a lowered model can do: stand in for the float one in all that its owner may do to it.
+
+It says what it is made of and is made again from that (artefacts, copies, pickles); it has a state dict, under names
+that no float module has; and it takes over what its owner hung on the module it replaces.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, TypeVar
 
 import torch
 
+from ilit.errors import LoweringError
+from ilit_pytorch.clone import MODULE_STATE
 
-@runtime_checkable
-class Lowered(Protocol):
-    """A module that stands in a lowered model where a float one stood.
-
-    Attributes:
-        kind: its name in ``recipe.json``; ``restore`` is found by it.
-        int8_kernels: INT8 kernels one forward call runs, 0 for stubs and for what stays float.
-    """
-
-    kind: ClassVar[str]
-    int8_kernels: int
-
-    def meta(self) -> dict[str, Any]:
-        """Return what is needed beside tensors, as a JSON object."""
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return what it is made of as plain tensors: int8 weights, float32 scales and biases."""
-
+OWN = "int8_"
+"""Begins the names of a lowered module's entries in a state dict."""
+FORM = "form"
+_WEIGHT_NAMES = ("weight", "bias")
+_HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
+    "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
+)  # fmt: skip
 
 Restore = Callable[[Mapping[str, Any], Mapping[str, torch.Tensor], torch.nn.Module], torch.nn.Module]
 LoweredClass = TypeVar("LoweredClass", bound=type)
@@ -40,15 +37,230 @@ def restorable(cls: LoweredClass) -> LoweredClass:
     return cls
 
 
-def rebuild(kind: str, meta: dict[str, Any], tensors: dict[str, torch.Tensor], original: Any) -> torch.nn.Module:
-    """Build a lowered module again; the target of ``__reduce_ex__``, so that owners can copy and pickle a model."""
-    return RESTORE[kind](meta, tensors, original)
+class Lowered(torch.nn.Module):
+    """A module that stands in a lowered model where a float one stood.
 
+    Attributes:
+        kind: its name in ``recipe.json``; ``restore`` is found by it.
+        made: names of the instance's attributes, parameters and submodules that its constructor makes. Whatever else
+            it has was hung on it, or on the float module before.
+        computes_weight: ids of the forward pre-hooks that are not taken over, since what they compute is the weight.
+        int8_kernels: INT8 kernels one forward call runs, 0 for stubs and for what stays float.
+        dtype: of the float module's weight, had it been cast as this one was; float32 as long as nobody does.
+    """
 
-class Rebuilt:
-    """Copies and pickles a module by what it is made of, since packed weights are opaque to both."""
+    kind: ClassVar[str]
+    made: ClassVar[frozenset[str]] = frozenset()
+    computes_weight: tuple[int, ...] = ()
+    int8_kernels: int = 0
+    dtype: torch.dtype = torch.float32
+
+    def meta(self) -> dict[str, Any]:
+        """Return what is needed beside tensors, as a JSON object."""
+        return {}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what it is made of as plain tensors: int8 weights, float32 scales and biases."""
+        return {}
+
+    # --- What hung on the float module -----------------------------------------------------------------------------
+
+    def adopt(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
+        """Take over the hooks of ``original`` and what it has beside its weight and bias.
+
+        Args:
+            original: the float module.
+            copied: gives the clone's own of whatever ``original`` has.
+        """
+        if self.wraps_original():
+            return
+        self.take_hooks(original, copied)
+        for name, value in vars(original).items():
+            if name not in MODULE_STATE and not hasattr(type(self), name) and name not in vars(self):
+                vars(self)[name] = copied(value)
+        for name in ("_parameters", "_buffers", "_modules"):
+            hung = {key: copied(value) for key, value in vars(original)[name].items() if not self._is_weight(key)}
+            vars(self)[name].update(hung)
+            self._non_persistent_buffers_set |= original._non_persistent_buffers_set & hung.keys()  # noqa: SLF001 - no public name
+
+    def take_hooks(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
+        """Take over the forward hooks and pre-hooks of ``original``, but those that compute its weight."""
+        for name in _HOOKS:
+            vars(self)[name].update(_without(copied(vars(original)[name]), self.computes_weight))
+
+    def wraps_original(self) -> bool:
+        """Whether a clone of the float module is inside, with all that hangs on it."""
+        return "original" in self._modules
+
+    def _is_weight(self, name: str) -> bool:
+        """Whether a float op's weight and bias, or what they are computed from, go by this name."""
+        return name in (*_WEIGHT_NAMES, "parametrizations") or (
+            bool(self.computes_weight) and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
+        )
+
+    # --- State dict --------------------------------------------------------------------------------------------------
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        torch.nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # noqa: SLF001 - what torch's own classes add is here under other names
+        for name in self.made:
+            destination.pop(f"{prefix}{name}", None)
+        own = state_of(self)
+        destination.update((f"{prefix}{OWN}{name}", tensor.detach()) for name, tensor in own.items())
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take over the entries under this module's own names, all or none; others are what hangs on it."""
+        start, expected = f"{prefix}{OWN}", state_of(self)
+        given = {key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}
+        others = {key: value for key, value in state_dict.items() if not key.startswith(start)}
+        made = {name: self._parameters.pop(name) for name in self.made & self._parameters.keys()}
+        torch.nn.Module._load_from_state_dict(  # noqa: SLF001 - as above
+            self, others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        self._parameters.update(made)
+        missing = [f"{start}{name}" for name in expected if name not in given]
+        missing_keys.extend(missing)
+        if strict:
+            unexpected_keys.extend(f"{start}{name}" for name in given if name not in expected)
+        problem = "" if missing or not expected else _misfit(prefix, expected, given)
+        if problem:
+            error_msgs.append(problem)
+        elif not missing and expected:
+            self._become(_from_state(self, given))
+
+    def _become(self, other: Lowered) -> None:
+        """Be made of what another module of this class is made of."""
+        for name in self.made:
+            for place in ("_parameters", "_buffers", "_modules"):
+                if name in vars(other)[place]:
+                    vars(self)[place][name] = vars(other)[place][name]
+            if name in vars(other):
+                vars(self)[name] = vars(other)[name]
+
+    # --- Copies, dtypes ------------------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        original = getattr(self, "original", None)
-        own: Any = self
-        return rebuild, (own.kind, own.meta(), dict(own.tensors()), original)
+        """Copy and pickle it by what it is made of, since packed weights are opaque to both."""
+        return rebuild, (type(self), *_parts(self), self._modules.get("original")), self._hung()
+
+    def _hung(self) -> dict[str, Any]:
+        """Return what the constructor has not made."""
+        state = {name: value for name, value in vars(self).items() if name not in self.made}
+        for name in ("_parameters", "_buffers", "_modules"):
+            state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
+        state.pop("_compiled_call_impl", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if name in ("_parameters", "_buffers", "_modules"):
+                vars(self)[name].update(value)
+            else:
+                vars(self)[name] = value
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Lowered:
+        """Let ``model.half()`` and the like change what hangs on it; codes, scales and bias keep their dtypes.
+
+        Raises:
+            LoweringError: the model is to go to another device than the CPU.
+        """
+        like = fn(torch.zeros(0, dtype=self.dtype))
+        if like.device.type != "cpu":
+            raise LoweringError(f"an INT8 model of ilit runs on the CPU only, not on '{like.device}'; leave it there")
+        vars(self)["dtype"] = like.dtype
+        places = [(place, name) for place in ("_parameters", "_buffers", "_modules") for name in self._fixed(place)]
+        held = {(place, name): vars(self)[place].pop(name) for place, name in places}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has not typed it
+        for (place, name), value in held.items():
+            vars(self)[place][name] = value
+        return self
+
+    def _fixed(self, place: str) -> list[str]:
+        """Return the names of made parameters, buffers or modules that keep their dtypes."""
+        return [name for name in vars(self)[place] if name in self.made and name != "original"]
+
+
+def frozen(tensor: torch.Tensor) -> torch.nn.Parameter:
+    """Return a tensor as a parameter that is not trained: what is asked of a model's parameters finds it."""
+    return torch.nn.Parameter(tensor.detach(), requires_grad=False)
+
+
+def rebuild(
+    cls: type[Lowered], meta: dict[str, Any], tensors: dict[str, torch.Tensor], original: Any
+) -> torch.nn.Module:
+    """Build a lowered module again; the target of ``__reduce_ex__``, so that owners can copy and pickle a model."""
+    return RESTORE[cls.kind](meta, tensors, original)
+
+
+def state_of(module: Lowered) -> dict[str, torch.Tensor]:
+    """Return a lowered module's own entries of a state dict.
+
+    Its tensors, the scale (float64) and zero point (int64) of a static activation, both of shape (), and as ``form``
+    what has to be alike in two modules that exchange these: JSON in UTF-8, uint8 (bytes,).
+    """
+    meta, found = _parts(module)
+    form = _form_of(meta)
+    for place, name in _static_places(meta):
+        found[f"{name}_scale"] = torch.tensor(float.fromhex(place["scale"]), dtype=torch.float64)
+        found[f"{name}_zero_point"] = torch.tensor(place["zero_point"], dtype=torch.int64)
+    if not found:
+        return {}
+    if "quantizer" in form:
+        form["quantizer"] = _form_of(form["quantizer"])
+    text = json.dumps({"kind": module.kind, **form}, sort_keys=True)
+    found[FORM] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    return found
+
+
+def _parts(module: Lowered) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return what a module is made of itself; what it wraps copies itself and has a state of its own."""
+    if module.wraps_original():
+        return {name: value for name, value in module.meta().items() if name != "inner"}, {}
+    return module.meta(), {name: tensor.detach() for name, tensor in module.tensors().items()}
+
+
+def _static_places(meta: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """Return where a scale and zero point stand in ``meta``, and of which activation they are."""
+    places = ((meta, "output"), (meta.get("quantizer", {}), "input"))
+    return [(place, name) for place, name in places if "scale" in place]
+
+
+def _form_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in meta.items() if name not in ("scale", "zero_point")}
+
+
+def _from_state(module: Lowered, given: Mapping[str, torch.Tensor]) -> Any:
+    """Return a module of the same form made of entries of a state dict; it shares no memory with them."""
+    meta = json.loads(json.dumps(_parts(module)[0]))
+    for place, name in _static_places(meta):
+        place["scale"] = float(given[f"{name}_scale"]).hex()
+        place["zero_point"] = int(given[f"{name}_zero_point"])
+    tensors = {name: given[name].detach().clone() for name in _parts(module)[1]}
+    return RESTORE[module.kind](meta, tensors, module._modules.get("original"))  # type: ignore[arg-type]  # noqa: SLF001 - None where none is wrapped
+
+
+def _misfit(prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, Any]) -> str:
+    """Return why the entries cannot be this module's, else an empty string."""
+    where = prefix.removesuffix(".") or "the model"
+    theirs, ours = (bytes(state[FORM].tolist()).decode(errors="replace") for state in (given, expected))
+    if theirs != ours:
+        return f"{where}: the state is of another recipe: {theirs}, where this INT8 module is {ours}"
+    for name, tensor in expected.items():
+        if given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
+            return (
+                f"{where}: {OWN}{name} is {given[name].dtype} {tuple(given[name].shape)}, "
+                f"this INT8 module has {tensor.dtype} {tuple(tensor.shape)}"
+            )
+    return ""
+
+
+def _without(hooks: dict[int, Any], left_out: tuple[int, ...]) -> dict[int, Any]:
+    return {number: hook for number, hook in hooks.items() if number not in left_out}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from ilit_pytorch.modules.activation import SharedActivation
-from ilit_pytorch.modules.lowered import Rebuilt, restorable
+from ilit_pytorch.modules.lowered import Lowered, restorable
 
 
 class QuantStub(torch.nn.Module):
@@ -25,23 +25,14 @@ class QuantStub(torch.nn.Module):
 
 
 @restorable
-class SharedSource(Rebuilt, torch.nn.Module):
+class SharedSource(Lowered):
     """A lowered ``QuantStub``: wraps the activation so that its readers share the codes."""
 
     kind: ClassVar[str] = "shared_source"
-    int8_kernels = 0
 
     def forward(self, activation: torch.Tensor) -> SharedActivation:
         """Return the activation with room for its codes."""
         return SharedActivation(activation)
-
-    def meta(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing."""
-        return {}
 
     @staticmethod
     def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], ___: torch.nn.Module) -> SharedSource:
@@ -50,11 +41,11 @@ class SharedSource(Rebuilt, torch.nn.Module):
 
 
 @restorable
-class FloatReader(Rebuilt, torch.nn.Module):
+class FloatReader(Lowered):
     """A float op behind a lowered ``QuantStub``: reads the float tensor that the shared activation carries."""
 
     kind: ClassVar[str] = "float_reader"
-    int8_kernels = 0
+    made = frozenset({"original"})
 
     def __init__(self, original: torch.nn.Module) -> None:
         """Wrap the float op."""
@@ -66,14 +57,6 @@ class FloatReader(Rebuilt, torch.nn.Module):
         plain = input.tensor if isinstance(input, SharedActivation) else input
         output: torch.Tensor = self.original(plain)
         return output
-
-    def meta(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return nothing: the float op keeps its own parameters."""
-        return {}
 
     @staticmethod
     def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], original: torch.nn.Module) -> FloatReader:

@@ -1,0 +1,42 @@
+"""What an INT8 op has in common with the float op at its edges: the dtype of the answer, and what backward does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ilit.errors import LoweringError
+from ilit_pytorch.modules.activation import SharedActivation
+
+
+class _NoBackward(torch.autograd.Function):
+    """Passes an answer on as part of the graph that its input is part of."""
+
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, _given: torch.Tensor) -> torch.Tensor:
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *_gradients: torch.Tensor) -> Any:
+        raise LoweringError(
+            "an INT8 op has no gradient: ilit's models are for inference; train the float model and tune it again"
+        )
+
+
+def answer(output: torch.Tensor, given: torch.Tensor | SharedActivation) -> torch.Tensor:
+    """Return a Linear's or convolution's float32 ``output`` as the float op would give it.
+
+    In the dtype that autocast asks for, else in the input's. Where gradients are recorded and the input takes part, so
+    does the answer, and its backward raises ``LoweringError``: a graph that ended here in silence would train the
+    layers after an INT8 op as if there were none before it.
+    """
+    dtype = given.dtype
+    if torch.is_autocast_enabled("cpu") and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype("cpu")
+    if output.dtype != dtype:
+        output = output.to(dtype)
+    if torch.is_grad_enabled() and given.requires_grad:
+        tensor = given.tensor if isinstance(given, SharedActivation) else given
+        return _NoBackward.apply(output, tensor)  # type: ignore[no-any-return,no-untyped-call]  # torch has not typed it
+    return output
