@@ -71,6 +71,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def families(session: nox.Session) -> None:
+    """Tune every family of transformers that is promised to work, tiny and with random weights."""
+    session.install("-r", "requirements/tests.txt")
+    session.run("pytest", "-m", "", "tests/families", *session.posargs)
+
+
+@nox.session
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that the distributions allow; torch is the one they all share."""
     lowest = Path(session.create_tmp()) / "minimums.txt"
