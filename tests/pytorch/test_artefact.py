@@ -14,7 +14,7 @@ import torch
 
 from ilit.adapter import Cpu
 from ilit.errors import ArtefactError, IlitWarning
-from ilit_pytorch import artefact
+from ilit_pytorch import artefact, integrity
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_mixed_precision_loads_bit_equal(
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    """Change keys of recipe.json; None removes one."""
+    """Change keys of recipe.json and seal it again; None removes one."""
     file = folder / "recipe.json"
-    content = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    content = {key: v for key, v in {**json.loads(file.read_text()), **changes}.items() if v is not None}
+    file.write_text(json.dumps({**content, "digest": integrity.json_digest(content)}))
 
 
 def cut(folder: Path, name: str, share: float) -> None:
@@ -65,7 +65,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "torn recipe": (lambda f: cut(f, "recipe.json", 0.5), "write the model again"),
     "binary recipe": (lambda f: (f / "recipe.json").write_bytes(b"\xff\xfe\x00"), "write the model again"),
     "list": (lambda f: (f / "recipe.json").write_text("[]"), "not a JSON object"),
-    "newer format": (lambda f: edit(f, format=2), "format 2 is not 1"),
+    "newer format": (lambda f: edit(f, format=9), "format 9 is none of 1 to 2"),
     "no cpu": (lambda f: edit(f, cpu=None), "does not describe this model"),
     "no modules": (lambda f: edit(f, modules=None), "does not describe this model"),
     "unknown kind": (lambda f: edit(f, modules=[{"path": "head", "kind": "x", "meta": {}}]), "no module kind 'x'"),

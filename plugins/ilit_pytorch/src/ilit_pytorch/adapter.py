@@ -23,6 +23,8 @@ from ilit_pytorch.describe import describe
 from ilit_pytorch.lower import Provenance, int8_kernels, lower
 from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
 from ilit_pytorch.probe import distance, op_distances
+from ilit_pytorch.sameness import check_savable, first_difference, own_outputs
+from ilit_pytorch.state import blank
 from ilit_pytorch.timing import op_speedups
 from ilit_pytorch.trace import Structure, trace
 
@@ -129,6 +131,22 @@ class PyTorchAdapter:
                     zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
                     module._parameters[name] = torch.nn.Parameter(zero, requires_grad=False)  # noqa: SLF001 - as above
         return clone
+
+    def own_outputs(self, model: Any, batch: Any) -> Any:
+        """See ``ilit_pytorch.sameness``."""
+        return own_outputs(model, batch)
+
+    def first_difference(self, model: Any, other: Any, batch: Any) -> str:
+        """See ``ilit_pytorch.sameness``."""
+        return first_difference(model, other, batch)
+
+    def check_savable(self, model: Any, float_model: Any, batch: Any) -> None:
+        """See ``ilit_pytorch.sameness``."""
+        check_savable(model, float_model, batch)
+
+    def blank(self, model: Any) -> torch.nn.Module:
+        """See ``ilit_pytorch.state``."""
+        return blank(model)
 
     def measure(self, model: Any, batch: Any) -> Measurement:
         """Run the model once on one batch and return what that cost."""

@@ -5,26 +5,43 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ilit.adapter import Cpu
-from ilit.errors import ArtefactError, IlitWarning
+from ilit.errors import ArtefactError, IlitWarning, ModelError
 from ilit.recipe import Recipe
-from ilit_pytorch import cpu
-from ilit_pytorch.clone import leave_fast_path, replace_modules, structural_clone
+from ilit_pytorch import cpu, integrity, tensorfile
+from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
 from ilit_pytorch.lower import Provenance, lowered_modules
-from ilit_pytorch.modules.lowered import RESTORE
-from ilit_pytorch.trace import inner_op
+from ilit_pytorch.modules.lowered import RESTORE, Lowered
+from ilit_pytorch.ops import inner_op
+from ilit_pytorch.state import extra_tensors, fill_extra, float_state
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)  # 1 has no digests, no class and no extra state
 RECIPE, CONFIG, TENSORS = "recipe.json", "config.json", "model.safetensors"
 MARK = "::"  # between module path and tensor name of what lowering made; no module path has it
+METHOD = "ilit"
+"""What ``config.json`` calls the method in ``quantization_config``, so that transformers refuses what it cannot read."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an artefact holds, in memory.
+
+    Attributes:
+        recipe: ``recipe.json`` without digests.
+        tensors: ``model.safetensors``.
+    """
+
+    recipe: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
 
 
 def save(model: Any, folder: Path) -> None:
@@ -32,28 +49,56 @@ def save(model: Any, folder: Path) -> None:
 
     Raises:
         ArtefactError: the model was not lowered by this adapter.
+        ModelError: it holds something that these files cannot.
+    """
+    content = content_of(model)
+    tensors = {name: tensor.contiguous().clone() for name, tensor in content.tensors.items()}
+    tensorfile.write(tensors, folder / TENSORS)
+    _write_json(folder / CONFIG, architecture(model))
+    seal(folder, {**content.recipe, "sha256": integrity.digests_of(tensors.items()), "files": {}}, (CONFIG,))
+
+
+def seal(folder: Path, recipe: Mapping[str, Any], files: tuple[str, ...]) -> None:
+    """Write ``recipe.json`` with the digests of further files of the folder, and its own."""
+    digests = {name: integrity.file_digest(folder / name) for name in files}
+    sealed = {**recipe, "files": {**recipe["files"], **digests}}
+    _write_json(folder / RECIPE, {**sealed, integrity.DIGEST: integrity.json_digest(sealed)})
+
+
+def content_of(model: Any) -> Content:
+    """Return what the artefact of a lowered model holds; the tensors are the model's own.
+
+    Raises:
+        ArtefactError: the model was not lowered by this adapter.
+        ModelError: it holds something that the artefact's files cannot.
     """
     provenance = getattr(model, "ilit", None)
     if not isinstance(provenance, Provenance):
         raise ArtefactError(f"{type(model).__name__} was not lowered by ilit; save what tune() returned")
-    tensors, aliases = _without_aliases(_float_tensors(model, provenance))
+    state = float_state(model, provenance.paths)
+    tensors, aliases = _without_aliases(state.tensors)
     for path, module in zip(provenance.paths, lowered_modules(model), strict=True):
         tensors.update({f"{path}{MARK}{name}": tensor for name, tensor in module.tensors().items()})
-    save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, folder / TENSORS)
     recipe = {
         "format": FORMAT,
         "adapter": "pytorch",
+        "class": type(model).__name__,
         "cpu": asdict(provenance.cpu),
         "versions": {"torch": torch.__version__},
         "recipe": provenance.recipe.to_json(),
         "modules": [
-            {"path": path, "kind": module.kind, "meta": module.meta()}
-            for path, module in zip(provenance.paths, lowered_modules(model), strict=True)
+            _entry(path, module) for path, module in zip(provenance.paths, lowered_modules(model), strict=True)
         ],
         "aliases": aliases,
+        "attributes": sorted(state.attributes),
+        "extra": state.extra,
     }
-    _write_json(folder / RECIPE, recipe)
-    _write_json(folder / CONFIG, architecture(model))
+    return Content(recipe, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def _entry(path: str, module: Lowered) -> dict[str, Any]:
+    computed = {"computed": True, "computing": list(module.computing)} if module.computed else {}
+    return {"path": path, "kind": module.kind, "meta": module.meta(), **computed}
 
 
 def architecture(model: torch.nn.Module) -> dict[str, Any]:
@@ -65,7 +110,8 @@ def architecture(model: torch.nn.Module) -> dict[str, Any]:
     name = type(model).__name__
     if hasattr(config, "to_json_string") and hasattr(config, "to_dict"):
         plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-        return {**plain, "architectures": plain.get("architectures") or [name]}
+        quantized = {"quantization_config": {"quant_method": METHOD, "format": FORMAT}}
+        return {**plain, "architectures": plain.get("architectures") or [name], **quantized}
     return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "architectures": [name]}
 
 
@@ -73,11 +119,17 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     """Return ``recipe.json`` of an artefact.
 
     Raises:
-        ArtefactError: it is missing, not JSON, or of another format version.
+        ArtefactError: it is missing, not JSON, of another format version, or damaged.
     """
-    recipe = _read_json(folder / RECIPE)
-    if recipe.get("format") != FORMAT:
-        raise ArtefactError(f"{folder / RECIPE}: format {recipe.get('format')!r} is not {FORMAT}, the one read here")
+    file = folder / RECIPE
+    recipe = _read_json(file)
+    if recipe.get("format") not in READ:
+        raise ArtefactError(
+            f"{file}: format {recipe.get('format')!r} is none of {READ[0]} to {READ[-1]}, which are read here; "
+            "install the ilit-pytorch that wrote it, or tune again"
+        )
+    if recipe["format"] != READ[0]:
+        integrity.check_recipe(recipe, file)
     return recipe
 
 
@@ -99,7 +151,9 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
     recipe = read_recipe(folder)
     try:
         tensors = load_file(folder / TENSORS)
-        return _restored(folder, recipe, tensors, skeleton)
+        if recipe["format"] != READ[0]:
+            integrity.check_tensors(tensors, recipe["sha256"], folder / TENSORS)
+        return restored(Content(recipe, tensors), skeleton, folder)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{folder / TENSORS}: {error}; write the model again") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # what reading JSON of another shape raises
@@ -108,52 +162,74 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
         ) from error
 
 
-def _restored(
-    folder: Path, recipe: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], skeleton: torch.nn.Module
-) -> torch.nn.Module:
+def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """Return the tuned model that the content describes.
+
+    Args:
+        content: what an artefact holds.
+        skeleton: the architecture in float; its values are not used, nor is it changed.
+        folder: what errors call the artefact.
+
+    Raises:
+        ArtefactError: the content does not fit the skeleton or this CPU.
+    """
+    recipe, tensors = content.recipe, content.tensors
+    skeleton = uncompiled(skeleton)
+    _check_class(folder, recipe, skeleton)
     made = Cpu(**recipe["cpu"])
     _warn_of_other_class(folder, made)
+    extra = recipe.get("extra", {})
+    floats = {name: tensor for name, tensor in tensors.items() if MARK not in name}
     model = structural_clone(skeleton)
-    _fill(model, tensors, recipe["aliases"], folder)
-    replacements = {}
-    for entry in recipe["modules"]:
-        path, kind = str(entry["path"]), str(entry["kind"])
-        if kind not in RESTORE:
-            raise ArtefactError(f"{folder / RECIPE}: {path}: no module kind '{kind}'; update ilit-pytorch")
-        prefix = f"{path}{MARK}"
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        original = _submodule(model, path, folder)
-        _check_weight(folder, path, own, original)
-        replacements[path] = RESTORE[kind](entry["meta"], own, original)
+    apart = {*recipe.get("attributes", ()), *extra_tensors(extra)}
+    _fill(model, {name: tensor for name, tensor in floats.items() if name not in apart}, recipe["aliases"], folder)
+    for name in recipe.get("attributes", ()):
+        owner, _, leaf = name.rpartition(".")
+        vars(_submodule(model, owner, folder))[leaf] = floats[recipe["aliases"].get(name, name)]
+    replacements = {str(entry["path"]): _rebuilt(folder, entry, model, tensors) for entry in recipe["modules"]}
+    loaded = structural_clone(model, replacements)
     if replacements:
-        leave_fast_path(model)
-    loaded = replace_modules(model, replacements)
+        leave_fast_path(loaded)
+    fill_extra(loaded, extra, tensors)
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
-    provenance = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)
-    filled = {name for name in tensors if MARK not in name} | set(recipe["aliases"])
-    unfilled = [name for name in _float_tensors(loaded, provenance) if name not in filled]
-    if unfilled:
-        raise ArtefactError(f"{folder / TENSORS}: lacks {unfilled[0]}, which the architecture given has")
-    loaded.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
+    _check_filled(loaded, paths, {*floats, *recipe["aliases"]}, folder)
+    loaded.ilit = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)  # type: ignore[assignment]  # a module may hold any attribute
     return loaded.eval()
 
 
-def _float_tensors(model: torch.nn.Module, provenance: Provenance) -> dict[str, torch.Tensor]:
-    """Return what stayed float, by its path in the float model: wrappers' ``original`` is left out of names."""
-    wrapped = {f"{path}.original.": f"{path}." for path in provenance.paths}
-    tensors: dict[str, torch.Tensor] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        owner = next((p for p in provenance.paths if path == p or path.startswith(f"{p}.")), None)
-        inside = owner is not None and not f"{path}.".startswith(f"{owner}.original.")
-        if inside or (isinstance(getattr(module, "kind", None), str) and type(module).kind in RESTORE):
-            continue
-        own = {**module._parameters, **module._buffers}  # noqa: SLF001 - state_dict leaves out non-persistent buffers
-        for name, tensor in own.items():
-            if tensor is not None:
-                full = f"{path}.{name}" if path else name
-                prefix = next((w for w in wrapped if full.startswith(w)), "")
-                tensors[wrapped.get(prefix, "") + full.removeprefix(prefix)] = tensor
-    return tensors
+def _rebuilt(
+    folder: Path, entry: Mapping[str, Any], model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> torch.nn.Module:
+    """Return one lowered module, its numbers checked; ``model`` is the float one, filled."""
+    path, kind, meta = str(entry["path"]), str(entry["kind"]), entry["meta"]
+    if kind not in RESTORE:
+        raise ArtefactError(f"{folder / RECIPE}: {path}: no module kind '{kind}'; update ilit-pytorch")
+    prefix = f"{path}{MARK}"
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    original = _submodule(model, path, folder)
+    _check_weight(folder, path, own, original)
+    integrity.check_numbers(f"{folder}: {path}", kind, meta, own)
+    new = RESTORE[kind](meta, own, original)
+    vars(new).update(computed=bool(entry.get("computed")), computing=tuple(entry.get("computing", ())))
+    return new
+
+
+def _check_class(folder: Path, recipe: Mapping[str, Any], skeleton: torch.nn.Module) -> None:
+    tuned = recipe.get("class")
+    if tuned is not None and tuned != type(skeleton).__name__:
+        raise ArtefactError(
+            f"{folder}: is a tuned {tuned}, the architecture given is a {type(skeleton).__name__}; give a {tuned}"
+        )
+
+
+def _check_filled(loaded: torch.nn.Module, paths: Mapping[str, str], filled: set[str], folder: Path) -> None:
+    try:
+        state = float_state(loaded, paths)
+    except ModelError as error:
+        raise ArtefactError(f"{folder}: the architecture given does not fit: {error}") from error
+    unfilled = [name for name in state.tensors if name not in filled and name not in state.attributes]
+    if unfilled:
+        raise ArtefactError(f"{folder / TENSORS}: lacks {unfilled[0]}, which the architecture given has")
 
 
 def _without_aliases(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -166,10 +242,11 @@ def _without_aliases(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, tor
 def _fill(
     model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], aliases: Mapping[str, str], folder: Path
 ) -> None:
-    """Put the float tensors into the clone of the skeleton as new parameters; the skeleton's stay as they are."""
-    places = {name: name for name in tensors if MARK not in name} | dict(aliases)
+    """Put parameters and buffers into the clone of the skeleton; the skeleton's stay as they are."""
     made: dict[str, Any] = {}
-    for name, stored in places.items():
+    for name, stored in {**{name: name for name in tensors}, **aliases}.items():
+        if stored not in tensors:
+            continue
         parent, _, leaf = name.rpartition(".")
         module = _submodule(model, parent, folder)
         kind: dict[str, Any] = module._parameters if leaf in module._parameters else module._buffers  # noqa: SLF001 - set in place
@@ -204,10 +281,9 @@ def _warn_of_other_class(folder: Path, made: Cpu) -> None:
     here = cpu.describe()
     if here.int8_class == made.int8_class:
         return
-    danger = "its codes may saturate here in silence" if here.int8_class == "A" else "it could use wider codes here"
     warnings.warn(
         f"{folder}: tuned for CPU class {made.int8_class} ({made.isa}), this one is {here.int8_class} ({here.isa}): "
-        f"{danger}; tune again on this CPU",
+        "its answers are the same here, its speed is not; tune again on this CPU",
         IlitWarning,
         stacklevel=3,
     )

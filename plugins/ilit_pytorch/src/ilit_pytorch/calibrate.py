@@ -22,8 +22,10 @@ from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
-from ilit_pytorch.trace import Structure, inner_op, trace
+from ilit_pytorch.ops import inner_op
+from ilit_pytorch.trace import Structure, trace
 from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
+from ilit_pytorch.weights import Settled, float_op
 
 logger = logging.getLogger("ilit.pytorch")
 
@@ -78,6 +80,7 @@ class TorchCalibration:
         probe_outputs: the float32 model's predictions on them, flat float64 arrays.
         packs: quantized weights; half of the float model's bytes at most.
         replay: the float32 activations that probes reuse, made by the first probe that can.
+        settled: where weights are read that the model computes before each forward.
     """
 
     structure: Structure
@@ -88,6 +91,7 @@ class TorchCalibration:
     probe_outputs: list[np.ndarray]
     packs: PackCache
     replay: Any = field(default=None, repr=False)
+    settled: Settled = field(default_factory=Settled, repr=False)
     _params: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -141,7 +145,7 @@ class TorchCalibration:
             stats = self.channels(size, source)
             if stats is None:
                 raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
-            readers = [inner_op(model.get_submodule(reader)).weight for reader in self.structure.readers_of(name)]
+            readers = [float_op(model, reader, self).weight for reader in self.structure.readers_of(name)]
             columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
             self._params[key] = smoothing_for(stats.low, stats.high, columns.amax(dim=0), strength)
         found: Smoothing = self._params[key]
@@ -255,7 +259,7 @@ def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None
     """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
     for name, site in structure.sites.items():
         if site.kind == "linear" and site.channel_axis is not None:
-            features = inner_op(model.get_submodule(name)).weight.shape[1]
+            features = inner_op(model.get_submodule(name)).in_features
             seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 

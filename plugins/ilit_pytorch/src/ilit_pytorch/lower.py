@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from ilit.adapter import Cpu
 from ilit.errors import LoweringError
@@ -25,8 +23,9 @@ from ilit_pytorch.modules.lowered import Lowered
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
 from ilit_pytorch.packs import Pack
 from ilit_pytorch.qparams import ActivationParams, quantize_weight, weight_codes
-from ilit_pytorch.trace import Island, inner_op
+from ilit_pytorch.trace import Island
 from ilit_pytorch.transforms.bias import bias_shift
+from ilit_pytorch.weights import float_op
 
 BIAS_CORRECTION = "bias_correction"
 """The model-wide transform of a recipe; False where it is absent."""
@@ -75,7 +74,7 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
 def build_op(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
     """Return the INT8 module for one op of a recipe; ``model`` is the float model."""
     site, config = calibration.structure.sites[name], recipe.ops[name]
-    op = float_op(model, name)
+    op = float_op(model, name, calibration)
     spec = weight_spec(name, config)
     if config.approach == "static" and site.island >= 0:
         weight, scale = quantize_weight(op.weight, spec)
@@ -109,7 +108,7 @@ def input_quantizer(model: torch.nn.Module, name: str, recipe: Recipe, calibrati
 
 def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Pack:
     """Return an op's weight as plain int8 codes of its shape, with what rounding and smoothing add to the bias."""
-    config, size, op = recipe.ops[name], recipe.calibration, float_op(model, name)
+    config, size, op = recipe.ops[name], recipe.calibration, float_op(model, name, calibration)
     smoothing = calibration.smoothing(model, size, name, config.smoothing)
     weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
     codes, scale = weight_codes(weight, weight_spec(name, config))
@@ -121,13 +120,6 @@ def round_weight(model: torch.nn.Module, name: str, recipe: Recipe, calibration:
     if smoothing is not None:
         centre = op.weight.detach().float() @ smoothing.centre  # (out,)
     return Pack(codes.to(torch.int8), scale, shift, centre)
-
-
-def float_op(model: torch.nn.Module, name: str) -> Any:
-    """Return the float op with its weight as it is now, where torch computes that before each forward."""
-    op = inner_op(submodule(model, name))
-    _refresh_weight(op)
-    return op
 
 
 def weight_spec(name: str, config: OpConfig) -> QuantSpec:
@@ -182,14 +174,6 @@ def _bias(op: Any, *shifts: torch.Tensor | None) -> torch.Tensor | None:
     return bias
 
 
-def _refresh_weight(op: Any) -> None:
-    """Compute the weight anew where a hook of torch does so before each forward: the last one may precede training."""
-    for hook in op._forward_pre_hooks.values():  # noqa: SLF001 - no public way to the hooks
-        if isinstance(hook, WeightNorm | SpectralNorm):
-            with torch.no_grad():
-                hook(op, ())
-
-
 def lowered_modules(model: torch.nn.Module) -> list[Lowered]:
     """Return the modules of a lowered model that lowering put there, those inside others left out."""
     paths = getattr(model, "ilit").paths if hasattr(model, "ilit") else {}  # noqa: B009 - modules are typed as tensors
@@ -206,13 +190,14 @@ def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchC
     for name, config in recipe.ops.items():
         if config.quantized:
             new[name] = build_op(model, name, recipe, calibration)
+            vars(new[name]).update(computed=structure.sites[name].computed, computing=structure.sites[name].computing)
         elif config.dtype == "bfloat16":
-            new[name] = BFloat16Linear(structural_clone(submodule(model, name)))
+            new[name] = BFloat16Linear(_own(model, name))
     for stub, readers in structure.shared.items():
         if any(reader in new for reader in readers):
             new[stub] = SharedSource()
             floats = (reader for reader in readers if reader not in new)
-            new.update({reader: FloatReader(structural_clone(submodule(model, reader))) for reader in floats})
+            new.update({reader: FloatReader(_own(model, reader)) for reader in floats})
     active = False
     for island in structure.islands:
         first = next((recipe.ops[op] for op in island.ops if _static(recipe, op)), None)
@@ -222,6 +207,10 @@ def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchC
     if active:
         new.update({stub: IslandEnd() for stub in structure.dequant_stubs})
     return new
+
+
+def _own(model: torch.nn.Module, name: str) -> torch.nn.Module:
+    return structural_clone(submodule(model, name), own=True)
 
 
 def _island_modules(
@@ -241,7 +230,7 @@ def _island_modules(
         return calibration.params(recipe.calibration, f"{name}:out", spec)
 
     def plain(name: str) -> torch.nn.Module:
-        return structural_clone(submodule(model, name))
+        return _own(model, name)
 
     new: dict[str, Any] = {stub: IslandStart(params(stub)) for stub in island.stubs}
     seen = calibration.seen[recipe.calibration].stats if recipe.calibration in calibration.seen else {}

@@ -19,9 +19,10 @@ from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, flat_predictions
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.lower import build_op, float_op, input_quantizer, lower, lowered_bias, round_weight
+from ilit_pytorch.lower import build_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
 from ilit_pytorch.replay import Replay, pays, record
+from ilit_pytorch.weights import float_op
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
 
@@ -99,7 +100,7 @@ def _linear_outputs(model: torch.nn.Module, name: str, recipe: Recipe, calibrati
     channels = calibration.channels(recipe.calibration, calibration.structure.input_of(name))
     if site.kind != "linear" or site.island >= 0 or channels is None or not channels.filled:
         return None
-    op, rows = float_op(model, name), channels.sample
+    op, rows = float_op(model, name, calibration), channels.sample
     rounded = round_weight(model, name, recipe, calibration)
     codes, scale, zero_point = input_quantizer(model, name, recipe, calibration)(rows)
     values = (codes.float() - zero_point) * scale  # (rows, in)
@@ -114,7 +115,7 @@ def _rows_looked_up(model: torch.nn.Module, name: str, recipe: Recipe, calibrati
     seen = calibration.seen.get(recipe.calibration)
     if seen is None or name not in seen.indices:
         return None
-    expected = torch.nn.functional.embedding(seen.indices[name], float_op(model, name).weight)
+    expected = torch.nn.functional.embedding(seen.indices[name], float_op(model, name, calibration).weight)
     int8 = build_op(model, name, recipe, calibration)
     return expected, int8(seen.indices[name])
 
@@ -127,7 +128,7 @@ def _run_beside(
     leave_fast_path(clone)
     for name, error in errors.items():
         int8 = _float_to_float(model, name, recipe, calibration)
-        clone.get_submodule(name).register_forward_hook(_compare(int8, error), with_kwargs=True)
+        clone.get_submodule(name).register_forward_hook(_compare(int8, error), with_kwargs=True, prepend=True)
     with torch.no_grad():
         for inputs in calibration.probe_batches:
             call(clone, inputs)

@@ -22,22 +22,13 @@ from ilit.errors import DataError, ModelError
 from ilit_pytorch.batch import call, check_input, first_rows, model_input
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
-from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.stub import QuantStub
+from ilit_pytorch.ops import inner_op, is_fused, op_kind, why_float
+from ilit_pytorch.weights import Watch, watch_weights
 
 TRACED_ROWS = 2  # of a batch; one row might be squeezed away
 
 logger = logging.getLogger("ilit.pytorch")
-
-_BY_FORWARD: dict[Any, str] = {
-    torch.nn.Linear.forward: "linear",
-    torch.nn.Conv1d.forward: "conv1d",
-    torch.nn.Conv2d.forward: "conv2d",
-    torch.nn.Conv3d.forward: "conv3d",
-    torch.nn.Embedding.forward: "embedding",
-}
-_FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
-
 
 @dataclass(frozen=True)
 class Site:
@@ -48,12 +39,16 @@ class Site:
         relu: the module is torch's fused form with ReLU.
         source: path of the ilit ``QuantStub`` whose output is its input, empty where it quantizes for itself.
         island: number of the island between torch's stubs that it lies in, -1 outside.
+        computed: its weight is computed before or in each forward, from other parameters.
+        computing: which of the op's forward pre-hooks do so, in the order they run.
     """
 
     kind: str
     relu: bool = False
     source: str = ""
     island: int = -1
+    computed: bool = False
+    computing: tuple[int, ...] = ()
 
     @property
     def channel_axis(self) -> int | None:
@@ -83,6 +78,7 @@ class Structure:
         leaky: paths of ilit ``QuantStub``s whose output also reaches something that cannot read codes.
         islands: the islands, ``Site.island`` counts them.
         dequant_stubs: paths of torch's ``DeQuantStub``s.
+        left: paths of modules of a quantizable kind that stay in float -> why.
     """
 
     sites: dict[str, Site]
@@ -90,6 +86,7 @@ class Structure:
     leaky: tuple[str, ...] = ()
     islands: tuple[Island, ...] = ()
     dequant_stubs: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
 
     def input_of(self, name: str) -> str:
         """Return the name that calibration gives the activation op ``name`` reads."""
@@ -102,23 +99,6 @@ class Structure:
         return self.shared[source] if source else (name,)
 
 
-def op_kind(module: torch.nn.Module) -> str | None:
-    """Return the op's kind, or None where a kernel could not stand for this module."""
-    inner = module[0] if type(module) in _FUSED_RELU else module  # type: ignore[index]  # fused forms are Sequential
-    kind = _BY_FORWARD.get(type(inner).forward)
-    if kind is None or (kind == "embedding" and inner.max_norm is not None):
-        return None
-    if kind.startswith("conv") and geometry(inner) is None:  # type: ignore[arg-type]  # a conv by its forward
-        return None
-    weight = inner.weight
-    return kind if isinstance(weight, torch.Tensor) and weight.dtype == torch.float32 else None
-
-
-def inner_op(module: torch.nn.Module) -> Any:
-    """Return the Linear or convolution inside torch's fused form, or the module itself."""
-    return module[0] if type(module) in _FUSED_RELU else module  # type: ignore[index]  # fused forms are Sequential
-
-
 def trace(model: torch.nn.Module, example: Any) -> Structure:
     """Run the model once on one batch and return its structure.
 
@@ -128,7 +108,7 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
         DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
         ModelError: the forward raised.
     """
-    if op_kind(model) is not None:
+    if op_kind(structural_clone(model)) is not None:
         raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
     inputs = model_input(example)
     check_input(model, inputs)
@@ -155,9 +135,7 @@ def _tried(model: torch.nn.Module, inputs: Any) -> _Seen | None:
     except Exception as error:  # noqa: BLE001 - the whole batch decides, and says what is wrong
         logger.info("the model does not take %d rows, so it is traced on a batch: %s", TRACED_ROWS, error)
         return None
-    ops = {id(inner_op(module)) for module in model.modules() if op_kind(module) is not None}
-    called = {id(inner_op(model.get_submodule(name))) for name in seen.kinds}
-    return seen if ops <= called else None
+    return seen if seen.ops <= set(seen.kinds) else None
 
 
 def _traced(model: torch.nn.Module, inputs: Any) -> _Seen:
@@ -167,8 +145,30 @@ def _traced(model: torch.nn.Module, inputs: Any) -> _Seen:
     _watch(clone, seen)
     with torch.no_grad():
         outputs = call(clone, inputs)
-    seen.leaky.update(_marks(outputs) & seen.shared)
+        seen.leaky.update(_marks(outputs) & seen.shared)
+        _leave_unsettled(clone, inputs, seen)
     return seen
+
+
+def _leave_unsettled(clone: torch.nn.Module, inputs: Any, seen: _Seen) -> None:
+    """Leave ops in float whose weight is computed in a way that no one weight stands for."""
+    computed = {name: watch for name, watch in seen.watches.items() if name in seen.kinds and watch.computed}
+    if not computed:
+        return
+    before = {name: watch.values() for name, watch in computed.items()}
+    try:
+        call(clone, tree_map(_reversed_rows, inputs))
+    except Exception as error:  # noqa: BLE001 - the model need not take its rows in another order
+        logger.info("whether weights differ from forward to forward cannot be seen: %s", error)
+    for name, watch in computed.items():
+        if watch.also_input:
+            seen.left[name] = "a forward pre-hook computes its weight and changes its input"
+        elif any(not torch.equal(one, other) for one, other in zip(before[name], watch.values(), strict=True)):
+            seen.left[name] = "its weight differs from forward to forward"
+
+
+def _reversed_rows(leaf: Any) -> Any:
+    return leaf.flip(0) if isinstance(leaf, torch.Tensor) and leaf.ndim else leaf
 
 
 class Marked(torch.Tensor):
@@ -221,6 +221,9 @@ class _Seen:
     leaky: set[str] = field(default_factory=set)
     joined: dict[str, str] = field(default_factory=dict)
     dequant_stubs: list[str] = field(default_factory=list)
+    ops: set[str] = field(default_factory=set)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
     reading: int = 0  # ops whose forward is running: what they do with an activation is theirs
 
     def join(self, marks: frozenset[str]) -> None:
@@ -246,7 +249,7 @@ class _Seen:
                 self.leaky.update(stub for source in sources for stub in source)
         roots = list(dict.fromkeys(self.root(stub) for stub in self.stubs))
         number = {root: index for index, root in enumerate(roots)}
-        sites = {name: self._site(name, number) for name in self.kinds if self._consistent(name)}
+        sites = {name: self._site(name, number) for name in self.kinds if name not in self.left and self._consistent(name)}
         shared = {
             stub: tuple(name for name, site in sites.items() if site.source == stub)
             for stub in sorted(self.shared - self.leaky)
@@ -264,7 +267,7 @@ class _Seen:
             )
             for root in roots
         )
-        return Structure(sites, shared, tuple(sorted(self.leaky)), islands, tuple(self.dequant_stubs))
+        return Structure(sites, shared, tuple(sorted(self.leaky)), islands, tuple(self.dequant_stubs), dict(self.left))
 
     def _consistent(self, name: str) -> bool:
         """A module used both inside and outside an island has no one form."""
@@ -280,7 +283,9 @@ class _Seen:
         all_marks = self.marks[name]
         source = next(iter(all_marks[0] & self.shared - self.leaky), "")
         islands = {self.root(mark) for marks in all_marks for mark in marks - self.shared}
-        return Site(kind, relu, source, number[min(islands)] if islands else -1)
+        watch = self.watches[name]
+        island = number[min(islands)] if islands else -1
+        return Site(kind, relu, source, island, watch.computed, tuple(sorted(watch.computing)))
 
 
 def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
@@ -290,9 +295,13 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
         if id(module) in inside_op:
             continue
         kind = op_kind(module)
+        if kind is None and not is_fused(module) and (reason := why_float(module)):
+            seen.left[name] = reason
         if kind is not None:
             inside_op.update(id(child) for child in module.modules())
-            module.register_forward_pre_hook(_note_op(name, kind, type(module) in _FUSED_RELU, seen), with_kwargs=True)
+            seen.ops.add(name)
+            seen.watches[name] = watch_weights(inner_op(module))
+            module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
             module.register_forward_hook(_note_end(seen))
         elif isinstance(module, QuantStub):
             seen.shared.add(name)

@@ -46,7 +46,7 @@ class Int8Conv(Lowered):
     """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "conv"
-    made = frozenset({"packed", "weight_scale", "bias", "geometry", "quantizer", "post_op", "axes"})
+    made = frozenset({"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "axes"})
     int8_kernels = 1
 
     def __init__(
@@ -72,10 +72,15 @@ class Int8Conv(Lowered):
         super().__init__()
         self.packed = packed
         self.weight_scale: torch.Tensor
-        self.bias: torch.Tensor | None
-        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
+        self.int8_bias: torch.Tensor | None
+        self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
         self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
         self.axes = len(shape[0]) + 2
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
+        return self.int8_bias if self.biased else None
 
     @property
     def weight(self) -> torch.Tensor:
@@ -105,7 +110,7 @@ class Int8Conv(Lowered):
         if unbatched:
             codes = codes.unsqueeze(0)
         output = kernels.conv(
-            codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.geometry, self.post_op
+            codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.geometry, self.post_op
         )
         return output.squeeze(0) if unbatched else output
 
@@ -117,7 +122,7 @@ class Int8Conv(Lowered):
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight, weight_scale and, where there is one, bias."""
         plain = {"weight": kernels.unpack_conv(self.packed, self.axes), "weight_scale": self.weight_scale}
-        return plain if self.bias is None else {**plain, "bias": self.bias}
+        return plain if self.int8_bias is None else {**plain, "bias": self.int8_bias}
 
     def extra_repr(self) -> str:
         """Return the shape and quantizer for ``print(model)``."""

@@ -102,7 +102,7 @@ class IslandOp(_Island):
     """A Linear or convolution through torch's quantized module: quint8 in, quint8 out, one INT8 kernel."""
 
     kind: ClassVar[str] = "island_op"
-    made = frozenset({"params", "op", "shape", "weight_scale", "bias", "axes", "quantized"})
+    made = frozenset({"params", "op", "shape", "weight_scale", "int8_bias", "axes", "quantized"})
     int8_kernels = 1
 
     def __init__(
@@ -127,11 +127,16 @@ class IslandOp(_Island):
         super().__init__(params)
         self.op, self.shape = op, shape
         self.weight_scale: torch.Tensor
-        self.bias: torch.Tensor | None
-        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
+        self.int8_bias: torch.Tensor | None
+        self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
         self.axes = weight.ndim  # of a batch; a Linear takes more as well
         self.quantized = _torch_op(op, weight, weight_scale, bias, shape)
         self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
+        return self.int8_bias if self.biased else None
 
     @property
     def weight(self) -> torch.Tensor:
@@ -152,7 +157,7 @@ class IslandOp(_Island):
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight, weight_scale and, where there is one, bias."""
         plain = {"weight": self.quantized.weight().int_repr(), "weight_scale": self.weight_scale}
-        return plain if self.bias is None else {**plain, "bias": self.bias}
+        return plain if self.int8_bias is None else {**plain, "bias": self.int8_bias}
 
     @staticmethod
     def restore(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], _: torch.nn.Module) -> IslandOp:

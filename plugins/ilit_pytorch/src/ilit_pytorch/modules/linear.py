@@ -26,7 +26,7 @@ class Int8Linear(Lowered):
     """``post_op(x @ weight.T + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "linear"
-    made = frozenset({"packed", "weight_scale", "bias", "quantizer", "post_op", "in_features", "out_features"})
+    made = frozenset({"packed", "weight_scale", "int8_bias", "quantizer", "post_op", "in_features", "out_features"})
     int8_kernels = 1
 
     def __init__(
@@ -49,14 +49,19 @@ class Int8Linear(Lowered):
         super().__init__()
         self.packed: torch.Tensor
         self.weight_scale: torch.Tensor
-        self.bias: torch.Tensor | None
+        self.int8_bias: torch.Tensor | None
         self.quantizer: Quantizer
         self.post_op: str
         inner, out = packed.shape
         # Past torch's __setattr__, which looks for parameters: a search builds thousands of these.
         vars(self).update(packed=packed, quantizer=quantizer, post_op=post_op, training=False)
         vars(self).update(in_features=int(inner), out_features=int(out))
-        self._parameters.update(weight_scale=frozen(weight_scale), bias=None if bias is None else frozen(bias))
+        self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
+        return self.int8_bias if self.biased else None
 
     @property
     def weight(self) -> torch.Tensor:
@@ -76,9 +81,9 @@ class Int8Linear(Lowered):
     def _int8(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
         codes, scale, zero_point = codes_of(activation, self.quantizer)
         if not isinstance(scale, torch.Tensor):
-            return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.bias, self.post_op)
+            return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.post_op)
         product = kernels.linear(codes, 1.0, zero_point, self.packed, self.weight_scale, None)  # (..., out)
-        output = product.mul_(scale) if self.bias is None else torch.addcmul(self.bias, product, scale)
+        output = product.mul_(scale) if self.int8_bias is None else torch.addcmul(self.int8_bias, product, scale)
         return output.relu_() if self.post_op == "relu" else output
 
     def meta(self) -> dict[str, Any]:
@@ -88,7 +93,7 @@ class Int8Linear(Lowered):
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return weight, weight_scale and, where there are any, bias and smoothing."""
         plain = {"weight": kernels.unpack_linear(self.packed), "weight_scale": self.weight_scale}
-        bias = {} if self.bias is None else {"bias": self.bias}
+        bias = {} if self.int8_bias is None else {"bias": self.int8_bias}
         return {**plain, **bias, **quantizer_tensors(self.quantizer)}
 
     def extra_repr(self) -> str:

@@ -44,14 +44,18 @@ class Lowered(torch.nn.Module):
         kind: its name in ``recipe.json``; ``restore`` is found by it.
         made: names of the instance's attributes, parameters and submodules that its constructor makes. Whatever else
             it has was hung on it, or on the float module before.
-        computes_weight: ids of the forward pre-hooks that are not taken over, since what they compute is the weight.
+        computed: the float module's weight is computed before or in each forward, from what is then not taken over.
+        computing: which of its forward pre-hooks do so, in the order they run; these are not taken over.
+        biased: the float module has a bias; an INT8 one may add a correction all the same.
         int8_kernels: INT8 kernels one forward call runs, 0 for stubs and for what stays float.
         dtype: of the float module's weight, had it been cast as this one was; float32 as long as nobody does.
     """
 
     kind: ClassVar[str]
     made: ClassVar[frozenset[str]] = frozenset()
-    computes_weight: tuple[int, ...] = ()
+    computed: bool = False
+    computing: tuple[int, ...] = ()
+    biased: bool = True
     int8_kernels: int = 0
     dtype: torch.dtype = torch.float32
 
@@ -75,6 +79,7 @@ class Lowered(torch.nn.Module):
         if self.wraps_original():
             return
         self.take_hooks(original, copied)
+        vars(self)["biased"] = _is_biased(original)
         for name, value in vars(original).items():
             if name not in MODULE_STATE and not hasattr(type(self), name) and name not in vars(self):
                 vars(self)[name] = copied(value)
@@ -86,7 +91,11 @@ class Lowered(torch.nn.Module):
     def take_hooks(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
         """Take over the forward hooks and pre-hooks of ``original``, but those that compute its weight."""
         for name in _HOOKS:
-            vars(self)[name].update(_without(copied(vars(original)[name]), self.computes_weight))
+            vars(self)[name].update(copied(vars(original)[name]))
+        for place, number in enumerate(vars(original)["_forward_pre_hooks"]):
+            if place in self.computing:
+                self._forward_pre_hooks.pop(number)
+                self._forward_pre_hooks_with_kwargs.pop(number, None)  # type: ignore[attr-defined]  # torch has not typed it
 
     def wraps_original(self) -> bool:
         """Whether a clone of the float module is inside, with all that hangs on it."""
@@ -95,7 +104,7 @@ class Lowered(torch.nn.Module):
     def _is_weight(self, name: str) -> bool:
         """Whether a float op's weight and bias, or what they are computed from, go by this name."""
         return name in (*_WEIGHT_NAMES, "parametrizations") or (
-            bool(self.computes_weight) and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
+            self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
         )
 
     # --- State dict --------------------------------------------------------------------------------------------------
@@ -188,6 +197,12 @@ class Lowered(torch.nn.Module):
         return [name for name in vars(self)[place] if name in self.made and name != "original"]
 
 
+def _is_biased(original: torch.nn.Module) -> bool:
+    """Whether the float op has a bias; nothing is computed for this."""
+    inner = original._modules["0"] if isinstance(original, torch.nn.Sequential) else original  # noqa: SLF001 - torch's fused forms
+    return inner is not None and ("bias" not in inner._parameters or inner._parameters["bias"] is not None)  # noqa: SLF001 - reading might compute
+
+
 def frozen(tensor: torch.Tensor) -> torch.nn.Parameter:
     """Return a tensor as a parameter that is not trained: what is asked of a model's parameters finds it."""
     return torch.nn.Parameter(tensor.detach(), requires_grad=False)
@@ -261,6 +276,3 @@ def _misfit(prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[st
             )
     return ""
 
-
-def _without(hooks: dict[int, Any], left_out: tuple[int, ...]) -> dict[int, Any]:
-    return {number: hook for number, hook in hooks.items() if number not in left_out}

@@ -1,0 +1,137 @@
+"""Whether what an artefact's files hold is what was written, and whether its numbers can run on this CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ilit.errors import ArtefactError
+from ilit_pytorch import cpu
+
+DIGEST = "digest"
+_MOST_CODE = 127  # the kernels take int8 weights, of which -128 is never used
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return the SHA-256 of a tensor's dtype, shape and bytes, 64 hex digits."""
+    plain = tensor.detach().contiguous()
+    state = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)} ".encode())
+    state.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits.
+
+    Raises:
+        ArtefactError: there is no such file.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtefactError(f"{file}: cannot be read ({error.strerror}); write the model again") from error
+
+
+def json_digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object, its own ``digest`` left out, however it is laid out; 64 hex digits."""
+    rest = {key: value for key, value in content.items() if key != DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def check_recipe(content: Mapping[str, Any], file: Path) -> None:
+    """Compare ``recipe.json`` with its own digest, and the files that it names with theirs.
+
+    Raises:
+        ArtefactError: one of them has changed since it was written.
+    """
+    if content.get(DIGEST) != json_digest(content):
+        raise ArtefactError(f"{file}: is damaged or was edited, its SHA-256 is another; write the model again")
+    for name, digest in content["files"].items():
+        if file_digest(file.parent / name) != digest:
+            raise ArtefactError(
+                f"{file.parent / name}: is damaged or was edited, its SHA-256 is another; write the model again"
+            )
+
+
+def check_tensors(tensors: Mapping[str, torch.Tensor], digests: Mapping[str, str], file: Path) -> None:
+    """Compare the tensors that were read with the digests of those that were written.
+
+    Raises:
+        ArtefactError: one is missing, was not written, or differs; it is named.
+    """
+    for name in sorted({*tensors} ^ {*digests}):
+        found = "is not in it" if name in digests else "was not written into it"
+        raise ArtefactError(f"{file}: {name} {found}; write the model again")
+    for name, tensor in tensors.items():
+        if tensor_digest(tensor) != digests[name]:
+            raise ArtefactError(f"{file}: {name} is damaged, its SHA-256 is another; write the model again")
+
+
+def check_numbers(place: str, kind: str, meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check the ranges of one INT8 module's numbers, and that its largest codes do not saturate on this CPU.
+
+    Args:
+        place: the artefact's folder and the module's path, for the error.
+        kind: of the module.
+        meta: its ``meta()``.
+        tensors: its ``tensors()``.
+
+    Raises:
+        ArtefactError: a scale that is not positive and finite, a zero point outside the codes, a weight code of -128,
+            or codes whose products overflow 16 bits where this CPU sums in 16 bits.
+    """
+    for part in (meta, meta.get("quantizer", {}), meta.get("inner", {}).get("meta", {})):
+        if "scale" in part:
+            _check_static(place, float.fromhex(part["scale"]), int(part["zero_point"]), int(part["max_code"]))
+    for name in ("weight_scale", "smoothing", "bias", "centre"):
+        _check_finite(place, name, tensors.get(name), positive=name in ("weight_scale", "smoothing"))
+    weight = tensors.get("weight")
+    if weight is None or not weight.numel():
+        return
+    low, high = (int(bound) for bound in torch.aminmax(weight))
+    if weight.dtype != torch.int8 or low < -_MOST_CODE:
+        raise ArtefactError(f"{place}: its weight is no int8 tensor of codes from -127; write the model again")
+    largest = _largest_activation(kind, meta)
+    if largest and cpu.int8_class() == "A" and not cpu.is_safe(largest, max(high, -low)):
+        raise ArtefactError(
+            f"{place}: activation codes up to {largest} and weight codes up to {max(high, -low)} saturate in silence on "
+            f"this CPU ({cpu.isa()}, class A); tune again on this CPU"
+        )
+
+
+def _largest_activation(kind: str, meta: Mapping[str, Any]) -> int:
+    """Return the largest activation code that can occur, 0 where no activation is multiplied."""
+    if kind == "embedding":
+        return 0
+    if kind.startswith("island") and "inner" not in meta:
+        return 255  # torch's quantized modules clamp there whatever the range
+    quantizer = meta["inner"]["meta"]["quantizer"] if "inner" in meta else meta["quantizer"]
+    return int(quantizer["max_code"]) if "max_code" in quantizer else (1 << int(quantizer["bits"])) - 1
+
+
+def _check_static(place: str, scale: float, zero_point: int, max_code: int) -> None:
+    if not (math.isfinite(scale) and scale > 0.0):
+        raise ArtefactError(f"{place}: a scale is {scale}, not positive and finite; write the model again")
+    if not 0 <= zero_point <= max_code <= 255:
+        raise ArtefactError(
+            f"{place}: the zero point {zero_point} is not within the codes 0 to {max_code}; write the model again"
+        )
+
+
+def _check_finite(place: str, name: str, tensor: torch.Tensor | None, positive: bool) -> None:
+    if tensor is None:
+        return
+    if not bool(tensor.isfinite().all()) or (positive and bool((tensor <= 0).any())):
+        kind = "positive and finite" if positive else "finite"
+        raise ArtefactError(f"{place}: {name} holds a value that is not {kind}; write the model again")
+
+
+def digests_of(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, str]:
+    """Return each tensor's digest by name."""
+    return {name: tensor_digest(tensor) for name, tensor in tensors}

@@ -1,0 +1,78 @@
+"""Which modules are ops, and why a module of such a kind may have to stay in float."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.ao.nn.intrinsic as fused
+
+from ilit_pytorch.modules.conv import geometry
+
+_BY_FORWARD: dict[Any, str] = {
+    torch.nn.Linear.forward: "linear",
+    torch.nn.Conv1d.forward: "conv1d",
+    torch.nn.Conv2d.forward: "conv2d",
+    torch.nn.Conv3d.forward: "conv3d",
+    torch.nn.Embedding.forward: "embedding",
+}
+_CLASSES = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Embedding)
+_PLAIN_CALL = torch.nn.Module.__call__
+FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
+
+
+def op_kind(module: torch.nn.Module) -> str | None:
+    """Return the op's kind, or None where a kernel could not stand for this module."""
+    kind = _BY_FORWARD.get(type(inner_op(module)).forward)
+    return kind if kind is not None and not why_float(module) else None
+
+
+def inner_op(module: torch.nn.Module) -> Any:
+    """Return the Linear or convolution inside torch's fused form, or the module itself."""
+    return module[0] if type(module) in FUSED_RELU else module  # type: ignore[index]  # fused forms are Sequential
+
+
+def is_fused(module: torch.nn.Module) -> bool:
+    """Return whether the module is torch's fused form of an op with ReLU."""
+    return type(module) in FUSED_RELU
+
+
+def why_float(module: torch.nn.Module) -> str:
+    """Return why a module of a quantizable kind has to stay in float, an empty string for any other.
+
+    A weight that torch computes when it is read is computed by this, so ask it of clones.
+    """
+    inner = inner_op(module)
+    if not isinstance(inner, _CLASSES):
+        return ""
+    patched = next(filter(None, map(_patch, {module, inner})), "")
+    if patched:
+        return patched
+    if _BY_FORWARD.get(type(inner).forward) is None:
+        return f"its class {type(inner).__name__} has a forward of its own"
+    if is_fused(module) and any(part._forward_hooks or part._forward_pre_hooks for part in module.children()):  # noqa: SLF001 - no public name
+        return "hooks stand on what is fused in it"
+    if isinstance(inner, torch.nn.Embedding):
+        if inner.max_norm is not None:
+            return "its max_norm changes the weight when it is read"
+    elif not isinstance(inner, torch.nn.Linear) and geometry(inner) is None:
+        return f"the INT8 kernels cannot pad as it does ({inner.padding_mode}, {inner.padding})"
+    return _weight_problem(inner)
+
+
+def _patch(module: torch.nn.Module) -> str:
+    """Return what of a module's call was replaced by its owner, in the instance or in its class."""
+    if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
+        return "its forward is patched"
+    if type(module).__call__ is not _PLAIN_CALL:
+        return f"its class {type(module).__name__} has a __call__ of its own"
+    return ""
+
+
+def _weight_problem(inner: Any) -> str:
+    weight = inner.weight
+    if not isinstance(weight, torch.Tensor):
+        return "it has no weight"
+    if weight.dtype != torch.float32:
+        return f"its weight is {str(weight.dtype).removeprefix('torch.')}, not float32"
+    return ""

@@ -1,0 +1,190 @@
+"""Whether a model that ilit runs or reads back is the user's own: what is compared before anything is searched."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ilit.errors import ArtefactError, IlitWarning, ModelError
+from ilit.outputs import identical
+from ilit_pytorch import artefact
+from ilit_pytorch.batch import call, model_input, predictions, tensors_in
+from ilit_pytorch.clone import MODULE_STATE, uncompiled
+from ilit_pytorch.state import blank
+
+
+def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
+    """Return the predictions of the very model that the user gave, in eval mode; it is left as it was.
+
+    What a forward writes into modules, buffers, plain containers and ``config`` is taken back.
+    """
+    with _put_back(uncompiled(model)) as eager, torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return predictions(call(eager, model_input(batch)))
+
+
+def first_difference(model: torch.nn.Module, other: torch.nn.Module, batch: Any) -> str:
+    """Return the path of the first module, in the order they end, whose output in ``other`` is not ``model``'s.
+
+    Args:
+        model: the user's own; left as it was.
+        other: a copy of it that is ours.
+        batch: what both are run on.
+
+    Returns:
+        The path, or an empty string where no module's output differs.
+    """
+    with _put_back(uncompiled(model)) as eager:
+        wanted = _outputs_by_module(eager, batch)
+    found = _outputs_by_module(other, batch)
+    for (path, one), (other_path, two) in zip(wanted, found, strict=False):
+        if path != other_path or not _alike(one, two):
+            return path
+    return ""
+
+
+def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: Any) -> None:
+    """Try in memory, on the all-float recipe, whether an artefact holds all that the answers depend on.
+
+    Warns of modules and tensors that only a function of the owner's holds, such as a patched forward: these are not
+    saved, so whoever loads the model has to give an architecture with them.
+
+    Args:
+        model: the user's own, the architecture.
+        float_model: what ``lower`` made of the all-float recipe.
+        batch: a few rows.
+
+    Raises:
+        ModelError: something cannot be held, or the model read back answers differently; says what.
+    """
+    for path, name in _held_by_functions(uncompiled(model)):
+        message = (
+            f"{path or 'the model'}: a function hung on it holds {name}, which is no part of the model and is not saved "
+            "with it; register it as a submodule, parameter or buffer"
+        )
+        warnings.warn(message, IlitWarning, stacklevel=2)
+    kind = type(uncompiled(model)).__name__
+    try:
+        back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
+        same = identical(_answers(float_model, batch), _answers(back, batch))
+    except ArtefactError as error:
+        raise ModelError(f"{kind} cannot be saved and read back: {error}") from error
+    if same or not identical(_answers(float_model, batch), _answers(float_model, batch)):
+        return
+    where = next((p for (p, a), (_, b) in _pairs(float_model, back, batch) if not _alike(a, b)), "")
+    raise ModelError(
+        f"{kind}: an artefact cannot hold all that its answers depend on{f', first seen at {where}' if where else ''}: "
+        "state that is neither parameter nor buffer; keep it by register_buffer, or by get_extra_state and "
+        "set_extra_state"
+    )
+
+
+def _answers(model: torch.nn.Module, batch: Any) -> Any:
+    with torch.no_grad():
+        return predictions(call(model, model_input(batch)))
+
+
+def _pairs(one: torch.nn.Module, other: torch.nn.Module, batch: Any) -> Iterator[Any]:
+    return zip(_outputs_by_module(one, batch), _outputs_by_module(other, batch), strict=False)
+
+
+def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, list[np.ndarray]]]:
+    """Return what each module gives in one forward, in the order they end."""
+    found: list[tuple[str, list[np.ndarray]]] = []
+
+    def note(path: str) -> Any:
+        return lambda _module, _args, output: found.append((path, [t.detach().numpy() for t in tensors_in(output)]))
+
+    handles = [module.register_forward_hook(note(path)) for path, module in model.named_modules() if path]
+    try:
+        _answers(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _alike(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    """Whether arrays are the same but for float32's rounding."""
+    return len(one) == len(other) and all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5 * float(np.abs(a).max(initial=0.0)), equal_nan=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+# --- The user's own model, run and put back ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _put_back(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Give the model in eval mode, without compiled forwards, and put everything back that a forward may write."""
+    modules = list(model.modules())
+    attributes = [dict(vars(module)) for module in modules]
+    plain = _plain_containers(modules)
+    buffers = {id(b): (b, b._version, b.clone()) for module in modules for b in module._buffers.values() if b is not None}  # noqa: SLF001 - no public name
+    try:
+        for module in modules:
+            vars(module)["training"] = False
+            vars(module).pop("_compiled_call_impl", None)
+        yield model
+    finally:
+        for container, content in plain:
+            _refill(container, content)
+        for module, before in zip(modules, attributes, strict=True):
+            vars(module).clear()
+            vars(module).update(before)
+        with torch.no_grad():
+            for buffer, version, value in buffers.values():
+                if buffer._version != version:  # noqa: SLF001 - as above
+                    buffer.copy_(value)
+
+
+def _plain_containers(modules: list[torch.nn.Module]) -> list[tuple[Any, Any]]:
+    """Return the dicts, lists and sets that modules hold, and their configs' attributes, each with its content."""
+    found: dict[int, tuple[Any, Any]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            container = vars(value) if hasattr(value, "to_json_string") else value
+            if isinstance(container, dict | list | set):
+                found[id(container)] = (container, container.copy())
+    return list(found.values())
+
+
+def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, list):
+        container[:] = content
+    elif container != content or isinstance(container, dict):
+        container.clear()
+        container.update(content)
+
+
+# --- What a function holds ----------------------------------------------------------------------------------------------
+
+
+def _held_by_functions(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield (module path, name) of modules and tensors with values that functions hung on the model hold alone."""
+    own = {id(module) for module in model.modules()} | {id(t) for t in (*model.parameters(), *model.buffers())}
+    for path, module in model.named_modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - no public name
+        hung = (value for name, value in vars(module).items() if name not in MODULE_STATE)
+        for function in (*hooks, *hung):
+            if isinstance(function, types.FunctionType):
+                yield from ((path, name) for name in _strangers(function, own))
+
+
+def _strangers(function: types.FunctionType, own: set[int]) -> Iterator[str]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a variable without a value yet
+            value = cell.cell_contents
+            if isinstance(value, torch.Tensor | torch.nn.Module) and id(value) not in own:
+                yield name
+            elif isinstance(value, types.FunctionType) and value is not function:
+                yield from _strangers(value, own)
+
+
