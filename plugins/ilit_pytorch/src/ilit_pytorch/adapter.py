@@ -18,8 +18,9 @@ from ilit.space import SearchSpace
 from ilit_pytorch import artefact, cpu, kernels
 from ilit_pytorch import batch as batches
 from ilit_pytorch.calibrate import TorchCalibration, calibrate
-from ilit_pytorch.clone import structural_clone
+from ilit_pytorch.clone import structural_clone, uncompiled
 from ilit_pytorch.describe import describe
+from ilit_pytorch.forms import replaceable
 from ilit_pytorch.lower import Provenance, int8_kernels, lower
 from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
 from ilit_pytorch.probe import distance, op_distances
@@ -57,16 +58,17 @@ class PyTorchAdapter:
         """See ``ilit_pytorch.describe``."""
         if not isinstance(model, torch.nn.Module):
             raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
-        self._structures[model] = trace(model, example)
-        return describe(model, self._structures[model])
+        eager, inputs = uncompiled(model), batches.model_input(example)
+        self._structures[model] = replaceable(eager, trace(eager, example), inputs)
+        return describe(eager, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
         """See ``ilit_pytorch.calibrate``."""
-        return calibrate(model, batches, space, self._structures.get(model))
+        return calibrate(uncompiled(model), batches, space, self._structures.get(model))
 
     def lower(self, model: Any, recipe: Recipe, calibration: Any) -> torch.nn.Module:
         """See ``ilit_pytorch.lower``."""
-        return lower(model, recipe, calibration)
+        return lower(uncompiled(model), recipe, calibration)
 
     def int8_kernels(self, model: Any) -> int:
         """Return how many INT8 kernels one forward pass of a lowered model runs."""
@@ -74,15 +76,15 @@ class PyTorchAdapter:
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Any) -> list[float]:
         """See ``ilit_pytorch.probe``."""
-        return [distance(model, recipe, calibration) for recipe in recipes]
+        return [distance(uncompiled(model), recipe, calibration) for recipe in recipes]
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
         """See ``ilit_pytorch.probe``."""
-        return op_distances(model, recipe, calibration)
+        return op_distances(uncompiled(model), recipe, calibration)
 
     def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
         """See ``ilit_pytorch.timing``."""
-        return op_speedups(model, recipe, calibration)
+        return op_speedups(uncompiled(model), recipe, calibration)
 
     def evaluate(
         self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None

@@ -28,7 +28,7 @@ READ = (1, FORMAT)  # 1 has no digests, no class and no extra state
 RECIPE, CONFIG, TENSORS = "recipe.json", "config.json", "model.safetensors"
 MARK = "::"  # between module path and tensor name of what lowering made; no module path has it
 METHOD = "ilit"
-"""What ``config.json`` calls the method in ``quantization_config``, so that transformers refuses what it cannot read."""
+"""The method that ``config.json`` names in ``quantization_config``: transformers refuses what it cannot read."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch.batch import batches_of, call, check_input, flat_predictions, model_input, row_digests, rows_of
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
+from ilit_pytorch.ops import inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
-from ilit_pytorch.ops import inner_op
 from ilit_pytorch.trace import Structure, trace
 from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
 from ilit_pytorch.weights import Settled, float_op
@@ -251,7 +251,7 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram:
     for name, readers in structure.shared.items():
         axes = {structure.sites[reader].channel_axis for reader in readers}
         watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
-    for name, path in _island_outputs(structure).items():
+    for name, path in island_outputs(structure).items():
         watch_output(name, path)
 
 
@@ -263,7 +263,7 @@ def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None
             seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 
-def _island_outputs(structure: Structure) -> dict[str, str]:
+def island_outputs(structure: Structure) -> dict[str, str]:
     """Return what lies in islands and the path of the module whose output is its output."""
     islands = structure.islands
     own = (name for island in islands for name in (*island.ops, *island.stubs, *island.others))

@@ -33,9 +33,10 @@ def describe(model: Any, structure: Structure) -> SearchSpace:
     for stub in structure.leaky:
         logger.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
     if not structure.sites:
+        left = next((f"; {path} stays in float: {reason}" for path, reason in structure.left.items()), "")
         raise ModelError(
             f"{type(model).__name__} has nothing to quantize: its forward calls no float32 Linear, Conv1d, Conv2d, "
-            "Conv3d or Embedding module"
+            f"Conv3d or Embedding module{left}"
         )
     saturates, bfloat16 = cpu.int8_class() == "A", cpu.has_bfloat16()
     ops = {

@@ -100,8 +100,8 @@ def check_numbers(place: str, kind: str, meta: Mapping[str, Any], tensors: Mappi
     largest = _largest_activation(kind, meta)
     if largest and cpu.int8_class() == "A" and not cpu.is_safe(largest, max(high, -low)):
         raise ArtefactError(
-            f"{place}: activation codes up to {largest} and weight codes up to {max(high, -low)} saturate in silence on "
-            f"this CPU ({cpu.isa()}, class A); tune again on this CPU"
+            f"{place}: activation codes up to {largest} and weight codes up to {max(high, -low)} saturate in silence "
+            f"on this CPU ({cpu.isa()}, class A); tune again on this CPU"
         )
 
 

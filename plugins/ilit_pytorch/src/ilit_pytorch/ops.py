@@ -42,6 +42,9 @@ def why_float(module: torch.nn.Module) -> str:
 
     A weight that torch computes when it is read is computed by this, so ask it of clones.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        scripted = getattr(module, "original_name", "") in {cls.__name__ for cls in _CLASSES}
+        return "it is scripted or traced; put the eager module there" if scripted else ""
     inner = inner_op(module)
     if not isinstance(inner, _CLASSES):
         return ""

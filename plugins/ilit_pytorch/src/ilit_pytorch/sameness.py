@@ -65,8 +65,8 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     """
     for path, name in _held_by_functions(uncompiled(model)):
         message = (
-            f"{path or 'the model'}: a function hung on it holds {name}, which is no part of the model and is not saved "
-            "with it; register it as a submodule, parameter or buffer"
+            f"{path or 'the model'}: a function hung on it holds {name}, which is no part of the model and is not "
+            "saved with it; register it as a submodule, parameter or buffer"
         )
         warnings.warn(message, IlitWarning, stacklevel=2)
     kind = type(uncompiled(model)).__name__
@@ -112,13 +112,15 @@ def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, li
 
 def _alike(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
     """Whether arrays are the same but for float32's rounding."""
-    return len(one) == len(other) and all(
-        a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5 * float(np.abs(a).max(initial=0.0)), equal_nan=True)
-        for a, b in zip(one, other, strict=True)
-    )
+    return len(one) == len(other) and all(map(_close, one, other))
 
 
-# --- The user's own model, run and put back ----------------------------------------------------------------------------
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    slack = 1e-5 * float(np.abs(one).max(initial=0.0))
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=slack, equal_nan=True)
+
+
+# --- The user's own model, run and put back ------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -127,7 +129,7 @@ def _put_back(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
     plain = _plain_containers(modules)
-    buffers = {id(b): (b, b._version, b.clone()) for module in modules for b in module._buffers.values() if b is not None}  # noqa: SLF001 - no public name
+    buffers = [(b, b._version, b.clone()) for b in {id(b): b for b in model.buffers()}.values()]  # noqa: SLF001 - no public name
     try:
         for module in modules:
             vars(module)["training"] = False
@@ -140,7 +142,7 @@ def _put_back(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
             vars(module).clear()
             vars(module).update(before)
         with torch.no_grad():
-            for buffer, version, value in buffers.values():
+            for buffer, version, value in buffers:
                 if buffer._version != version:  # noqa: SLF001 - as above
                     buffer.copy_(value)
 
@@ -164,7 +166,7 @@ def _refill(container: Any, content: Any) -> None:
         container.update(content)
 
 
-# --- What a function holds ----------------------------------------------------------------------------------------------
+# --- What a function holds -----------------------------------------------------------------------------------------
 
 
 def _held_by_functions(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
@@ -186,5 +188,3 @@ def _strangers(function: types.FunctionType, own: set[int]) -> Iterator[str]:
                 yield name
             elif isinstance(value, types.FunctionType) and value is not function:
                 yield from _strangers(value, own)
-
-

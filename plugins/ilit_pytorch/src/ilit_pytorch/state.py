@@ -52,7 +52,9 @@ def float_state(model: torch.nn.Module, paths: Mapping[str, str]) -> FloatState:
         prefix = f"{name}." if name else ""
         made = module.made if isinstance(module, Lowered) else frozenset()
         for place in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - state_dict leaves out some
-            own = {f"{prefix}{leaf}": t for leaf, t in place.items() if isinstance(t, torch.Tensor) and leaf not in made}
+            own = {
+                f"{prefix}{leaf}": t for leaf, t in place.items() if isinstance(t, torch.Tensor) and leaf not in made
+            }
             tensors.update(own)
             attributes.update(own if place is vars(module) else ())
         if _has_extra_state(module):
@@ -84,7 +86,7 @@ def blank(model: torch.nn.Module) -> torch.nn.Module:
         for place in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - the clone's own
             for name, value in list(place.items()):
                 if name not in MODULE_STATE:
-                    place[name] = _blanked(value)  # type: ignore[assignment]  # a tensor for a tensor
+                    place[name] = _blanked(value)
     return clone
 
 
@@ -137,7 +139,7 @@ def _check_entries(module: torch.nn.Module, path: str) -> None:
     if isinstance(module, Lowered) or type(module)._save_to_state_dict is torch.nn.Module._save_to_state_dict:  # noqa: SLF001 - no public way
         return
     entries: dict[str, Any] = {}
-    module._save_to_state_dict(entries, "", False)  # type: ignore[operator]  # noqa: SLF001 - as above
+    module._save_to_state_dict(entries, "", False)  # noqa: SLF001 - as above
     for name, value in entries.items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(

@@ -11,7 +11,9 @@ import torch
 
 from ilit.recipe import OpConfig, Recipe
 from ilit_pytorch.calibrate import TorchCalibration
+from ilit_pytorch.clone import structural_clone, submodule
 from ilit_pytorch.lower import build_op
+from ilit_pytorch.weights import float_op
 
 PAIRS = 7
 
@@ -28,11 +30,12 @@ def op_speedups(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibr
         inputs = _inputs(name, recipe, calibration)
         if inputs is None:
             continue
-        module = model.get_submodule(name)
-        weight: Any = next(module.parameters())
+        weight = float_op(model, name, calibration).weight
         key = (calibration.structure.sites[name].kind, *weight.shape, *inputs.shape, _kind(recipe.ops[name]))
         if key not in known:
-            known[key] = _ratio(module, build_op(model, name, recipe, calibration), inputs)
+            known[key] = _ratio(
+                structural_clone(submodule(model, name)), build_op(model, name, recipe, calibration), inputs
+            )
         found[name] = known[key]
     return found
 

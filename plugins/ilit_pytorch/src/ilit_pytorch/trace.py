@@ -30,6 +30,7 @@ TRACED_ROWS = 2  # of a batch; one row might be squeezed away
 
 logger = logging.getLogger("ilit.pytorch")
 
+
 @dataclass(frozen=True)
 class Site:
     """Where an op stands.
@@ -108,6 +109,7 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
         DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
         ModelError: the forward raised.
     """
+    refuse_form(model)
     if op_kind(structural_clone(model)) is not None:
         raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
     inputs = model_input(example)
@@ -126,6 +128,23 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
             f"{type(model).__name__} raised on the first batch: {type(error).__name__}: {first_line}; "
             "run model(**input) or model(*input) on what the loader yields"
         ) from error
+
+
+def refuse_form(model: torch.nn.Module) -> None:
+    """Refuse a model that comes in a form which cannot be tuned, with what to give instead.
+
+    Raises:
+        ModelError: it is scripted or traced, or its weights are in half precision.
+    """
+    kind = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        name = getattr(model, "original_name", kind)
+        raise ModelError(f"{name} is scripted or traced, so its layers cannot be replaced; give the eager model")
+    weights = [p.dtype for p in model.parameters() if p.is_floating_point() and p.ndim > 1]
+    halves = {torch.bfloat16, torch.float16, torch.float64}
+    if weights and all(dtype in halves for dtype in weights):
+        found = str(weights[0]).removeprefix("torch.")
+        raise ModelError(f"{kind} has its weights in {found}; give model.float(), and inputs in float32 to go with it")
 
 
 def _tried(model: torch.nn.Module, inputs: Any) -> _Seen | None:
@@ -249,7 +268,9 @@ class _Seen:
                 self.leaky.update(stub for source in sources for stub in source)
         roots = list(dict.fromkeys(self.root(stub) for stub in self.stubs))
         number = {root: index for index, root in enumerate(roots)}
-        sites = {name: self._site(name, number) for name in self.kinds if name not in self.left and self._consistent(name)}
+        sites = {
+            name: self._site(name, number) for name in self.kinds if name not in self.left and self._consistent(name)
+        }
         shared = {
             stub: tuple(name for name, site in sites.items() if site.source == stub)
             for stub in sorted(self.shared - self.leaky)
@@ -294,15 +315,11 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
     for name, module in clone.named_modules():
         if id(module) in inside_op:
             continue
-        kind = op_kind(module)
-        if kind is None and not is_fused(module) and (reason := why_float(module)):
+        if not is_fused(module) and (reason := why_float(module)):
             seen.left[name] = reason
-        if kind is not None:
+        if op_kind(module) is not None:
             inside_op.update(id(child) for child in module.modules())
-            seen.ops.add(name)
-            seen.watches[name] = watch_weights(inner_op(module))
-            module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
-            module.register_forward_hook(_note_end(seen))
+            _watch_op(name, module, seen)
         elif isinstance(module, QuantStub):
             seen.shared.add(name)
             module.register_forward_hook(_mark_output(name, seen))
@@ -320,6 +337,14 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
         elif type(module) in (fused.BNReLU2d, fused.BNReLU3d) or next(module.children(), None) is None:
             inside_op.update(id(child) for child in module.modules())
             module.register_forward_pre_hook(_note(name, seen.others))
+
+
+def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
+    kind = str(op_kind(module))
+    seen.ops.add(name)
+    seen.watches[name] = watch_weights(inner_op(module))
+    module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
+    module.register_forward_hook(_note_end(seen))
 
 
 def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:

@@ -14,11 +14,11 @@ class _NoBackward(torch.autograd.Function):
     """Passes an answer on as part of the graph that its input is part of."""
 
     @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, _given: torch.Tensor) -> torch.Tensor:
+    def forward(_ctx: Any, output: torch.Tensor, _given: torch.Tensor) -> torch.Tensor:
         return output.view_as(output)
 
     @staticmethod
-    def backward(ctx: Any, *_gradients: torch.Tensor) -> Any:
+    def backward(_ctx: Any, *_gradients: torch.Tensor) -> Any:
         raise LoweringError(
             "an INT8 op has no gradient: ilit's models are for inference; train the float model and tune it again"
         )

@@ -67,7 +67,7 @@ class Int8Linear(Lowered):
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
         return Dequantized(
-            (self.out_features, self.in_features),
+            (int(self.packed.shape[1]), int(self.packed.shape[0])),
             self.dtype,
             lambda: dequantized(kernels.unpack_linear(self.packed), self.weight_scale),
         )
@@ -81,7 +81,9 @@ class Int8Linear(Lowered):
     def _int8(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
         codes, scale, zero_point = codes_of(activation, self.quantizer)
         if not isinstance(scale, torch.Tensor):
-            return kernels.linear(codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.post_op)
+            return kernels.linear(
+                codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.post_op
+            )
         product = kernels.linear(codes, 1.0, zero_point, self.packed, self.weight_scale, None)  # (..., out)
         output = product.mul_(scale) if self.int8_bias is None else torch.addcmul(self.int8_bias, product, scale)
         return output.relu_() if self.post_op == "relu" else output

@@ -67,7 +67,7 @@ class Lowered(torch.nn.Module):
         """Return what it is made of as plain tensors: int8 weights, float32 scales and biases."""
         return {}
 
-    # --- What hung on the float module -----------------------------------------------------------------------------
+    # --- What hung on the float module ------------------------------------------------------------------------------
 
     def adopt(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
         """Take over the hooks of ``original`` and what it has beside its weight and bias.
@@ -95,7 +95,7 @@ class Lowered(torch.nn.Module):
         for place, number in enumerate(vars(original)["_forward_pre_hooks"]):
             if place in self.computing:
                 self._forward_pre_hooks.pop(number)
-                self._forward_pre_hooks_with_kwargs.pop(number, None)  # type: ignore[attr-defined]  # torch has not typed it
+                self._forward_pre_hooks_with_kwargs.pop(number, None)
 
     def wraps_original(self) -> bool:
         """Whether a clone of the float module is inside, with all that hangs on it."""
@@ -107,7 +107,7 @@ class Lowered(torch.nn.Module):
             self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
         )
 
-    # --- State dict --------------------------------------------------------------------------------------------------
+    # --- State dict -------------------------------------------------------------------------------------------------
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         torch.nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # noqa: SLF001 - what torch's own classes add is here under other names
@@ -154,7 +154,7 @@ class Lowered(torch.nn.Module):
             if name in vars(other):
                 vars(self)[name] = vars(other)[name]
 
-    # --- Copies, dtypes ------------------------------------------------------------------------------------------------
+    # --- Copies, dtypes ---------------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Copy and pickle it by what it is made of, since packed weights are opaque to both."""
@@ -275,4 +275,3 @@ def _misfit(prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[st
                 f"this INT8 module has {tensor.dtype} {tuple(tensor.shape)}"
             )
     return ""
-

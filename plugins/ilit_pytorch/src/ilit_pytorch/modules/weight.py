@@ -12,7 +12,8 @@ from ilit.errors import LoweringError
 from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
 
 _FORM = LOOKING_ATTRIBUTES | {
-    "layout", "itemsize", "nbytes", "grad", "grad_fn", "is_leaf", "is_sparse", "is_mkldnn", "is_meta", "is_cuda", "names",
+    "layout", "itemsize", "nbytes", "grad", "grad_fn", "is_leaf", "is_sparse", "is_mkldnn", "is_meta", "is_cuda",
+    "names",
 }  # fmt: skip
 _FORM_METHODS = LOOKING_METHODS | {"__len__", "is_contiguous", "element_size", "get_device", "ndimension", "nelement"}
 _FROZEN = frozenset({"detach", "requires_grad_", "cpu"})
@@ -27,9 +28,7 @@ class Dequantized(torch.Tensor):
     dequantize_now: Callable[[], torch.Tensor]
 
     @staticmethod
-    def __new__(
-        cls, shape: tuple[int, ...], dtype: torch.dtype, dequantize: Callable[[], torch.Tensor]
-    ) -> Dequantized:
+    def __new__(cls, shape: tuple[int, ...], dtype: torch.dtype, dequantize: Callable[[], torch.Tensor]) -> Dequantized:
         """Stand for what ``dequantize`` returns: float32 of that shape, given out in ``dtype``."""
         new: Dequantized = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=dtype)  # noqa: SLF001 - torch documents it for subclasses
         new.dequantize_now = dequantize
@@ -41,7 +40,7 @@ class Dequantized(torch.Tensor):
         name = getattr(func, "__name__", "")
         attribute = getattr(getattr(func, "__self__", None), "__name__", "")
         if name in _FORM_METHODS or (name == "__get__" and attribute in _FORM):
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # torch has not typed it
         if (name in _FROZEN or (name == "__get__" and attribute == "data")) and isinstance(args[0], Dequantized):
             return args[0]
         if _writes(name, args, kwargs or {}):
@@ -52,17 +51,19 @@ class Dequantized(torch.Tensor):
         return func(*tree_map(_plain, args), **tree_map(_plain, kwargs or {}))
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch types it as disabled
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Do with the dequantized values what did not come through Python."""
         return func(*tree_map(_plain, args), **tree_map(_plain, kwargs or {}))
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]  # torch names an argument of its own
         """Return the values, as a float tensor shows them."""
         return f"Dequantized({self.dequantize_now()})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copy and pickle the values."""
-        return self.dequantize_now().__reduce_ex__(protocol)
+        return self.dequantize_now().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]  # torch has not typed it
 
     def __deepcopy__(self, memo: Any) -> torch.Tensor:
         """Return the values."""
