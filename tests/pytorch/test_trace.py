@@ -91,7 +91,7 @@ NO_OPS: dict[str, Callable[[], torch.nn.Module]] = {
 @pytest.mark.parametrize("name", NO_OPS)
 def test_nothing_to_quantize_is_refused(name: str) -> None:
     """What no kernel can stand for is no op, and a model of nothing else is refused in one line."""
-    with pytest.raises(ModelError, match="nothing to quantize|weights in float64"):
+    with pytest.raises(ModelError, match=r"nothing to quantize|weights in float64"):
         PyTorchAdapter().describe(NO_OPS[name](), (X.double() if name == "double" else X, None))
 
 

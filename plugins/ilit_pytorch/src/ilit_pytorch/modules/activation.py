@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 
+from ilit.errors import LoweringError
 from ilit.recipe import QuantSpec, Scheme
 from ilit_pytorch.qparams import TINY, ActivationParams, activation_params, max_activation_code
 from ilit_pytorch.transforms.smooth import Smoothing
 
+NOT_FINITE = "the activation holds NaN or infinity, which no INT8 code stands for"
 BLOCK = 1 << 20  # values quantized at a time
 
 
@@ -38,14 +39,17 @@ class StaticQuantizer:
     params: ActivationParams
     smoothing: Smoothing | None = None
 
-    @cached_property
-    def _line(self) -> tuple[float | torch.Tensor, float | torch.Tensor]:
-        """Factor and offset from a value to its code, half a code more for rounding."""
+    def __post_init__(self) -> None:
+        """Find factor and offset from a value to its code, half a code more for rounding.
+
+        Here and not at the first call, which may be one of ``torch.export``: what that computes is no tensor to keep.
+        """
         scale, half = self.params.scale, self.params.zero_point + 0.5
-        if self.smoothing is None:
-            return 1.0 / scale, half
-        factor = (1.0 / scale) / self.smoothing.vector
-        return factor, half - self.smoothing.centre * factor
+        line: tuple[float | torch.Tensor, float | torch.Tensor] = (1.0 / scale, half)
+        if self.smoothing is not None:
+            factor = (1.0 / scale) / self.smoothing.vector
+            line = factor, half - self.smoothing.centre * factor
+        object.__setattr__(self, "_line", line)
 
     def __call__(self, activation: torch.Tensor) -> Codes:
         """Quantize a float32 activation of any shape. Halves are rounded up."""
@@ -64,7 +68,7 @@ class StaticQuantizer:
 
     def _codes(self, activation: torch.Tensor) -> torch.Tensor:
         """Return what truncation to uint8 makes codes: a floor here, since nothing is negative, so 0.5 more rounds."""
-        factor, offset = self._line
+        factor, offset = vars(self)["_line"]
         return activation.mul(factor).add_(offset).clamp_(0.0, self.params.max_code + 0.5)
 
 
@@ -76,11 +80,16 @@ class DynamicQuantizer:
 
     def __call__(self, activation: torch.Tensor) -> Codes:
         """Quantize a float32 activation of any shape."""
+        if torch.compiler.is_exporting():
+            raise LoweringError(
+                "torch.export: an op with one scale for a whole dynamic activation reads its values, which a graph "
+                "cannot; export a model with static or per-token ops (quantization.approach)"
+            )
         if activation.numel() == 0:
             return Codes(torch.zeros_like(activation, dtype=torch.uint8), 1.0, 0)
         low, high = torch.aminmax(activation)
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("the activation holds NaN or infinity, which no INT8 code stands for")
+            raise ValueError(NOT_FINITE)
         return StaticQuantizer(activation_params(float(low), float(high), self.spec))(activation)
 
 
@@ -103,8 +112,10 @@ class TokenQuantizer:
             return Codes(torch.zeros_like(activation, dtype=torch.uint8), ones, middle)
         low, high = torch.aminmax(activation, dim=-1, keepdim=True)  # (..., 1) each
         reach = torch.maximum(-low, high)  # (..., 1)
-        if not bool(torch.isfinite(reach).all()):
-            raise ValueError("the activation holds NaN or infinity, which no INT8 code stands for")
+        if torch.compiler.is_exporting():
+            torch._assert_async(torch.isfinite(reach).all(), NOT_FINITE)  # noqa: SLF001 - the check that graphs keep
+        elif not bool(torch.isfinite(reach).all()):
+            raise ValueError(NOT_FINITE)
         scale = reach.div_(top - middle).clamp_min_(TINY)
         shifted = activation.div(scale).add_(middle + 0.5).clamp_(0.0, top + 0.5)
         return Codes(shifted.to(torch.uint8), scale, middle)

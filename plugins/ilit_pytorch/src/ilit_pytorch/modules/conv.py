@@ -12,7 +12,7 @@ from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
 from ilit_pytorch.modules.answer import answer
 from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.weight import dequantized
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]
@@ -85,12 +85,11 @@ class Int8Conv(Lowered):
     @property
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
-        shape = tuple(self.packed.shape)
-        if len(shape) > self.axes:  # a 1d weight is packed with an axis of 1 before its own
+        packed, scale, axes = self.packed, self.weight_scale, self.axes
+        shape = tuple(packed.shape)
+        if len(shape) > axes:  # a 1d weight is packed with an axis of 1 before its own
             shape = (*shape[:-2], shape[-1])
-        return Dequantized(
-            shape, self.dtype, lambda: dequantized(kernels.unpack_conv(self.packed, self.axes), self.weight_scale)
-        )
+        return self._read_as(shape, lambda: dequantized(kernels.unpack_conv(packed, axes), scale))
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (rows, out, *size) for (rows, in, *size); a single unbatched row works as well.

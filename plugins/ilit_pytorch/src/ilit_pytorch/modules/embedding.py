@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.weight import dequantized
 
 
 @restorable
@@ -30,7 +30,8 @@ class Int8Embedding(Lowered):
     @property
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (rows, width); its values are computed when read."""
-        return Dequantized(tuple(self.codes.shape), self.dtype, lambda: dequantized(self.codes, self.weight_scale))
+        codes, scale = self.codes, self.weight_scale
+        return self._read_as(tuple(codes.shape), lambda: dequantized(codes, scale))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., width) for integer indices (...): float32, or what the model has been cast to."""

@@ -20,7 +20,6 @@ from ilit.errors import LoweringError
 from ilit_pytorch.deprecation import hear_deprecation
 from ilit_pytorch.modules.conv import Geometry
 from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import Dequantized
 from ilit_pytorch.qparams import ActivationParams
 
 TORCH_OPS: dict[tuple[str, bool], type] = {
@@ -142,7 +141,7 @@ class IslandOp(_Island):
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
         weight = self.quantized.weight()
-        return Dequantized(tuple(weight.shape), self.dtype, weight.dequantize)
+        return self._read_as(tuple(weight.shape), weight.dequantize)
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module on a quint8 activation; a single unbatched row works as well."""

@@ -18,7 +18,7 @@ from ilit_pytorch.modules.activation import (
 )
 from ilit_pytorch.modules.answer import answer
 from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.weight import dequantized
 
 
 @restorable
@@ -66,11 +66,9 @@ class Int8Linear(Lowered):
     @property
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
-        return Dequantized(
-            (int(self.packed.shape[1]), int(self.packed.shape[0])),
-            self.dtype,
-            lambda: dequantized(kernels.unpack_linear(self.packed), self.weight_scale),
-        )
+        packed, scale = self.packed, self.weight_scale
+        shape = (int(packed.shape[1]), int(packed.shape[0]))
+        return self._read_as(shape, lambda: dequantized(kernels.unpack_linear(packed), scale))
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""

@@ -14,10 +14,12 @@ import torch
 
 from ilit.errors import LoweringError
 from ilit_pytorch.clone import MODULE_STATE
+from ilit_pytorch.modules.weight import Dequantized
 
 OWN = "int8_"
 """Begins the names of a lowered module's entries in a state dict."""
 FORM = "form"
+_WEIGHT = "_dequantized"
 _WEIGHT_NAMES = ("weight", "bias")
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -107,6 +109,15 @@ class Lowered(torch.nn.Module):
             self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
         )
 
+    def _read_as(self, shape: tuple[int, ...], dequantize: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return what stands for the float weight, the same one at each read; ``dequantize`` must not hold ``self``."""
+        known: torch.Tensor | None = vars(self).get(_WEIGHT)
+        if torch.compiler.is_compiling():
+            return Dequantized(shape, self.dtype, dequantize)
+        if known is None:
+            known = vars(self)[_WEIGHT] = Dequantized(shape, self.dtype, dequantize)
+        return known
+
     # --- State dict -------------------------------------------------------------------------------------------------
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -147,6 +158,7 @@ class Lowered(torch.nn.Module):
 
     def _become(self, other: Lowered) -> None:
         """Be made of what another module of this class is made of."""
+        vars(self).pop(_WEIGHT, None)
         for name in self.made:
             for place in ("_parameters", "_buffers", "_modules"):
                 if name in vars(other)[place]:
@@ -165,7 +177,8 @@ class Lowered(torch.nn.Module):
         state = {name: value for name, value in vars(self).items() if name not in self.made}
         for name in ("_parameters", "_buffers", "_modules"):
             state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
-        state.pop("_compiled_call_impl", None)
+        for name in ("_compiled_call_impl", _WEIGHT):
+            state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -185,6 +198,7 @@ class Lowered(torch.nn.Module):
         if like.device.type != "cpu":
             raise LoweringError(f"an INT8 model of ilit runs on the CPU only, not on '{like.device}'; leave it there")
         vars(self)["dtype"] = like.dtype
+        vars(self).pop(_WEIGHT, None)
         places = [(place, name) for place in ("_parameters", "_buffers", "_modules") for name in self._fixed(place)]
         held = {(place, name): vars(self)[place].pop(name) for place, name in places}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has not typed it

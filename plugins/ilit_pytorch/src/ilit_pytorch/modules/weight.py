@@ -77,8 +77,8 @@ def _plain(value: Any) -> Any:
 def _writes(name: str, args: Any, kwargs: Any) -> bool:
     """Whether a function writes into a weight: torch's names for these end with one underscore."""
     in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__set__", "__setitem__")
-    into = kwargs.get("out")
-    return (in_place and isinstance(args[0], Dequantized)) or (
+    into, first = kwargs.get("out"), next(iter((*args, *kwargs.values())), None)
+    return (in_place and isinstance(first, Dequantized)) or (
         into is not None and tree_any(lambda leaf: isinstance(leaf, Dequantized), into)
     )
 

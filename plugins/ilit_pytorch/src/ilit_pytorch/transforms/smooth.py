@@ -12,8 +12,7 @@ quantize the activation, which cost no more with a vector than with a number.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,15 +29,18 @@ class Smoothing:
     Attributes:
         vector: float32 (in,), positive.
         centre: float32 (in,); the op's bias has the float weight's product with it added.
+        digest: fingerprint of the two.
     """
 
     vector: torch.Tensor
     centre: torch.Tensor
 
-    @cached_property
-    def digest(self) -> bytes:
-        """Fingerprint of the values."""
-        return hashlib.blake2b(torch.stack([self.vector, self.centre]).numpy().tobytes(), digest_size=16).digest()
+    digest: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the fingerprint of the values while these are sure to be plain tensors."""
+        values = torch.stack([self.vector, self.centre]).numpy().tobytes()
+        object.__setattr__(self, "digest", hashlib.blake2b(values, digest_size=16).digest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Smoothing) and self.digest == other.digest
