@@ -149,7 +149,7 @@ def test_every_kind_of_module_has_a_state(
 
 
 def test_hooks_run(int8: Callable[..., Any]) -> None:
-    """Forward hooks and pre-hooks, those that are given keywords too, do to an INT8 op what they did to the float op."""
+    """Forward hooks and pre-hooks, those given keywords too, do to an INT8 op what they did to the float one."""
     model = two_linears(1)
     model[0].register_forward_pre_hook(lambda _module, args: (args[0] * 0.5,))
     model[2].register_forward_hook(lambda _module, _args, _kwargs, output: output / 4, with_kwargs=True)

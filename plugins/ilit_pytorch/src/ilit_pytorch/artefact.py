@@ -190,7 +190,7 @@ def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch
     loaded = structural_clone(model, replacements)
     if replacements:
         leave_fast_path(loaded)
-    fill_extra(loaded, extra, tensors)
+    fill_extra(loaded, extra, {**floats, **{alias: floats[name] for alias, name in recipe["aliases"].items()}})
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
     _check_filled(loaded, paths, {*floats, *recipe["aliases"]}, folder)
     loaded.ilit = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)  # type: ignore[assignment]  # a module may hold any attribute

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 
 from ilit.errors import DataError, LoweringError
 from ilit.recipe import QuantSpec
 from ilit.space import CalibrationSize, SearchSpace
+from ilit_pytorch import tensorfile
 from ilit_pytorch.batch import batches_of, call, check_input, flat_predictions, model_input, row_digests, rows_of
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
@@ -105,7 +105,7 @@ class TorchCalibration:
     def save(self, file: Path) -> None:
         """Write statistics and structure as safetensors."""
         metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(asdict(self.structure))}
-        save_file(self._arrays(), file, metadata=metadata)
+        tensorfile.write(self._arrays(), file, metadata)
 
     def params(
         self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None = None

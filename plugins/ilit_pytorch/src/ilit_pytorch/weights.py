@@ -25,7 +25,7 @@ class Watch:
 
     Attributes:
         op: the op, of a clone.
-        before: its weight and bias before, each with the count of its writes.
+        before: its weight and bias before, each with what tells of writes.
         computing: which of its forward pre-hooks changed them, in the order they run.
         also_input: one of those changed the op's input too.
     """
@@ -68,11 +68,16 @@ def _watched(place: int, hook: Callable[..., Any], watch: Watch) -> Callable[...
 def _held(op: Any) -> tuple[Any, ...]:
     """Return weight and bias as the op holds them, each with its count of writes; nothing is computed for this."""
     held = [op._parameters.get(name, vars(op).get(name)) for name in _NAMES]  # noqa: SLF001 - reading might compute
-    return tuple((tensor, tensor._version) if isinstance(tensor, torch.Tensor) else None for tensor in held)  # noqa: SLF001 - no public name
+    return tuple((tensor, *_writes(tensor)) if isinstance(tensor, torch.Tensor) else None for tensor in held)
+
+
+def _writes(tensor: torch.Tensor) -> tuple[int, bool]:
+    """Return what tells that a clone's tensor was written to, be it by way of ``data``, which torch does not count."""
+    return tensor._version, torch._C._is_cow_tensor(tensor)  # noqa: SLF001 - no public names
 
 
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return all(a is b or (a and b and a[0] is b[0] and a[1] == b[1]) for a, b in zip(one, other, strict=True))
+    return all(a is b or (a and b and a[0] is b[0] and a[1:] == b[1:]) for a, b in zip(one, other, strict=True))
 
 
 @dataclass

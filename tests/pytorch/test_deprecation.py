@@ -1,0 +1,72 @@
+"""Nobody who runs ilit or an INT8 model with warnings as errors is stopped by what torch has deprecated."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROLOGUE = """
+import sys, torch
+from dataclasses import replace
+from pathlib import Path
+from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.space import CalibrationSize
+from ilit_pytorch.adapter import PyTorchAdapter
+from torch.ao.quantization import DeQuantStub, QuantStub
+
+class Stubbed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.quant, self.dequant = QuantStub(), DeQuantStub()
+        self.conv, self.norm, self.head = torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 3)
+        self.plus = torch.ao.nn.quantized.FloatFunctional()
+    def forward(self, x):
+        x = self.norm(self.conv(self.quant(x)))
+        return self.head(self.dequant(self.plus.add(x, x)).mean((2, 3)))
+
+STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8"))
+plain = lambda: torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+conv = lambda: torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 3)).eval()
+stubbed = lambda: Stubbed().eval()
+
+def int8(make, x, config=STATIC):
+    adapter, model = PyTorchAdapter(), make()
+    space = replace(adapter.describe(model, (x, None)), calibrations=(CalibrationSize(1, "batches"),))
+    calibration = adapter.calibrate(model, [(x, None)], space)
+    lowered = adapter.lower(model, Recipe(dict.fromkeys(space.ops, config), "1 batches"), calibration)
+    with torch.no_grad():
+        lowered(x)
+    return adapter, lowered
+
+flat, image = torch.randn(16, 8), torch.randn(4, 1, 8, 8)
+folder = Path(sys.argv[1])
+"""
+WAYS = {
+    "static": "int8(plain, flat)",
+    "dynamic": "int8(plain, flat, replace(STATIC, approach='dynamic'))",
+    "convolution": "int8(conv, image)",
+    "stubs": "int8(stubbed, image)",
+    "cpu": "PyTorchAdapter().cpu()",
+    "save and load": """
+for make, x in ((plain, flat), (conv, image), (stubbed, image)):
+    adapter, lowered = int8(make, x)
+    adapter.save(lowered, folder)
+    adapter.load(folder, model=make())(x)
+""",
+    "pickle": """
+import pickle
+_, lowered = int8(stubbed, image)
+pickle.loads(pickle.dumps(lowered))(image)
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_process_with_warnings_as_errors_runs_to_its_end(way: str, tmp_path: Path) -> None:
+    """A fresh one, in which no other test has heard a warning that torch gives once."""
+    command = [sys.executable, "-W", "error", "-c", PROLOGUE + WAYS[way], str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own text
+    assert (done.returncode, done.stderr) == (0, "")

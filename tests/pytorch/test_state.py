@@ -1,0 +1,204 @@
+"""What of a model is in an artefact: everything its answers depend on, or it is named before the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ilit.errors import ArtefactError, IlitWarning, ModelError
+from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch.state import blank
+
+
+class Scaled(torch.nn.Module):
+    """Keeps fitted values in some way of its own."""
+
+    def __init__(self, keep: Callable[[Any], Any], value: float) -> None:
+        super().__init__()
+        self.fc = torch.nn.Linear(8, 4)
+        self.fit(keep, value)
+
+    def fit(self, keep: Callable[[Any], Any], value: float) -> None:
+        keep(self)
+        self.value = value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x * self.value)
+
+
+class ExtraState(torch.nn.Module):
+    """A module with extra state of any form."""
+
+    def __init__(self, value: Any, read: Callable[[Any], float]) -> None:
+        super().__init__()
+        self.fc, self.state, self.read = torch.nn.Linear(8, 4), value, read
+
+    def get_extra_state(self) -> Any:
+        return self.state
+
+    def set_extra_state(self, state: Any) -> None:
+        self.state = state
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x * self.read(self.state))
+
+
+EXTRA: dict[str, tuple[Any, Any, Callable[[Any], float]]] = {
+    "number": (3.0, 0.0, lambda s: s),
+    "dict": ({"mean": 0.1, "n": 3, "name": "a", "none": None}, {"mean": 1.0, "n": 1}, lambda s: s["mean"] * s["n"]),
+    "tensor": (torch.tensor(3.0), torch.tensor(0.0), lambda s: s),
+    "nested": ({"a": [(torch.tensor([2.0]), 3)]}, {"a": [(torch.zeros(1), 0)]}, lambda s: s["a"][0][0] * s["a"][0][1]),
+}
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_extra_state_comes_back(bench: Callable[..., Any], tmp_path: Path, name: str) -> None:
+    """What ``get_extra_state`` gives is in the artefact, tensors in it too, and the architecture's own is not used."""
+    ours, others, read = EXTRA[name]
+    subject = bench(ExtraState(ours, read), torch.randn(16, 8))
+    lowered = subject.lower(static=["fc"])
+    subject.adapter.save(lowered, tmp_path)
+    loaded = subject.adapter.load(tmp_path, model=ExtraState(others, read))
+    assert subject.run(loaded).tobytes() == subject.run(lowered).tobytes()
+    assert str(loaded.state) == str(ours)
+
+
+def test_a_plain_tensor_comes_back(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """A tensor that is an attribute and no buffer is in the artefact, be it that a fresh architecture has none yet."""
+
+    class Plain(torch.nn.Module):
+        def __init__(self, table: Any) -> None:
+            super().__init__()
+            self.fc, self.table = torch.nn.Linear(8, 4), table
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x * self.table)
+
+    subject = bench(Plain(torch.randn(8)), torch.randn(16, 8))
+    lowered = subject.lower(static=["fc"])
+    subject.adapter.save(lowered, tmp_path)
+    for table in (torch.zeros(8), None):
+        loaded = subject.adapter.load(tmp_path, model=Plain(table))
+        assert subject.run(loaded).tobytes() == subject.run(lowered).tobytes()
+
+
+def hidden_in_a_list(model: Any) -> None:
+    """Keep the tensor where nobody finds it."""
+    model.tables = [torch.full((4,), 3.0)]
+    model.fc.register_forward_hook(lambda _own, _args, output: output * model.tables[0])
+
+
+class Opaque:
+    """State that is no tensor and no plain value."""
+
+
+UNSAVABLE: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
+    "a tensor in a list": (
+        lambda: Scaled(hidden_in_a_list, 1.0),
+        r"cannot hold all that its answers depend on, first seen at fc: state that is neither parameter nor buffer",
+    ),
+    "opaque extra state": (lambda: ExtraState(Opaque(), lambda s: 1.0), r"get_extra_state gives a Opaque"),
+    "a sparse buffer": (
+        lambda: Scaled(lambda m: m.register_buffer("map", torch.eye(4).to_sparse()), 1.0),
+        r"map is a sparse_coo tensor, which safetensors cannot hold",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSAVABLE)
+def test_what_cannot_be_held_is_named_before_the_search(bench: Callable[..., Any], name: str) -> None:
+    """In one line, by the module it belongs to."""
+    make, text = UNSAVABLE[name]
+    subject = bench(make(), torch.randn(16, 8))
+    with pytest.raises(ModelError, match=text) as caught:
+        subject.adapter.check_savable(subject.model, subject.lower(), (subject.inputs, None))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*quantized:UserWarning")
+def test_packed_weights_of_torch_are_named(bench: Callable[..., Any]) -> None:
+    """An LSTM that torch has quantized before keeps packed objects, which are no tensors."""
+
+    class Recurrent(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = torch.nn.LSTM(8, 8), torch.nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(x)[0])
+
+    model = torch.ao.quantization.quantize_dynamic(Recurrent().eval(), {torch.nn.LSTM}, dtype=torch.qint8)
+    subject = bench(model, torch.randn(5, 16, 8))
+    with pytest.raises(ModelError, match=r"lstm.* keeps .* as a .*, which an artefact without pickle cannot hold"):
+        subject.adapter.check_savable(subject.model, subject.lower(), (subject.inputs, None))
+
+
+def test_a_healthy_model_is_silent(bench: Callable[..., Any], sample: Callable[[str], Any]) -> None:
+    """Nothing is said of models that an artefact holds."""
+    for name in ("mlp", "conv", "stubbed-conv", "tied-embedding"):
+        one = sample(name)
+        subject = bench(one.model, one.batches[0][0])
+        subject.adapter.check_savable(subject.model, subject.lower(), one.batches[0])
+
+
+def test_what_a_function_holds_is_warned_of(bench: Callable[..., Any]) -> None:
+    """A patch that brings weights of its own works, but whoever loads the model has to bring them again."""
+    model, extra = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 3)), torch.nn.Linear(8, 8)
+    plain = model[0].forward
+    model[0].forward = lambda x: plain(x) + extra(x)
+    subject = bench(model, torch.randn(16, 8))
+    with pytest.warns(IlitWarning, match="0: a function hung on it holds extra, which is no part of the model"):
+        subject.adapter.check_savable(model, subject.lower(), (subject.inputs, None))
+
+
+def test_an_attribute_called_kind_confuses_nothing(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """A module of the user's that has what our own modules have is saved like any other."""
+
+    class Kinded(torch.nn.Linear):
+        kind = "linear"
+        int8_kernels = 1
+
+        def meta(self) -> dict[str, Any]:
+            return {}
+
+        def tensors(self) -> dict[str, Any]:
+            return {}
+
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), Kinded(8, 8), torch.nn.Linear(8, 3))
+    subject = bench(model, torch.randn(16, 8))
+    lowered = subject.lower(static=["0"])
+    subject.adapter.save(lowered, tmp_path)
+    fresh = torch.nn.Sequential(torch.nn.Linear(8, 8), Kinded(8, 8), torch.nn.Linear(8, 3))
+    assert subject.run(subject.adapter.load(tmp_path, model=fresh)).tobytes() == subject.run(lowered).tobytes()
+
+
+def test_a_blank_has_nothing_of_the_model(sample: Callable[[str], Any]) -> None:
+    """No tensor keeps its value, wherever it stands; the model keeps all."""
+    model = sample("tied-embedding").model
+    model.note = {"list": [torch.ones(2)], "tuple": (torch.ones(2),)}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    empty = blank(model)
+    assert all(tensor.isnan().all() for tensor in (*empty.parameters(), *empty.buffers()))
+    assert all(found.isnan().all() for found in (empty.note["list"][0], empty.note["tuple"][0]))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(model.note["list"][0], torch.ones(2))
+
+
+def test_another_class_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """A model of another class that happens to have the same layers is not what was tuned."""
+
+    class Other(torch.nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * 2
+
+    layers = (torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    subject = bench(torch.nn.Sequential(*layers), torch.randn(16, 8))
+    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
+    with pytest.raises(ArtefactError, match="is a tuned Sequential, the architecture given is a Other"):
+        PyTorchAdapter().load(tmp_path, model=Other(*layers))
+    assert np.isfinite(subject.run(PyTorchAdapter().load(tmp_path, model=torch.nn.Sequential(*layers)))).all()
