@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,21 @@ pickle.loads(pickle.dumps(lowered))(image)
 }
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Return a process for each way, all at work at once, since each takes its time to import torch."""
+    processes = {}
+    for way, code in WAYS.items():
+        command = [sys.executable, "-W", "error", "-c", PROLOGUE + code, str(tmp_path_factory.mktemp("saved"))]
+        processes[way] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own text
+    yield processes
+    for process in processes.values():
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_a_process_with_warnings_as_errors_runs_to_its_end(way: str, tmp_path: Path) -> None:
+def test_a_process_with_warnings_as_errors_runs_to_its_end(running: Any, way: str) -> None:
     """A fresh one, in which no other test has heard a warning that torch gives once."""
-    command = [sys.executable, "-W", "error", "-c", PROLOGUE + WAYS[way], str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own text
-    assert (done.returncode, done.stderr) == (0, "")
+    _, told = running[way].communicate()
+    assert (running[way].returncode, told) == (0, "")
