@@ -11,19 +11,11 @@ import functools
 import types
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
 from ilit.errors import ModelError
-
-
-@runtime_checkable
-class Adopting(Protocol):
-    """A module that takes over what its owner hung on the one whose place it takes."""
-
-    def adopt(self, original: torch.nn.Module, copied: Any) -> None:
-        """Take over hooks and attributes of ``original``, each through ``copied``, which gives the clone's own."""
 
 
 def structural_clone(
@@ -37,7 +29,7 @@ def structural_clone(
     Args:
         model: any module.
         replaced: path -> what stands in the clone in place of the module there, and wherever else that one stands.
-            What the model's owner hung on that module, such as hooks, is handed on to it.
+            What the model's owner hung on that module, such as hooks, is handed on to its method ``adopt``, if any.
         own: memory that cannot be shared until written to (numpy's, a file's, another process's) is copied, so that
             whatever is done to the clone is done to it alone. Without it such memory is shared. Parameters of such a
             clone with replaced modules are frozen, since not all of it could be trained.
@@ -54,8 +46,9 @@ def structural_clone(
         memo[id(originals[path])] = _in_eval_mode(new)
     try:
         for path, new in (replaced or {}).items():
-            if isinstance(new, Adopting):
-                new.adopt(originals[path], functools.partial(_copied, memo=memo))
+            if hasattr(new, "adopt"):  # ``isinstance`` of a protocol takes as long as copying a layer
+                adopting: Any = new
+                adopting.adopt(originals[path], functools.partial(_copied, memo=memo))
         clone: torch.nn.Module = _copied(model, memo)
     except Exception as error:
         raise ModelError(
@@ -92,7 +85,9 @@ def _in_eval_mode(model: torch.nn.Module) -> torch.nn.Module:
 def submodule(model: torch.nn.Module, path: str) -> torch.nn.Module:
     """Return ``model.get_submodule(path)``, several times as fast, for paths that are known to exist."""
     for name in path.split(".") if path else ():
-        model = uncompiled(model._modules[name])  # type: ignore[arg-type]  # noqa: SLF001 - a path names modules only
+        model = model._modules[name]  # type: ignore[assignment]  # noqa: SLF001 - a path names modules only
+        if type(model).__name__ == "OptimizedModule":
+            model = uncompiled(model)
     return model
 
 
@@ -235,6 +230,8 @@ def _copied_module(value: torch.nn.Module, memo: _Memo) -> torch.nn.Module:
             continue
         if name not in MODULE_STATE:
             attributes[name] = _copied(attribute, memo)
+        elif container in _CONTAINERS and not attribute:
+            attributes[name] = container()
         elif container is dict or container is OrderedDict:  # no other module has these, so no memo is needed
             attributes[name] = container([(key, _copied(item, memo)) for key, item in attribute.items()])
         elif container in _CONTAINERS:

@@ -190,7 +190,8 @@ def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchC
     for name, config in recipe.ops.items():
         if config.quantized:
             new[name] = build_op(model, name, recipe, calibration)
-            vars(new[name]).update(computed=structure.sites[name].computed, computing=structure.sites[name].computing)
+            if structure.sites[name].computed:
+                vars(new[name]).update(computed=True, computing=structure.sites[name].computing)
         elif config.dtype == "bfloat16":
             new[name] = BFloat16Linear(_own(model, name))
     for stub, readers in structure.shared.items():

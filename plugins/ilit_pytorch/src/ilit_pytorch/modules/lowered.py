@@ -20,7 +20,8 @@ OWN = "int8_"
 """Begins the names of a lowered module's entries in a state dict."""
 FORM = "form"
 _WEIGHT = "_dequantized"
-_WEIGHT_NAMES = ("weight", "bias")
+_WEIGHT_NAMES = ("weight", "bias", "parametrizations")
+_PLACES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
     "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
@@ -82,16 +83,20 @@ class Lowered(torch.nn.Module):
             return
         self.take_hooks(original, copied)
         vars(self)["biased"] = _is_biased(original)
-        for name, value in vars(original).items():
-            if name not in MODULE_STATE and not hasattr(type(self), name) and name not in vars(self):
-                vars(self)[name] = copied(value)
-        for name in ("_parameters", "_buffers", "_modules"):
-            hung = {key: copied(value) for key, value in vars(original)[name].items() if not self._is_weight(key)}
-            vars(self)[name].update(hung)
-            self._non_persistent_buffers_set |= original._non_persistent_buffers_set & hung.keys()  # noqa: SLF001 - no public name
+        own, theirs = vars(self), vars(original)
+        for name in theirs.keys() - MODULE_STATE - own.keys():
+            if not hasattr(type(self), name):
+                own[name] = copied(theirs[name])
+        for place in _PLACES:
+            hung = {key: copied(value) for key, value in theirs[place].items() if not self._is_weight(key)}
+            if hung:
+                own[place].update(hung)
+                own["_non_persistent_buffers_set"] |= theirs["_non_persistent_buffers_set"] & hung.keys()
 
     def take_hooks(self, original: torch.nn.Module, copied: Callable[[Any], Any]) -> None:
         """Take over the forward hooks and pre-hooks of ``original``, but those that compute its weight."""
+        if not original._forward_hooks and not original._forward_pre_hooks:  # noqa: SLF001 - no public name
+            return
         for name in _HOOKS:
             vars(self)[name].update(copied(vars(original)[name]))
         for place, number in enumerate(vars(original)["_forward_pre_hooks"]):
@@ -105,9 +110,7 @@ class Lowered(torch.nn.Module):
 
     def _is_weight(self, name: str) -> bool:
         """Whether a float op's weight and bias, or what they are computed from, go by this name."""
-        return name in (*_WEIGHT_NAMES, "parametrizations") or (
-            self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES))
-        )
+        return name in _WEIGHT_NAMES or (self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES)))
 
     def _read_as(self, shape: tuple[int, ...], dequantize: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Return what stands for the float weight, the same one at each read; ``dequantize`` must not hold ``self``."""
@@ -160,7 +163,7 @@ class Lowered(torch.nn.Module):
         """Be made of what another module of this class is made of."""
         vars(self).pop(_WEIGHT, None)
         for name in self.made:
-            for place in ("_parameters", "_buffers", "_modules"):
+            for place in _PLACES:
                 if name in vars(other)[place]:
                     vars(self)[place][name] = vars(other)[place][name]
             if name in vars(other):
@@ -175,7 +178,7 @@ class Lowered(torch.nn.Module):
     def _hung(self) -> dict[str, Any]:
         """Return what the constructor has not made."""
         state = {name: value for name, value in vars(self).items() if name not in self.made}
-        for name in ("_parameters", "_buffers", "_modules"):
+        for name in _PLACES:
             state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
         for name in ("_compiled_call_impl", _WEIGHT):
             state.pop(name, None)
@@ -183,7 +186,7 @@ class Lowered(torch.nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            if name in ("_parameters", "_buffers", "_modules"):
+            if name in _PLACES:
                 vars(self)[name].update(value)
             else:
                 vars(self)[name] = value
@@ -199,7 +202,7 @@ class Lowered(torch.nn.Module):
             raise LoweringError(f"an INT8 model of ilit runs on the CPU only, not on '{like.device}'; leave it there")
         vars(self)["dtype"] = like.dtype
         vars(self).pop(_WEIGHT, None)
-        places = [(place, name) for place in ("_parameters", "_buffers", "_modules") for name in self._fixed(place)]
+        places = [(place, name) for place in _PLACES for name in self._fixed(place)]
         held = {(place, name): vars(self)[place].pop(name) for place, name in places}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has not typed it
         for (place, name), value in held.items():
