@@ -73,7 +73,8 @@ def _held(op: Any) -> tuple[Any, ...]:
 
 def _writes(tensor: torch.Tensor) -> tuple[int, bool]:
     """Return what tells that a clone's tensor was written to, be it by way of ``data``, which torch does not count."""
-    return tensor._version, torch._C._is_cow_tensor(tensor)  # noqa: SLF001 - no public names
+    core: Any = torch._C  # noqa: SLF001 - no public name, and no types
+    return tensor._version, core._is_cow_tensor(tensor)  # noqa: SLF001 - as above
 
 
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
