@@ -19,9 +19,10 @@ from ilit.recipe import QuantSpec
 from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch.batch import batches_of, call, check_input, flat_predictions, model_input, row_digests, rows_of
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
+from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
+from ilit_pytorch.ranges import activation_range
 from ilit_pytorch.trace import Structure, inner_op, trace
 from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
 
@@ -152,7 +153,7 @@ class TorchCalibration:
         if stats is None:
             raise LoweringError(f"calibration of {size or 'no size'} has not seen {activation}")
         if smoothing is None:
-            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits))
+            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits), spec.scheme)
         channels = self.channels(size, activation)
         if channels is None or spec.algorithm != "minmax":
             raise LoweringError(f"{activation}: smoothing takes the range of minmax, not of {spec.algorithm}")
@@ -163,7 +164,7 @@ class TorchCalibration:
         arrays = {}
         for size, seen in self.seen.items():
             for activation, stats in seen.stats.items():
-                arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach])
+                arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach, stats.zeros])
                 arrays[f"{size}/{activation}/counts"] = stats.counts
             for activation, channels in seen.channels.items():
                 arrays[f"{size}/{activation}/channel_low"] = channels.low.numpy()
