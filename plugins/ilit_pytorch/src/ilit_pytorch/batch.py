@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
+from ilit.space import CalibrationSize
 
 NOT_PREDICTIONS = frozenset({"loss", "hidden_states", "attentions", "cross_attentions", "past_key_values"})
 
@@ -84,6 +85,11 @@ def rows_of(inputs: Any) -> int:
     """Return the size of the first axis of the first tensor in the input, 1 where there is none."""
     first = next((t for t in tensors_in(inputs) if t.ndim), None)
     return 1 if first is None else int(first.shape[0])
+
+
+def reached(size: CalibrationSize, rows: int, batches: int) -> bool:
+    """Whether that many rows and batches are as much data as the size asks for."""
+    return (rows if size.unit == "rows" else batches) >= size.count
 
 
 def first_rows(inputs: Any, count: int) -> Any | None:
@@ -174,9 +180,15 @@ def predictions(outputs: Any) -> Any:
     return as_numpy(outputs)
 
 
-def flat_predictions(outputs: Any) -> np.ndarray:
-    """Return every floating-point prediction as one float64 array of shape (values,)."""
-    return np.concatenate([a.ravel().astype(np.float64) for a in _float_arrays(predictions(outputs))] or [np.zeros(0)])
+def flat_predictions(outputs: Any, kept: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """Return every floating-point prediction as one float64 array of shape (values,).
+
+    Args:
+        outputs: what a model gave.
+        kept: gives of an array what counts of it.
+    """
+    arrays = (array if kept is None else kept(array) for array in _float_arrays(predictions(outputs)))
+    return np.concatenate([array.ravel().astype(np.float64) for array in arrays] or [np.zeros(0)])
 
 
 def as_numpy(value: Any) -> Any:

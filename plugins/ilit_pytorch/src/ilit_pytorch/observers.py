@@ -115,7 +115,8 @@ class ChannelStats:
         total: sum of the values seen, float64 (channels,).
         kept: room for rows of the input, float32 (``SAMPLE_ROWS``, channels).
         count: values seen of each channel.
-        batches: activations seen, so that ``count / batches`` is the usual number of rows.
+        rows: rows the activations had, padding included.
+        batches: activations seen, so that ``rows / batches`` is the usual number of rows.
         filled: rows in ``kept`` so far; 0 where channels are not the last axis.
     """
 
@@ -124,6 +125,7 @@ class ChannelStats:
     total: torch.Tensor
     kept: torch.Tensor
     count: int = 0
+    rows: int = 0
     batches: int = 0
     filled: int = 0
 
@@ -133,13 +135,20 @@ class ChannelStats:
         low, high = torch.full((channels,), math.inf), torch.full((channels,), -math.inf)
         return cls(low, high, torch.zeros(channels, dtype=torch.float64), torch.empty(SAMPLE_ROWS, channels))
 
-    def update(self, values: torch.Tensor, axis: int, wanted: int) -> tuple[float, float]:
+    @classmethod
+    def zeros(cls, channels: int) -> ChannelStats:
+        """Return statistics of one row of zeros."""
+        low, high = torch.zeros(channels), torch.zeros(channels)
+        return cls(low, high, torch.zeros(channels, dtype=torch.float64), torch.empty(0, channels), count=1)
+
+    def update(self, values: torch.Tensor, axis: int, wanted: int, rows: int) -> tuple[float, float]:
         """Take one batch and return its smallest and largest value.
 
         Args:
             values: float (..., channels) where ``axis`` is -1, (rows, channels, ...) or (channels, ...) else.
             axis: where the channels are.
             wanted: rows to keep of this batch.
+            rows: what the op has to compute, padding included.
         """
         axis %= values.ndim
         others = [other for other in range(values.ndim) if other != axis]
@@ -150,7 +159,7 @@ class ChannelStats:
         torch.maximum(self.high, high, out=self.high)
         self.total += source.sum(over)
         self.count += values.numel() // values.shape[axis]
-        self.batches += 1
+        self.rows, self.batches = self.rows + rows, self.batches + 1
         wanted = min(wanted, SAMPLE_ROWS - self.filled)
         if flat is not None and wanted > 0:
             chosen = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.count))[:wanted]

@@ -21,6 +21,7 @@ from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.lower import build_op, float_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
+from ilit_pytorch.padding import padding_of
 from ilit_pytorch.replay import Replay, pays, record
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
@@ -40,10 +41,13 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     with torch.no_grad():
         for number, inputs in enumerate(calibration.probe_batches):
             replay.batch = number
-            outputs.append(flat_predictions(call(lowered, inputs)))
+            kept = padding_of(model, inputs).predictions_without
+            outputs.append(flat_predictions(call(lowered, inputs), kept))
     found, expected = np.concatenate(outputs), np.concatenate(calibration.probe_outputs)
     if not np.isfinite(found).all():
         return math.inf
+    if not len(found):
+        return 0.0
     apart = float(np.abs(found - expected).mean()) ** 2 * math.pi / 2
     variance = float(expected.var())
     if apart == 0.0:
