@@ -14,7 +14,7 @@ from ilit.adapter import Cpu, Measurement
 from ilit.errors import ArtefactError, EvaluationError, IlitError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import Recipe
-from ilit.space import SearchSpace
+from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch import artefact, cpu, kernels
 from ilit_pytorch import batch as batches
 from ilit_pytorch.calibrate import TorchCalibration, calibrate
@@ -24,7 +24,7 @@ from ilit_pytorch.lower import Provenance, int8_kernels, lower
 from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
 from ilit_pytorch.probe import distance, op_distances
 from ilit_pytorch.timing import op_speedups
-from ilit_pytorch.trace import Structure, trace
+from ilit_pytorch.trace import Structure, trace, trace_all
 
 
 class PyTorchAdapter:
@@ -56,6 +56,13 @@ class PyTorchAdapter:
         if not isinstance(model, torch.nn.Module):
             raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
         self._structures[model] = trace(model, example)
+        return describe(model, self._structures[model])
+
+    def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> SearchSpace:
+        """See ``ilit_pytorch.trace``: what the first batch does not reach is looked for in the others."""
+        if not isinstance(model, torch.nn.Module):
+            raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
+        self._structures[model] = trace_all(model, batches, sizes)
         return describe(model, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:

@@ -7,8 +7,8 @@ is seen and not guessed from the order of modules.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ import torch.ao.nn.intrinsic as fused
 import torch.ao.nn.quantized as torch_quantized
 from torch.ao.quantization import DeQuantStub
 from torch.ao.quantization import QuantStub as TorchQuantStub
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import DataError, ModelError
-from ilit_pytorch.batch import call, check_input, first_rows, model_input
+from ilit.space import CalibrationSize
+from ilit_pytorch.batch import batches_of, call, check_input, first_rows, model_input, reached, rows_of, tensors_in
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
 from ilit_pytorch.modules.conv import geometry
@@ -36,6 +38,7 @@ _BY_FORWARD: dict[Any, str] = {
     torch.nn.Conv3d.forward: "conv3d",
     torch.nn.Embedding.forward: "embedding",
 }
+_NEVER_CALLED = NonDynamicallyQuantizableLinear  # torch's MultiheadAttention reads the weight of its own
 _FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
 
 
@@ -83,6 +86,7 @@ class Structure:
         leaky: paths of ilit ``QuantStub``s whose output also reaches something that cannot read codes.
         islands: the islands, ``Site.island`` counts them.
         dequant_stubs: paths of torch's ``DeQuantStub``s.
+        left: path of a module that could be an op -> why it is none.
     """
 
     sites: dict[str, Site]
@@ -90,6 +94,7 @@ class Structure:
     leaky: tuple[str, ...] = ()
     islands: tuple[Island, ...] = ()
     dequant_stubs: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
 
     def input_of(self, name: str) -> str:
         """Return the name that calibration gives the activation op ``name`` reads."""
@@ -128,22 +133,56 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
         DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
         ModelError: the forward raised.
     """
+    seen = _first_pass(model, example)
+    return replace(seen.structure(), left=_left(model, seen, "the batch looked at does not reach it"))
+
+
+def trace_all(model: torch.nn.Module, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> Structure:
+    """Return what ``trace`` does of the first batch, and what further batches add where it does not call every op.
+
+    A mixture of experts sends few of its rows to each. Batches are taken until all that could be ops were called, and
+    no more than the longest of ``sizes`` takes.
+
+    Raises:
+        DataError: as ``trace``, or there is no batch.
+        ModelError: the forward raised.
+    """
+    seen, rows = None, 0
+    for number, batch in enumerate(batches_of(batches, "calibration"), start=1):
+        if seen is None:
+            seen = _first_pass(model, batch)
+        else:
+            seen.merge(_pass(model, batch, number))
+        rows += rows_of(model_input(batch))
+        if not _uncalled(model, seen) or all(reached(size, rows, number) for size in sizes):
+            break
+    seen = seen or _Seen()  # there is a first batch, or it was refused
+    return replace(seen.structure(), left=_left(model, seen, "no calibration batch reaches it"))
+
+
+def _first_pass(model: torch.nn.Module, example: Any) -> _Seen:
     if op_kind(model) is not None:
         raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
     inputs = model_input(example)
     check_input(model, inputs)
     few = first_rows(inputs, TRACED_ROWS)
     seen = None if few is None else _tried(model, few)
-    if seen is not None:
-        return seen.structure()
+    return seen or _pass(model, example, 1)
+
+
+def _pass(model: torch.nn.Module, batch: Any, number: int) -> _Seen:
+    """Return what a pass over a whole batch shows, or say which one the model does not take."""
+    inputs = model_input(batch)
+    check_input(model, inputs)
     try:
-        return _traced(model, inputs).structure()
+        return _traced(model, inputs)
     except (DataError, ModelError):
         raise
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
+        which = "the first batch" if number == 1 else f"batch {number} of the calibration data"
         raise ModelError(
-            f"{type(model).__name__} raised on the first batch: {type(error).__name__}: {first_line}; "
+            f"{type(model).__name__} raised on {which}: {type(error).__name__}: {first_line}; "
             "run model(**input) or model(*input) on what the loader yields"
         ) from error
 
@@ -155,9 +194,27 @@ def _tried(model: torch.nn.Module, inputs: Any) -> _Seen | None:
     except Exception as error:  # noqa: BLE001 - the whole batch decides, and says what is wrong
         logger.info("the model does not take %d rows, so it is traced on a batch: %s", TRACED_ROWS, error)
         return None
-    ops = {id(inner_op(module)) for module in model.modules() if op_kind(module) is not None}
+    return None if _uncalled(model, seen) else seen
+
+
+def _uncalled(model: torch.nn.Module, seen: _Seen) -> list[str]:
+    """Return the paths of modules that could be ops, that were not called, and that a forward could call."""
     called = {id(inner_op(model.get_submodule(name))) for name in seen.kinds}
-    return seen if ops <= called else None
+    found: dict[int, str] = {}
+    for name, module in model.named_modules():
+        inner = inner_op(module)
+        if op_kind(module) is not None and id(inner) not in called and not isinstance(inner, _NEVER_CALLED):
+            found.setdefault(id(inner), name)
+    return list(found.values())
+
+
+def _left(model: torch.nn.Module, seen: _Seen, unreached: str) -> dict[str, str]:
+    """Return what is no op though it could be, and why."""
+    left = dict.fromkeys(_uncalled(model, seen), unreached)
+    for name, module in model.named_modules():
+        if isinstance(module, _NEVER_CALLED) and name not in seen.kinds:
+            left[name] = "torch.nn.MultiheadAttention reads its weight and never calls it"
+    return left
 
 
 def _traced(model: torch.nn.Module, inputs: Any) -> _Seen:
@@ -229,6 +286,18 @@ class _Seen:
         for root in roots[1:]:
             self.joined[root] = roots[0]
 
+    def merge(self, later: _Seen) -> None:
+        """Add what a pass over another batch has shown; new ops come after those that precede them there."""
+        self.kinds = _interleaved(self.kinds, later.kinds)
+        for name, all_marks in later.marks.items():
+            self.marks.setdefault(name, []).extend(all_marks)
+        for ours, theirs in ((self.others, later.others), (self.functionals, later.functionals)):
+            for name, marks in theirs.items():
+                ours[name] = ours.get(name, frozenset()) | marks
+        self.leaky |= later.leaky
+        for stub in later.joined:
+            self.join(frozenset({stub, later.root(stub)}))
+
     def root(self, stub: str) -> str:
         """Return the stub that stands for the island of this one."""
         while stub in self.joined:
@@ -283,6 +352,18 @@ class _Seen:
         return Site(kind, relu, source, number[min(islands)] if islands else -1)
 
 
+def _interleaved(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Return both, each new name right after the one that precedes it among the later."""
+    names, place = list(known), 0
+    for name in later:
+        if name in known:
+            place = names.index(name) + 1
+        else:
+            names.insert(place, name)
+            place += 1
+    return {name: known.get(name, later.get(name)) for name in names}
+
+
 def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
     """Put hooks on every stub, op, leaf and FloatFunctional of the clone."""
     inside_op: set[int] = set()
@@ -315,9 +396,10 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
 
 def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        seen.kinds[name] = (kind, relu)
-        seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
         seen.reading += 1
+        if all(tensor.numel() for tensor in tensors_in((args, kwargs))):  # else no row was sent to it
+            seen.kinds[name] = (kind, relu)
+            seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
 
     return hook
 
