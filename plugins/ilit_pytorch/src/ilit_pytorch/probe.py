@@ -146,6 +146,8 @@ class Error:
 
     def update(self, expected: torch.Tensor, found: torch.Tensor) -> None:
         """Take the float32 and the INT8 output of the same input, (rows, ...) or (rows, tokens, features)."""
+        if not expected.numel():
+            return  # no row of this batch was sent to the op
         shape = (-1, expected.shape[-1]) if expected.ndim == 3 else (expected.shape[0], -1)
         wanted, error = expected.reshape(shape), (found - expected).reshape(shape)
         own = (wanted - wanted.mean()).square().sum(dim=1)  # (rows,)
@@ -156,8 +158,8 @@ class Error:
         self.rows += len(wanted)
 
     def mean(self) -> float:
-        """Return the mean over all rows, ``inf`` where an output is not finite."""
-        return self.total / self.rows if self.rows and math.isfinite(self.total) else math.inf
+        """Return the mean over all rows, ``inf`` where an output is not finite, 0 where no row reached the op."""
+        return self.total / max(1, self.rows) if math.isfinite(self.total) else math.inf
 
 
 def _compare(int8: Callable[..., torch.Tensor], error: Error) -> Callable[..., None]:

@@ -287,7 +287,7 @@ class _Seen:
             self.joined[root] = roots[0]
 
     def merge(self, later: _Seen) -> None:
-        """Add what a pass over another batch has shown; new ops come after those that precede them there."""
+        """Add what a pass over another batch has shown; new ops come before those that follow them there."""
         self.kinds = _interleaved(self.kinds, later.kinds)
         for name, all_marks in later.marks.items():
             self.marks.setdefault(name, []).extend(all_marks)
@@ -353,14 +353,14 @@ class _Seen:
 
 
 def _interleaved(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Return both, each new name right after the one that precedes it among the later."""
-    names, place = list(known), 0
-    for name in later:
+    """Return both, each new name right before the one that follows it among the later."""
+    names = list(known)
+    place = len(names)
+    for name in reversed(later):
         if name in known:
-            place = names.index(name) + 1
+            place = names.index(name)
         else:
             names.insert(place, name)
-            place += 1
     return {name: known.get(name, later.get(name)) for name in names}
 
 
