@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
 from ilit.space import CalibrationSize
+from ilit_pytorch.padding import token_mask
 
 NOT_PREDICTIONS = frozenset({"loss", "hidden_states", "attentions", "cross_attentions", "past_key_values"})
 
@@ -220,12 +221,14 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 def row_digests(batch: Any) -> list[str]:
     """Return one digest per row of the batch's input, so that a row is known again in another batch.
 
-    Where the input has an ``attention_mask``, only ``input_ids`` under it count: padding differs from batch to batch.
+    Where the input has an ``attention_mask`` of 1 and 0, only ``input_ids`` under it count: padding differs from batch
+    to batch.
     """
     inputs = model_input(batch)
-    if isinstance(inputs, Mapping) and "input_ids" in inputs and "attention_mask" in inputs:
-        ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
-        return [_digest([row[keep]]) for row, keep in zip(ids, mask, strict=True)]
+    if isinstance(inputs, Mapping) and "input_ids" in inputs and isinstance(inputs.get("attention_mask"), torch.Tensor):
+        ids, mask = inputs["input_ids"], token_mask(inputs["attention_mask"])
+        if mask is not None and mask.shape == ids.shape:
+            return [_digest([row[keep]]) for row, keep in zip(ids, mask, strict=True)]
     rows = rows_of(inputs)
     tensors = [t for t in tensors_in(inputs) if t.ndim and t.shape[0] == rows]
     return [_digest([t[row] for t in tensors]) for row in range(rows)] if tensors else []

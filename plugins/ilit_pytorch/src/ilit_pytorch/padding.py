@@ -58,7 +58,9 @@ def padding_of(model: torch.nn.Module, inputs: Any) -> Padding:
     """
     named = _named(model, inputs)
     given = {name: named[name] for name in MASKS if isinstance(named.get(name), torch.Tensor)}
-    read = {name: mask for name, mask in ((name, _read(value)) for name, value in given.items()) if mask is not None}
+    read = {
+        name: mask for name, mask in ((name, token_mask(value)) for name, value in given.items()) if mask is not None
+    }
     unread = next((f"{name} of shape {tuple(given[name].shape)}" for name in given if name not in read), "")
     masks = list(read.values())
     if masks and _decodes_unmasked(model, named):
@@ -96,8 +98,8 @@ def _named(model: torch.nn.Module, inputs: Any) -> dict[str, Any]:
     return {name: value for mapping in (*inner, named) for name, value in mapping.items()}
 
 
-def _read(given: torch.Tensor) -> torch.Tensor | None:
-    """Return a mask as bool (rows, tokens), None where it does not say what is padding."""
+def token_mask(given: torch.Tensor) -> torch.Tensor | None:
+    """Return a mask as bool (rows, tokens), true for tokens; None where it does not say what is padding."""
     mask = given.detach() != 0
     added = given.is_floating_point() and not bool(mask.any())  # to attention scores, where 0 leaves a token in
     return mask if given.ndim == 2 and bool((given == mask).all()) and not added else None
