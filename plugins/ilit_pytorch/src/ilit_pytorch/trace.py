@@ -6,9 +6,12 @@ is seen and not guessed from the order of modules.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
@@ -147,16 +150,16 @@ def trace_all(model: torch.nn.Module, batches: Iterable[Any], sizes: Sequence[Ca
         DataError: as ``trace``, or there is no batch.
         ModelError: the forward raised.
     """
-    seen, rows = None, 0
+    seen, passes, rows = _Seen(), list[list[str]](), 0
     for number, batch in enumerate(batches_of(batches, "calibration"), start=1):
-        if seen is None:
-            seen = _first_pass(model, batch)
-        else:
-            seen.merge(_pass(model, batch, number))
+        found = _first_pass(model, batch) if number == 1 else _pass(model, batch, number)
+        seen = found if number == 1 else seen.merge(found)
+        passes.append(list(found.kinds))
         rows += rows_of(model_input(batch))
         if not _uncalled(model, seen) or all(reached(size, rows, number) for size in sizes):
             break
-    seen = seen or _Seen()  # there is a first batch, or it was refused
+    if len(passes) > 1:
+        seen.kinds = {name: seen.kinds[name] for name in _in_order(passes, model)}
     return replace(seen.structure(), left=_left(model, seen, "no calibration batch reaches it"))
 
 
@@ -286,9 +289,9 @@ class _Seen:
         for root in roots[1:]:
             self.joined[root] = roots[0]
 
-    def merge(self, later: _Seen) -> None:
-        """Add what a pass over another batch has shown; new ops come before those that follow them there."""
-        self.kinds = _interleaved(self.kinds, later.kinds)
+    def merge(self, later: _Seen) -> _Seen:
+        """Add what a pass over another batch has shown; new ops come last."""
+        self.kinds = {**self.kinds, **later.kinds}
         for name, all_marks in later.marks.items():
             self.marks.setdefault(name, []).extend(all_marks)
         for ours, theirs in ((self.others, later.others), (self.functionals, later.functionals)):
@@ -297,6 +300,7 @@ class _Seen:
         self.leaky |= later.leaky
         for stub in later.joined:
             self.join(frozenset({stub, later.root(stub)}))
+        return self
 
     def root(self, stub: str) -> str:
         """Return the stub that stands for the island of this one."""
@@ -352,16 +356,24 @@ class _Seen:
         return Site(kind, relu, source, number[min(islands)] if islands else -1)
 
 
-def _interleaved(known: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Return both, each new name right before the one that follows it among the later."""
-    names = list(known)
-    place = len(names)
-    for name in reversed(later):
-        if name in known:
-            place = names.index(name)
-        else:
-            names.insert(place, name)
-    return {name: known.get(name, later.get(name)) for name in names}
+def _in_order(passes: Sequence[Sequence[str]], model: torch.nn.Module) -> list[str]:
+    """Return the ops of several passes so that each comes where all passes say, else as the model holds them."""
+    place = {name: number for number, (name, _) in enumerate(model.named_modules())}
+    sorter: TopologicalSorter[str] = TopologicalSorter({name: () for names in passes for name in names})
+    for before, after in itertools.chain.from_iterable(map(itertools.pairwise, passes)):
+        sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError:  # the order differs from batch to batch
+        return sorted({name for names in passes for name in names}, key=place.__getitem__)
+    waiting: list[tuple[int, str]] = []
+    ordered = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(waiting, (place[name], name))
+        ordered.append(heapq.heappop(waiting)[1])
+        sorter.done(ordered[-1])
+    return ordered
 
 
 def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
