@@ -95,9 +95,15 @@ UNDEFINED = [
      "pearson: not defined, all 4 labels are 3; evaluate on rows with different scores"),
     ("one row", Corr, np.array([1.0]), np.array([2.0]), "pearson: not defined on 1 row; evaluate on 2 or more"),
     ("no row", Mcc, LOGITS[:0], LABELS[:0], "mcc: no row was seen; the evaluation data is empty"),
-    ("nan", Mcc, np.array([[np.nan, 1.0]]), np.array([1]), "mcc: the model gave NaN or infinity; check the model"),
+    ("nan", Mcc, np.array([[np.nan, 1.0]] * 3), np.ones(3), "mcc: the model gave NaN for 3 of 3 rows of a batch"),
+    ("nan of f1", lambda: Glue("mrpc"), np.array([[0.0, 1.0], [0.0, np.nan]]), np.array([1, 0]),
+     "f1 of MRPC: the model gave NaN for 1 of 2 rows of a batch, which is no answer; mend the model"),
+    ("nan of acc_and_f1", AccAndF1, np.array([[np.nan, np.nan]]), np.array([0]),
+     "acc_and_f1: the model gave NaN for 1 of 1"),
+    ("nan of a score", Pearson, np.array([np.nan, 1.0]), np.array([1.0, 2.0]),
+     "pearson: the model gave NaN for 1 of 2"),
     ("infinity", lambda: Glue("sts-b"), np.array([np.inf, 1.0]), np.array([1.0, 2.0]),
-     "spearmanr of STS-B: the model gave NaN or infinity"),
+     "spearmanr of STS-B: the model gave an infinite score, which no correlation takes"),
 ]  # fmt: skip
 
 
@@ -111,6 +117,11 @@ def test_undefined_figures_are_errors(make, outputs, labels, message):
     assert message in str(caught.value)
 
 
+def test_infinite_logits_have_an_order():
+    """A class ruled out by minus infinity is no reason to refuse an answer."""
+    assert fed(Glue("sst2"), np.array([[-np.inf, 0.0], [np.inf, 0.0]]), np.array([1, 0])) == 1.0
+
+
 def test_scores_close_together_are_still_scores():
     """Predictions that differ in the last digits only give a correlation and no warning."""
     assert Pearson.name == "pearson"
@@ -118,6 +129,7 @@ def test_scores_close_together_are_still_scores():
 
 
 MISFITS = [
+    ("label nan", Corr, np.ones(2), np.array([np.nan, 1.0]), "corr: 1 labels are NaN; leave such rows out of the data"),
     ("label beyond the classes", Mcc, LOGITS[:2], np.array([0, 2]),
      "mcc: label 2 is out of range, the model has 2 classes (0 to 1)"),
     ("label negative", Mcc, LOGITS[:2], np.array([0, -100]), "label -100 is out of range"),
@@ -354,7 +366,7 @@ def test_squad_misfits(squad):
         metric.update(outputs, np.array([0]))
     with pytest.raises(DataError, match="squad: the model's outputs are logits, not start_logits and end_logits"):
         metric.update({"logits": outputs["start_logits"]}, labels)
-    with pytest.raises(EvaluationError, match="squad: the model gave NaN or infinity"):
+    with pytest.raises(EvaluationError, match="squad: the model gave NaN or infinity for 1 of 1 windows of a batch"):
         metric.update({**outputs, "end_logits": outputs["end_logits"] * np.nan}, labels)
 
 

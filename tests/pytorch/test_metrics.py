@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from ilit.errors import ConfigError, DataError
+from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.testing import MetricCase, MetricContract
 from ilit_pytorch.metrics import F1, METRICS, Accuracy, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError, TopK
 
@@ -140,6 +140,57 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "three axes": (lambda: Accuracy().update(np.zeros((2, 3, 4)), np.zeros(2)), DataError, "(rows, classes)"),
     "dict of outputs": (lambda: F1().update({"a": TWO, "b": TWO}, BINARY), DataError, "needs one output array"),
 }
+
+
+def broken(values: np.ndarray, *rows: int) -> np.ndarray:
+    """Return the values with NaN somewhere in these rows."""
+    values = values.astype(np.float32)
+    for row in rows:
+        values[row, ..., row % values.shape[-1]] = np.nan
+    return values
+
+
+NAN: dict[str, tuple[Callable[[], Any], np.ndarray, np.ndarray]] = {
+    "topk": (TopK, SCORES, LABELS), "top3": (lambda: TopK(3), SCORES, LABELS),
+    "top5": (lambda: TopK(5), SCORES, LABELS),
+    "accuracy": (Accuracy, SCORES, LABELS), "f1": (F1, TWO, BINARY), "f1 macro": (lambda: F1("macro"), SCORES, LABELS),
+    "f1 micro": (lambda: F1("micro"), SCORES, LABELS), "mse": (MeanSquaredError, FOUND, WANTED),
+    "rmse": (RootMeanSquaredError, FOUND, WANTED), "mae": (MeanAbsoluteError, FOUND, WANTED),
+    "mse of a column": (MeanSquaredError, FOUND[:, :1], WANTED[:, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAN)
+def test_nan_is_no_answer(name: str) -> None:
+    """It is refused by name, with how many rows have it and what to do, and nothing of that batch is counted."""
+    make, outputs, labels = NAN[name]
+    metric = make()
+    metric.update(outputs, labels)
+    before = metric.result(), len(metric.predictions()), len(metric.labels())
+    with pytest.raises(EvaluationError) as caught:
+        metric.update(broken(outputs, 0, 3, 7), labels)
+    assert f"{metric.name}: the model gave NaN for 3 of 40 rows of a batch" in str(caught.value)
+    assert "mend the model" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert (metric.result(), len(metric.predictions()), len(metric.labels())) == before
+
+
+def test_infinite_scores_have_an_order() -> None:
+    """A class that is ruled out by minus infinity, or certain by infinity, is an answer."""
+    scores = np.array([[-np.inf, 1.0, 2.0], [np.inf, 1.0, 2.0], [-np.inf, -np.inf, 0.0]])
+    for metric in (Accuracy(), TopK(), F1("micro")):
+        metric.update(scores, np.array([2, 0, 2]))
+        assert metric.result() == 1.0
+        assert not np.isnan(metric.margins()).any()
+
+
+@pytest.mark.parametrize("make", [MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError, Accuracy])
+def test_a_label_of_nan_is_refused_as_the_datas_fault(make: Callable[[], Any]) -> None:
+    """The line says labels, not the model."""
+    labels = np.array([0.0, np.nan, 1.0])
+    text = "must be class numbers, got nan" if make is Accuracy else "the labels of 1 rows are NaN; leave such rows out"
+    with pytest.raises(DataError, match=text):
+        make().update(np.eye(3) if make is Accuracy else np.ones(3), labels)
 
 
 @pytest.mark.parametrize("name", REFUSED)

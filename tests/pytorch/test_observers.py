@@ -1,4 +1,4 @@
-"""What is kept of activations, and the ranges chosen from it."""
+"""What is kept of activations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from ilit.recipe import QuantSpec
-from ilit_pytorch.observers import HALF_BINS, ActivationStats, activation_range
-from ilit_pytorch.qparams import activation_params
-
-ALGORITHMS = ("minmax", "kl", "percentile", "mse")
+from ilit_pytorch.observers import COUNTED, HALF_BINS, ActivationStats
 
 
 def stats_of(*batches: torch.Tensor) -> ActivationStats:
@@ -45,50 +41,6 @@ def test_widening_gives_the_histogram_of_all_at_once(seed: int, doublings: int) 
     assert (stats.low, stats.high) == (float(everything.min()), float(everything.max()))
 
 
-DISTRIBUTIONS = {
-    "normal": lambda: normal(1), "relu": lambda: normal(2).relu(), "negative": lambda: -normal(3).abs(),
-    "off zero": lambda: normal(4) + 50, "outlier": lambda: torch.cat([normal(5), torch.tensor([200.0])]),
-    "zero": lambda: torch.zeros(9), "constant": lambda: torch.full((9,), 3.0), "one": lambda: torch.tensor([-2.0]),
-    "denormal": lambda: torch.tensor([1e-45, -1e-45, 0.0]), "tiny": lambda: normal(6) * 1e-38,
-    "huge": lambda: normal(7).clamp(-3, 3) * 1e38, "two": lambda: torch.tensor([0.0, 1.0]).repeat(50),
-    "scalar": lambda: torch.tensor(2.5), "half": lambda: normal(8).half(), "bfloat16": lambda: normal(9).bfloat16(),
-    "double": lambda: normal(10).double() * (1 + 1e-12),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_no_range_is_wider_than_what_was_seen(name: str, algorithm: str) -> None:
-    """Each algorithm gives a finite range inside the smallest and largest value, and parameters can be made of it."""
-    stats = stats_of(DISTRIBUTIONS[name]())
-    low, high = activation_range(stats, algorithm, 255)
-    assert stats.low <= low
-    assert high <= stats.high
-    assert stats.counts.sum() == DISTRIBUTIONS[name]().numel()
-    assert math.isfinite(activation_params(low, high, QuantSpec("uint8", "asym")).scale)
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 1000), outlier=st.floats(1, 300), bits=st.sampled_from([7, 8]))
-def test_mse_is_never_worse_than_minmax(seed: int, outlier: float, bits: int) -> None:
-    """In simulation, clipping and rounding by ``mse`` has at most the squared error of ``minmax``."""
-    values = torch.cat([normal(seed, 2000), torch.tensor([outlier])])
-    stats, top, errors = stats_of(values), 2**bits - 1, {}
-    for algorithm in ("minmax", "mse"):
-        spec = QuantSpec("uint8", "asym", bits=bits)
-        params = activation_params(*activation_range(stats, algorithm, top), spec)
-        codes = (values.double() / params.scale).round().add(params.zero_point).clamp(0, top)
-        errors[algorithm] = float(((codes - params.zero_point) * params.scale - values).square().mean())
-    assert errors["mse"] <= errors["minmax"] * 1.1  # bins of 1 / 2048 of the range stand for the values in them
-
-
-@pytest.mark.parametrize("algorithm", ["kl", "percentile", "mse"])
-def test_a_rare_outlier_is_clipped(algorithm: str) -> None:
-    """One value in 100,000 far out is not given codes at the cost of all others."""
-    values = torch.cat([normal(1, 100_000), torch.tensor([1000.0])])
-    assert activation_range(stats_of(values), algorithm, 255)[1] < 900
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["last", "first"])
 def test_what_is_not_finite_is_remembered(bad: float, order: tuple[int, int]) -> None:
@@ -108,3 +60,45 @@ def test_snapshots_and_empty_batches() -> None:
     stats.update(normal(2) * 9)
     assert before.counts.sum() == 500
     assert before.high < stats.high
+
+
+@pytest.mark.parametrize("count", [1000, COUNTED, COUNTED + 1])
+def test_zeros_are_counted_apart(count: int) -> None:
+    """Values of exactly 0 are told from small ones, before and after the first other value, and by a snapshot too."""
+    stats = stats_of(torch.zeros(count), torch.tensor([0.0, -0.0, 1e-30, -1e-30, 2.0]))
+    assert stats.zeros == stats.snapshot().zeros == count + 2
+    assert stats.counts.sum() == count + 5
+
+
+SHAPES = {
+    "images": (8, 16, 56, 56), "odd images": (3, 7, 255, 257), "tokens": (32, 512, 64), "wide tokens": (2, 128, 3072),
+    "signal": (4, 80, 3000), "matrix": (1 << 10, 1 << 10), "just more": (COUNTED // 64 + 1, 64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_part_of_a_large_activation_is_sampled_alike(shape: tuple[int, ...]) -> None:
+    """Along no axis is a part met by less than half or more than twice its share of what goes into the histogram."""
+    total = math.prod(shape)
+    for axis, size in enumerate(shape):
+        part = torch.arange(size).reshape([-1 if other == axis else 1 for other in range(len(shape))])
+        stats = stats_of(torch.tensor([float(HALF_BINS)]), (part % HALF_BINS).add(0.5).expand(shape))
+        met = stats.counts[HALF_BINS:][: min(size, HALF_BINS)].astype(float)
+        met[-1] -= size >= HALF_BINS  # the value that set the reach
+        share = met * len(met) / min(total, COUNTED)
+        if min(total, COUNTED) >= 64 * size:
+            assert share.min() > 0.5
+            assert share.max() < 2.0
+        else:
+            assert share.min() > 0.0
+
+
+def test_a_loud_channel_shows_in_the_histogram() -> None:
+    """One channel of an image in a hundred has the share of large values that it has."""
+    images = torch.randn(16, 64, 56, 56)
+    images[:, 17] *= 100
+    stats = stats_of(images)
+    wanted = float((images.abs() > 50).float().mean())
+    far = round(50 / stats.reach * HALF_BINS)
+    found = (stats.counts[: HALF_BINS - far].sum() + stats.counts[HALF_BINS + far :].sum()) / stats.counts.sum()
+    assert found == pytest.approx(wanted, rel=0.1)

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from ilit.recipe import FLOAT32, Recipe
+from ilit.space import CalibrationSize
 from ilit_pytorch import replay
+from ilit_pytorch.adapter import PyTorchAdapter
 
 
 class Chain(torch.nn.Module):
@@ -135,3 +137,30 @@ def test_embeddings_and_convolutions_have_errors_too(bench: Callable[..., Any], 
     errors = conv.adapter.probe_ops(conv.model, chosen(conv.ops, nets.STATIC, conv.ops), conv.calibration)
     assert set(errors) == set(conv.ops)
     assert all(0 < error < 0.1 for error in errors.values())
+
+
+def test_an_op_that_a_batch_sends_no_row_to_has_the_error_of_the_others(
+    bench: Callable[..., Any], nets: SimpleNamespace
+) -> None:
+    """A convolution called with nothing in one batch and with images in another is judged by these."""
+
+    class Sorted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bright, self.dark = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bright = x.mean(dim=(1, 2, 3)) > 0
+            out = torch.zeros(len(x), 2, 4, 4)
+            out[bright], out[~bright] = self.bright(x[bright]), self.dark(x[~bright])
+            return out
+
+    model, adapter = Sorted().eval(), PyTorchAdapter()
+    data = [(torch.rand(8, 1, 6, 6) * sign, None) for sign in (1.0, -1.0)]
+    size = CalibrationSize(2, "batches")
+    space = replace(adapter.describe_all(model, data, [size]), calibrations=(size,))
+    calibration = adapter.calibrate(model, data, space)
+    recipe = Recipe(dict.fromkeys(space.ops, nets.STATIC), str(size))
+    errors = adapter.probe_ops(model, recipe, calibration)
+    assert set(errors) == {"bright", "dark"}
+    assert all(0.0 < error < 0.1 for error in errors.values())

@@ -44,6 +44,22 @@ def test_a_channel_that_never_moved_is_left_as_it_is() -> None:
     assert torch.equal(still.vector, torch.ones(3))
 
 
+@pytest.mark.parametrize("strength", [0.6, 0.8, 1.0])
+def test_a_channel_seen_only_as_zeros_carries_values_later(
+    bench: Callable[..., Any], nets: SimpleNamespace, strength: float
+) -> None:
+    """It is given the range of the middle channel, so that such values are rounded and not cut off."""
+    widths = torch.logspace(-1, 1, 8)
+    seen, later = (torch.randn(200, 8) * widths for _ in range(2))
+    seen[:, 2], later[:, 2] = 0.0, torch.randn(200)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 5))
+    with torch.no_grad():
+        model[0].weight /= widths
+        lowered = bench(model, seen).lower(**{"0": replace(nets.STATIC, smoothing=strength)})
+        found, wanted = lowered(later), model(later)
+    assert float((found - wanted).norm() / wanted.norm()) < 0.1
+
+
 def test_equal_values_are_equal() -> None:
     """Two ops that loaded the same vectors share codes."""
     one, two = (Smoothing(torch.tensor([1.0, 2.0]), torch.zeros(2)) for _ in range(2))

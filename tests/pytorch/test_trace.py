@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch.ao.nn.quantized import FloatFunctional
+from torch.ao.quantization import DeQuantStub
+from torch.ao.quantization import QuantStub as TorchQuantStub
 
 from ilit.errors import DataError, ModelError
+from ilit.space import CalibrationSize
 from ilit_pytorch import QuantStub
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.trace import trace
+from ilit_pytorch.trace import trace, trace_all
 
 X = torch.arange(24.0).reshape(6, 4) / 24
 
@@ -112,3 +116,119 @@ def test_what_cannot_be_traced_is_refused(name: str) -> None:
         call()
     assert text in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+# --- Several batches -------------------------------------------------------------------------------------------------
+
+
+class Routed(torch.nn.Module):
+    """Layers of experts, each called with the rows that name it, or not at all, or with none."""
+
+    def __init__(self, skips: bool = True) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3)) for _ in range(2)
+        )
+        self.spare, self.head, self.skips = torch.nn.Linear(4, 4), torch.nn.Linear(4, 2), skips
+
+    def forward(self, x: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        for experts in self.layers:
+            out = torch.zeros_like(x)
+            for number, expert in enumerate(experts):
+                if not self.skips or bool((chosen == number).any()):
+                    out[chosen == number] = expert(x[chosen == number])
+            x = out
+        return self.head(x)
+
+
+class Taken:
+    """Batches of 6 rows for the experts named, counted as they are taken."""
+
+    def __init__(self, *experts: tuple[int, ...]) -> None:
+        self.experts, self.count = experts, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for chosen in self.experts:
+            self.count += 1
+            yield (torch.randn(6, 4), torch.tensor(chosen).repeat(6)[:6]), torch.zeros(6)
+
+
+EXPERTS = [f"layers.{layer}.{number}" for layer in range(2) for number in range(3)]
+
+
+@pytest.mark.parametrize("skips", [True, False], ids=["skipped", "given no rows"])
+def test_what_the_first_batch_does_not_reach_is_looked_for_in_the_others(skips: bool) -> None:
+    """All experts are found, those of a layer before the next, and what no batch reaches is named with that reason."""
+    loader, size = Taken((2,), (0,), (1, 2), (0, 1)), CalibrationSize(4, "batches")
+    structure = trace_all(Routed(skips), loader, [size])
+    assert sorted(structure.sites) == sorted([*EXPERTS, "head"])
+    assert [name.rpartition(".")[0] for name in structure.sites] == ["layers.0"] * 3 + ["layers.1"] * 3 + [""]
+    assert structure.left == {"spare": "no calibration batch reaches it"}
+    assert loader.count == 4
+
+
+def test_no_more_batches_are_taken_than_needed() -> None:
+    """One where it reaches all; else until all are reached, and never more than the longest size takes."""
+    model, longest = Routed(), CalibrationSize(18, "rows")
+    model.spare = torch.nn.Identity()
+    for experts, taken, found in (
+        (((0, 1, 2), (0,)), 1, 6),
+        (((0,), (1, 2), (0,)), 2, 6),
+        (((0,), (0,), (1,), (2,)), 3, 4),
+    ):
+        loader = Taken(*experts)
+        structure = trace_all(model, loader, [CalibrationSize(1, "batches"), longest])
+        assert loader.count == taken
+        assert len(structure.sites) == found + 1
+        assert len(structure.left) == 6 - found
+
+
+def test_a_later_batch_that_the_model_does_not_take_is_named() -> None:
+    """The error has the batch's number; no batch at all is said likewise."""
+
+    def loader() -> Iterator[Any]:
+        yield (torch.randn(6, 4), torch.zeros(6)), torch.zeros(6)
+        yield (torch.randn(6, 5), torch.zeros(6)), torch.zeros(6)
+
+    size = CalibrationSize(5, "batches")
+    with pytest.raises(ModelError, match=r"Routed raised on batch 2 of the calibration data: RuntimeError: .*; run "):
+        trace_all(Routed(), loader(), [size])
+    with pytest.raises(DataError, match="calibration: the loader yields no batch"):
+        trace_all(Routed(), [], [size])
+
+
+class Forked(torch.nn.Module):
+    """Two of torch's islands that are joined only where a batch asks for it, and readers of a stub likewise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = TorchQuantStub(), TorchQuantStub(), DeQuantStub()
+        self.left, self.right, self.rare = (torch.nn.Linear(4, 4) for _ in range(3))
+        self.plus, self.stub = FloatFunctional(), QuantStub()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self.left(self.one(x)), self.right(self.two(x))
+        if bool(x[0, 0] > 0):
+            return self.out(self.plus.add(left, right)) + self.rare(self.stub(x))
+        return self.out(left) + self.out(right) + self.stub(x)
+
+
+def test_islands_that_a_later_batch_joins_are_one() -> None:
+    """What any batch shows of stubs, islands and leaks holds for all."""
+    low, high = ((torch.full((3, 4), sign), torch.zeros(3)) for sign in (-1.0, 1.0))
+    apart, together = (
+        trace_all(Forked(), batches, [CalibrationSize(2, "batches")]) for batches in ([low], [low, high])
+    )
+    assert len(apart.islands) == 2
+    assert [island.ops for island in together.islands] == [("left", "right")]
+    assert together.islands[0].functionals == ("plus",)
+    assert together.leaky == ("stub",)
+    assert together.sites["rare"].source == ""
+
+
+def test_attention_that_reads_a_weight_of_its_own_is_named() -> None:
+    """No further batch is taken for it, and the reason says why it stays in float."""
+    model = torch.nn.Sequential(torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
+    structure = trace_all(model, [(torch.randn(3, 5, 8), None), (None, None)], [CalibrationSize(2, "batches")])
+    reason = "torch.nn.MultiheadAttention reads its weight and never calls it"
+    assert structure.left == {"0.self_attn.out_proj": reason}

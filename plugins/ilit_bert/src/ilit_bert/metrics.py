@@ -18,6 +18,7 @@ from ilit_bert.squad_metric import Squad
 from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.glue import model_label_ids
 from ilit_bert.tasks.squad import WindowSize
+from ilit_pytorch.metrics import refuse_nan, rows_with_nan
 
 Array = NDArray[Any]
 
@@ -49,18 +50,23 @@ class _RowMetric:
             labels: ``(rows,)``, class ids or scores.
 
         Raises:
-            DataError: labels and outputs do not fit each other.
-            EvaluationError: an output is not finite.
+            DataError: labels and outputs do not fit each other, or a label is NaN.
+            EvaluationError: an output is NaN, or a score infinite.
         """
         logits = np.asarray(_one_array(self._label, outputs), dtype=np.float64)
         truth = np.asarray(labels).reshape(-1)
-        if not np.isfinite(logits).all():
-            raise EvaluationError(f"{self._label}: the model gave NaN or infinity; check the model")
+        refuse_nan(logits, self._label)
+        if not self._formula.classes and not np.isfinite(logits).all():
+            raise EvaluationError(
+                f"{self._label}: the model gave an infinite score, which no correlation takes; mend it"
+            )
         if len(logits) != len(truth) or (not self._formula.classes and logits.size != len(truth)):
             raise DataError(
                 f"{self._label}: {len(truth)} labels for outputs of shape {logits.shape}; it takes one label a row"
                 + ("" if self._formula.classes else " and one score a row")
             )
+        if rows_with_nan(truth):
+            raise DataError(f"{self._label}: {rows_with_nan(truth)} labels are NaN; leave such rows out of the data")
         if self._formula.classes:
             predicted = _classes(self._label, logits, truth)
             self._model_classes = max(self._model_classes, logits.shape[1])

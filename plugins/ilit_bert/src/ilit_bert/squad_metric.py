@@ -110,8 +110,12 @@ class Squad:
                 f"squad: labels of shape {keys.shape} for outputs of shapes {start.shape} and {end.shape}; it takes a "
                 "window's index and checksum a row, as ilit_bert's evaluation_loader yields them"
             )
-        if not (np.isfinite(start).all() and np.isfinite(end).all()):
-            raise EvaluationError("squad: the model gave NaN or infinity; check the model")
+        wrong = int((~(np.isfinite(start) & np.isfinite(end)).all(axis=1)).sum())
+        if wrong:
+            raise EvaluationError(
+                f"squad: the model gave NaN or infinity for {wrong} of {len(start)} windows of a batch, which is no "
+                "answer; mend the model, or leave such questions out"
+            )
         for (index, checksum), first, last in zip(keys.tolist(), start, end, strict=True):
             if not 0 <= index < len(self._windows) or self._windows[index].checksum != checksum:
                 raise self._cut_differently(index)

@@ -14,7 +14,7 @@ from ilit.adapter import Cpu, Measurement
 from ilit.errors import ArtefactError, EvaluationError, IlitError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import Recipe
-from ilit.space import SearchSpace
+from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch import artefact, cpu, kernels
 from ilit_pytorch import batch as batches
 from ilit_pytorch.calibrate import TorchCalibration, calibrate
@@ -27,7 +27,7 @@ from ilit_pytorch.probe import distance, op_distances
 from ilit_pytorch.sameness import check_savable, first_difference, own_outputs
 from ilit_pytorch.state import blank
 from ilit_pytorch.timing import op_speedups
-from ilit_pytorch.trace import Structure, trace
+from ilit_pytorch.trace import Structure, trace, trace_all
 
 
 class PyTorchAdapter:
@@ -56,10 +56,17 @@ class PyTorchAdapter:
 
     def describe(self, model: Any, example: Any) -> SearchSpace:
         """See ``ilit_pytorch.describe``."""
-        if not isinstance(model, torch.nn.Module):
-            raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
-        eager, inputs = uncompiled(model), batches.model_input(example)
-        self._structures[model] = replaceable(eager, trace(eager, example), inputs)
+        _check_model(model)
+        return self._described(model, trace(uncompiled(model), example), example)
+
+    def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> SearchSpace:
+        """See ``ilit_pytorch.describe`` and ``ilit_pytorch.trace``: as many batches as it takes to reach every op."""
+        _check_model(model)
+        return self._described(model, trace_all(uncompiled(model), batches, sizes), next(iter(batches)))
+
+    def _described(self, model: torch.nn.Module, structure: Structure, example: Any) -> SearchSpace:
+        eager = uncompiled(model)
+        self._structures[model] = replaceable(eager, structure, batches.model_input(example))
         return describe(eager, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
@@ -178,6 +185,11 @@ class PyTorchAdapter:
         folder = Path(folder)
         artefact.read_recipe(folder)
         return artefact.load(folder, model if model is not None else _build(folder))
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"the pytorch adapter takes a torch.nn.Module, not a {type(model).__name__}")
 
 
 def _runnable(model: torch.nn.Module) -> torch.nn.Module:

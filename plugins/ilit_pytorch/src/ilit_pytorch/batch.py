@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
+from ilit.space import CalibrationSize
+from ilit_pytorch.padding import token_mask
 
 NOT_PREDICTIONS = frozenset({"loss", "hidden_states", "attentions", "cross_attentions", "past_key_values"})
 
@@ -84,6 +86,11 @@ def rows_of(inputs: Any) -> int:
     """Return the size of the first axis of the first tensor in the input, 1 where there is none."""
     first = next((t for t in tensors_in(inputs) if t.ndim), None)
     return 1 if first is None else int(first.shape[0])
+
+
+def reached(size: CalibrationSize, rows: int, batches: int) -> bool:
+    """Whether that many rows and batches are as much data as the size asks for."""
+    return (rows if size.unit == "rows" else batches) >= size.count
 
 
 def first_rows(inputs: Any, count: int) -> Any | None:
@@ -174,9 +181,15 @@ def predictions(outputs: Any) -> Any:
     return as_numpy(outputs)
 
 
-def flat_predictions(outputs: Any) -> np.ndarray:
-    """Return every floating-point prediction as one float64 array of shape (values,)."""
-    return np.concatenate([a.ravel().astype(np.float64) for a in _float_arrays(predictions(outputs))] or [np.zeros(0)])
+def flat_predictions(outputs: Any, kept: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """Return every floating-point prediction as one float64 array of shape (values,).
+
+    Args:
+        outputs: what a model gave.
+        kept: gives of an array what counts of it.
+    """
+    arrays = (array if kept is None else kept(array) for array in _float_arrays(predictions(outputs)))
+    return np.concatenate([array.ravel().astype(np.float64) for array in arrays] or [np.zeros(0)])
 
 
 def as_numpy(value: Any) -> Any:
@@ -208,12 +221,14 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 def row_digests(batch: Any) -> list[str]:
     """Return one digest per row of the batch's input, so that a row is known again in another batch.
 
-    Where the input has an ``attention_mask``, only ``input_ids`` under it count: padding differs from batch to batch.
+    Where the input has an ``attention_mask`` of 1 and 0, only ``input_ids`` under it count: padding differs from batch
+    to batch.
     """
     inputs = model_input(batch)
-    if isinstance(inputs, Mapping) and "input_ids" in inputs and "attention_mask" in inputs:
-        ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
-        return [_digest([row[keep]]) for row, keep in zip(ids, mask, strict=True)]
+    if isinstance(inputs, Mapping) and "input_ids" in inputs and isinstance(inputs.get("attention_mask"), torch.Tensor):
+        ids, mask = inputs["input_ids"], token_mask(inputs["attention_mask"])
+        if mask is not None and mask.shape == ids.shape:
+            return [_digest([row[keep]]) for row, keep in zip(ids, mask, strict=True)]
     rows = rows_of(inputs)
     tensors = [t for t in tensors_in(inputs) if t.ndim and t.shape[0] == rows]
     return [_digest([t[row] for t in tensors]) for row in range(rows)] if tensors else []

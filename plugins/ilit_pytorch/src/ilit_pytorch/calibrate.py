@@ -17,20 +17,49 @@ from ilit.errors import DataError, LoweringError
 from ilit.recipe import QuantSpec
 from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch import tensorfile
-from ilit_pytorch.batch import batches_of, call, check_input, flat_predictions, model_input, row_digests, rows_of
+from ilit_pytorch.batch import (
+    batches_of,
+    call,
+    check_input,
+    flat_predictions,
+    model_input,
+    reached,
+    row_digests,
+    rows_of,
+)
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats, activation_range
+from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.packs import PackCache
+from ilit_pytorch.padding import Padding, padding_of
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
+from ilit_pytorch.ranges import activation_range
 from ilit_pytorch.trace import Structure, trace
 from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
+from ilit_pytorch.unseen import unseen_ranges
 from ilit_pytorch.weights import Settled, float_op
 
 logger = logging.getLogger("ilit.pytorch")
 
 SAMPLE_INDICES = 2048  # of an embedding's input
 PROBE_ROWS = 64  # rows kept, inputs and float32 outputs, for probes
+
+
+@dataclass
+class Intake:
+    """How the activations of the batch at hand are taken.
+
+    Attributes:
+        histogram: whether more than their range is kept.
+        kept_rows: rows of an op's input to keep of each batch.
+        batch: the batch's number, from 1.
+        padding: what of them is padding.
+    """
+
+    histogram: bool = True
+    kept_rows: int = SAMPLE_ROWS
+    batch: int = 1
+    padding: Padding = field(default_factory=Padding)
 
 
 @dataclass
@@ -41,22 +70,33 @@ class Seen:
         stats: activation -> statistics of all its values.
         channels: activation -> statistics of its channels, for inputs of ops outside islands.
         indices: path of an embedding -> up to ``SAMPLE_INDICES`` of the indices it looked up first.
+        intake: how the batch at hand is taken.
     """
 
     stats: dict[str, ActivationStats] = field(default_factory=dict)
     channels: dict[str, ChannelStats] = field(default_factory=dict)
     indices: dict[str, torch.Tensor] = field(default_factory=dict)
+    intake: Intake = field(default_factory=Intake)
 
-    def take(self, name: str, value: torch.Tensor, axis: int | None, histogram: bool, kept_rows: int) -> None:
+    def take(self, name: str, value: torch.Tensor, axis: int | None) -> None:
         """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
+        rows = value.numel() // value.shape[-1] if value.numel() else 0
+        if axis in (None, -1):
+            value = self.intake.padding.without(value)
+        if not value.numel():
+            return  # nothing but padding, or an op that no row of this batch was sent to
         bounds = None
-        if axis is not None and value.numel():
-            if name not in self.channels:
-                self.channels[name] = ChannelStats.empty(value.shape[axis])
-            bounds = self.channels[name].update(value, axis, kept_rows)
-        if name not in self.stats:
-            self.stats[name] = ActivationStats()
-        self.stats[name].update(value, histogram, bounds)
+        if axis is not None:
+            channels = self.channels.setdefault(name, ChannelStats.empty(value.shape[axis]))
+            due = self.intake.kept_rows * self.intake.batch - channels.filled  # more, where earlier batches gave none
+            bounds = channels.update(value, axis, max(due, self.intake.kept_rows), rows)
+        self.stats.setdefault(name, ActivationStats()).update(value, self.intake.histogram, bounds)
+
+    def take_indices(self, name: str, indices: torch.Tensor) -> None:
+        """Keep what an embedding looked up first."""
+        indices = self.intake.padding.without(indices).flatten()[:SAMPLE_INDICES]
+        if name not in self.indices and indices.numel():
+            self.indices[name] = indices.clone()
 
     def snapshot(self) -> Seen:
         """Return a copy that later batches do not change, without what was given room and not seen."""
@@ -65,6 +105,12 @@ class Seen:
             {name: one.snapshot() for name, one in self.channels.items() if one.count},
             dict(self.indices),
         )
+
+    def borrow(self, longer: Seen) -> None:
+        """Take what is not known here from a longer pass: an op that only some rows reach may come late."""
+        self.stats = {**longer.stats, **self.stats}
+        self.channels = {**longer.channels, **self.channels}
+        self.indices = {**longer.indices, **self.indices}
 
 
 @dataclass
@@ -79,6 +125,7 @@ class TorchCalibration:
         probe_batches: the first batches' inputs, ``PROBE_ROWS`` rows or a batch more.
         probe_outputs: the float32 model's predictions on them, flat float64 arrays.
         packs: quantized weights; half of the float model's bytes at most.
+        unseen: calibration size -> activation of which nothing but zeros was seen -> see ``unseen_ranges``.
         replay: the float32 activations that probes reuse, made by the first probe that can.
         settled: where weights are read that the model computes before each forward.
     """
@@ -90,6 +137,7 @@ class TorchCalibration:
     probe_batches: list[Any]
     probe_outputs: list[np.ndarray]
     packs: PackCache
+    unseen: dict[str, dict[str, float]] = field(default_factory=dict)
     replay: Any = field(default=None, repr=False)
     settled: Settled = field(default_factory=Settled, repr=False)
     _params: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -143,20 +191,25 @@ class TorchCalibration:
         key = (size, source, strength, "smoothing")
         if key not in self._params:
             stats = self.channels(size, source)
+            readers = [float_op(model, reader, self).weight for reader in self.structure.readers_of(name)]
+            if stats is None and source in self.unseen.get(size, {}):
+                stats = ChannelStats.zeros(readers[0].shape[1])
             if stats is None:
                 raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
-            readers = [float_op(model, reader, self).weight for reader in self.structure.readers_of(name)]
             columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
             self._params[key] = smoothing_for(stats.low, stats.high, columns.amax(dim=0), strength)
         found: Smoothing = self._params[key]
         return found
 
     def _range(self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None) -> tuple[float, float]:
+        usual = self.unseen.get(size, {}).get(activation)
+        if usual is not None:
+            return -usual, usual
         stats = self.seen[size].stats.get(activation) if size in self.seen else None
         if stats is None:
             raise LoweringError(f"calibration of {size or 'no size'} has not seen {activation}")
         if smoothing is None:
-            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits))
+            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits), spec.scheme)
         channels = self.channels(size, activation)
         if channels is None or spec.algorithm != "minmax":
             raise LoweringError(f"{activation}: smoothing takes the range of minmax, not of {spec.algorithm}")
@@ -167,7 +220,7 @@ class TorchCalibration:
         arrays = {}
         for size, seen in self.seen.items():
             for activation, stats in seen.stats.items():
-                arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach])
+                arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach, stats.zeros])
                 arrays[f"{size}/{activation}/counts"] = stats.counts
             for activation, channels in seen.channels.items():
                 arrays[f"{size}/{activation}/channel_low"] = channels.low.numpy()
@@ -191,9 +244,7 @@ def calibrate(
         DataError: the loader yields nothing, or fewer rows or batches than the smallest size asks for.
     """
     sizes = sorted(space.calibrations, key=lambda size: size.count)
-    seen, snapshots = Seen(), dict[str, Seen]()
-    probe_batches: list[Any] = []
-    probe_outputs: list[np.ndarray] = []
+    seen, snapshots, probes = Seen(), dict[str, Seen](), Probes()
     digests: set[str] = set()
     rows = batches = 0
     clone = structural_clone(model)
@@ -202,18 +253,17 @@ def calibrate(
         for batch in batches_of(loader, "calibration"):
             inputs = model_input(batch)
             check_input(model, inputs)
+            padding = padding_of(model, inputs)
             if not batches:
                 structure = structure or trace(model, batch)
-                kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows_of(inputs)))
-                observe(clone, structure, seen, _needs_histogram(space), kept_rows)
-            outputs = call(clone, inputs)
-            if rows < PROBE_ROWS:
-                probe_batches.append(inputs)
-                probe_outputs.append(flat_predictions(outputs))
-            digests.update(row_digests(batch))
+                _begin(seen, space, sizes, rows_of(inputs), padding)
+                observe(clone, structure, seen)
             rows, batches = rows + rows_of(inputs), batches + 1
+            seen.intake.batch, seen.intake.padding = batches, padding
+            probes.take(inputs, call(clone, inputs), padding)
+            digests.update(row_digests(batch))
             for size in sizes:
-                if str(size) not in snapshots and _reached(size, rows, batches):
+                if str(size) not in snapshots and reached(size, rows, batches):
                     snapshots[str(size)] = seen.snapshot()
             if len(snapshots) == len(sizes):
                 break
@@ -221,19 +271,60 @@ def calibrate(
         raise DataError("calibration: no size was asked for")
     _settle(sizes, snapshots, seen, rows, batches)
     packs = PackCache(sum(p.numel() * p.element_size() for p in model.parameters()) // 2)
-    return TorchCalibration(structure, snapshots, rows, frozenset(digests), probe_batches, probe_outputs, packs)
+    unseen = _unseen(clone, structure, snapshots)
+    inputs_kept, outputs_kept = probes.inputs, probes.outputs
+    return TorchCalibration(structure, snapshots, rows, frozenset(digests), inputs_kept, outputs_kept, packs, unseen)
 
 
-def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram: bool, kept_rows: int) -> None:
-    """Put hooks on the clone that fill ``seen`` in every forward pass; ``kept_rows`` are sampled of each batch."""
+@dataclass
+class Probes:
+    """What probes are made on: the first batches' inputs and what the float model says to them, padding left out."""
+
+    inputs: list[Any] = field(default_factory=list)
+    outputs: list[np.ndarray] = field(default_factory=list)
+    rows: int = 0
+
+    def take(self, inputs: Any, outputs: Any, padding: Padding) -> None:
+        """Keep a batch where there are not ``PROBE_ROWS`` rows yet."""
+        if self.rows < PROBE_ROWS:
+            self.inputs.append(inputs)
+            self.outputs.append(flat_predictions(outputs, padding.predictions_without))
+        self.rows += rows_of(inputs)
+
+
+def _begin(seen: Seen, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding) -> None:
+    """Settle how batches are taken, from the first one's rows and masks."""
+    kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
+    seen.intake = Intake(_needs_histogram(space), kept_rows)
+    if padding.unread:
+        logger.warning(
+            "calibration: %s does not say with 1 and 0 what is padding, so that padding counts as data", padding.unread
+        )
+
+
+def _unseen(model: torch.nn.Module, structure: Structure, snapshots: dict[str, Seen]) -> dict[str, dict[str, float]]:
+    """Return ``unseen_ranges`` for each size, and name what is in them."""
+    found = {size: unseen_ranges(model, structure, seen.stats) for size, seen in snapshots.items()}
+    named = {name: reach for ranges in found.values() for name, reach in ranges.items()}
+    if named:
+        logger.warning(
+            "calibration saw nothing but zeros of %s; a usual range is taken, give calibration data that has more",
+            ", ".join(f"{name} (now -{reach:.3g} to {reach:.3g})" for name, reach in named.items()),
+        )
+    return found
+
+
+def observe(clone: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+    """Put hooks on the clone that fill ``seen`` in every forward pass."""
 
     def take(name: str, value: Any, axis: int | None = None) -> None:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            seen.take(name, value, axis, histogram, kept_rows)
+            seen.take(name, value, axis)
 
     def watch_input(name: str, axis: int | None) -> None:
+        by_token = _is_pointwise(inner_op(clone.get_submodule(name)))
         clone.get_submodule(name).register_forward_pre_hook(
-            lambda _module, args, kwargs: take(f"{name}:in", next(iter((*args, *kwargs.values()))), axis),
+            lambda _module, args, kwargs: take(f"{name}:in", *_channels_of(args, kwargs, axis, by_token)),
             with_kwargs=True,
         )
 
@@ -255,6 +346,17 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen, histogram:
         watch_output(name, path)
 
 
+def _is_pointwise(op: Any) -> bool:
+    """Whether an op is a convolution with a kernel of 1: a Linear whose tokens are the last axis."""
+    return isinstance(op, torch.nn.Conv1d) and op.kernel_size == (1,)
+
+
+def _channels_of(args: Any, kwargs: Any, axis: int | None, by_token: bool) -> tuple[Any, int | None]:
+    """Return an op's input and where its channels are; last, as a Linear's, where ``by_token``."""
+    value = next(iter((*args, *kwargs.values())))
+    return (value.transpose(-2, -1), -1) if by_token and axis == -2 else (value, axis)
+
+
 def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None:
     """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
     for name, site in structure.sites.items():
@@ -273,7 +375,7 @@ def island_outputs(structure: Structure) -> dict[str, str]:
 
 def _note_indices(name: str, seen: Seen) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        seen.indices.setdefault(name, next(iter((*args, *kwargs.values()))).flatten()[:SAMPLE_INDICES].clone())
+        seen.take_indices(name, next(iter((*args, *kwargs.values()))))
 
     return hook
 
@@ -289,10 +391,6 @@ def _needs_histogram(space: SearchSpace) -> bool:
     return any(spec is not None and spec.algorithm != "minmax" for spec in specs)
 
 
-def _reached(size: CalibrationSize, rows: int, batches: int) -> bool:
-    return (rows if size.unit == "rows" else batches) >= size.count
-
-
 def _settle(
     sizes: list[CalibrationSize],
     snapshots: dict[str, Seen],
@@ -300,7 +398,10 @@ def _settle(
     rows: int,
     batches: int,
 ) -> None:
-    """Let a loader that ends early serve the one size asked for; refuse several that would all be the same."""
+    """Let a loader that ends early serve the one size asked for; refuse several that would all be the same.
+
+    What a smaller size has not seen it takes from the next larger one.
+    """
     short = [size for size in sizes if str(size) not in snapshots]
     if len(short) > 1 or (short and len(sizes) > 1):
         raise DataError(
@@ -310,3 +411,6 @@ def _settle(
     for size in short:
         logger.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
         snapshots[str(size)] = seen.snapshot()
+    longer = list(snapshots.values())
+    for shorter, one in zip(reversed(longer[:-1]), reversed(longer[1:]), strict=True):
+        shorter.borrow(one)

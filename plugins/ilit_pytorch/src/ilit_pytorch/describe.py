@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from ilit.errors import ModelError
 from ilit.recipe import FLOAT32, Algorithm, OpConfig, QuantSpec, Scheme
 from ilit.space import Op, SearchSpace
 from ilit_pytorch import cpu
+from ilit_pytorch.clone import submodule
 from ilit_pytorch.lower import BIAS_CORRECTION
+from ilit_pytorch.ops import inner_op
 from ilit_pytorch.qparams import max_activation_code, max_weight_code
 from ilit_pytorch.trace import Site, Structure
 
@@ -24,6 +29,10 @@ STRENGTHS = (0.6, 0.8, 1.0)  # of SmoothQuant; what is best differs from input t
 BITS = ((8, 8), (7, 8), (8, 7), (7, 7))  # (weight, activation); on class A 7-bit weights lose less than activations
 
 
+INT32_MAX = 2**31 - 1
+"""What a sum of products may reach: the kernels sum them, and what the zero point takes off again, in 32 bits."""
+
+
 def describe(model: Any, structure: Structure) -> SearchSpace:
     """Return every op of the model with every ``OpConfig`` that the CPU runs without saturating.
 
@@ -32,19 +41,34 @@ def describe(model: Any, structure: Structure) -> SearchSpace:
     """
     for stub in structure.leaky:
         logger.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
-    if not structure.sites:
-        left = next((f"; {path} stays in float: {reason}" for path, reason in structure.left.items()), "")
-        raise ModelError(
-            f"{type(model).__name__} has nothing to quantize: its forward calls no float32 Linear, Conv1d, Conv2d, "
-            f"Conv3d or Embedding module{left}"
-        )
     saturates, bfloat16 = cpu.int8_class() == "A", cpu.has_bfloat16()
-    ops = {
-        name: Op(name, site.kind, candidates(site, saturates, bfloat16), site.source)
-        for name, site in structure.sites.items()
-    }
-    corrected = {BIAS_CORRECTION: (True, False)} if any(map(_corrects, structure.sites.values())) else {}
-    return SearchSpace(ops, transforms=corrected)
+    ops, left = {}, dict(structure.left)
+    for name, site in structure.sites.items():
+        terms = _terms(model, name)
+        found = candidates(site, saturates, bfloat16, terms)
+        if any(config.quantized for config in found):
+            ops[name] = Op(name, site.kind, found, site.source)
+        else:
+            left[name] = f"its sums of {terms} products do not fit into the 32 bits of the INT8 kernels"
+    if not ops:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in itertools.islice(left.items(), 1))
+        raise ModelError(
+            f"{type(model).__name__} has nothing to quantize: "
+            + (reasons or "its forward calls no float32 Linear, Conv1d, Conv2d, Conv3d or Embedding module")
+        )
+    corrected = {BIAS_CORRECTION: (True, False)} if any(_corrects(structure.sites[name]) for name in ops) else {}
+    return SearchSpace(ops, transforms=corrected, left_in_float=left)
+
+
+def _terms(model: Any, name: str) -> int:
+    """Return how many products of an activation's and a weight's code are summed in one value of an op's output."""
+    op = inner_op(submodule(model, name))
+    weight = op._parameters.get("weight")  # noqa: SLF001 - reading a computed one would compute it
+    if weight is not None:
+        return int(weight.numel() // max(1, weight.shape[0]))
+    if isinstance(op, torch.nn.Linear | torch.nn.Embedding):
+        return int(getattr(op, "in_features", 1))
+    return int(op.in_channels // op.groups * math.prod(op.kernel_size))
 
 
 def _corrects(site: Site) -> bool:
@@ -52,17 +76,18 @@ def _corrects(site: Site) -> bool:
     return site.island < 0 and site.kind != "embedding"
 
 
-def candidates(site: Site, saturates: bool, bfloat16: bool = False) -> tuple[OpConfig, ...]:
+def candidates(site: Site, saturates: bool, bfloat16: bool = False, terms: int = 1) -> tuple[OpConfig, ...]:
     """Return what an op may run in, float32 last.
 
     Args:
         site: where the op stands.
         saturates: leave out what overflows 16 bits (CPU class A).
         bfloat16: offer that too.
+        terms: products in one sum; leave out what overflows 32 bits.
     """
     if site.kind == "embedding":
         return (*_weight_only(), FLOAT32)
-    static = list(_configs("static", ALGORITHMS, _safe_bits(saturates, in_island=site.island >= 0)))
+    static = list(_configs("static", ALGORITHMS, _safe_bits(saturates, terms, in_island=site.island >= 0)))
     if site.kind != "linear":
         return (*static, FLOAT32)
     smoothed = [
@@ -71,18 +96,18 @@ def candidates(site: Site, saturates: bool, bfloat16: bool = False) -> tuple[OpC
         for config in static
         if site.island < 0 and config.activation is not None and config.activation.algorithm == "minmax"
     ]
-    outside = _safe_bits(saturates, in_island=False)
+    outside = _safe_bits(saturates, terms, in_island=False)
     dynamic = _configs("dynamic", ("minmax",), outside)
     half = (OpConfig("bfloat16"),) if bfloat16 and site.island < 0 else ()
     return (*static, *smoothed, *dynamic, *_per_token(outside), *half, FLOAT32)
 
 
-def _safe_bits(saturates: bool, in_island: bool) -> list[tuple[int, int]]:
+def _safe_bits(saturates: bool, terms: int, in_island: bool) -> list[tuple[int, int]]:
     """Return (weight bits, activation bits). torch's quantized modules clamp activations at 255 whatever the bits."""
 
     def safe(weight: int, activation: int) -> bool:
-        largest = max_activation_code(8 if in_island else activation)
-        return not saturates or cpu.is_safe(largest, max_weight_code(weight))
+        largest, heaviest = max_activation_code(8 if in_island else activation), max_weight_code(weight)
+        return largest * heaviest * terms <= INT32_MAX and (not saturates or cpu.is_safe(largest, heaviest))
 
     return [bits for bits in BITS if safe(*bits) and not (in_island and bits[1] != 8)]
 

@@ -265,12 +265,14 @@ def class_scores(outputs: Any, labels: Any, metric: str) -> tuple[np.ndarray, np
 
     Raises:
         DataError: other shapes, labels that are no whole numbers, or labels beyond the classes.
+        EvaluationError: a score is NaN.
     """
     scores, labels = _array(outputs, metric, "output"), _array(labels, metric, "label").reshape(-1)
     if scores.ndim != 2 or len(scores) != len(labels):
         raise DataError(
             f"{metric}: outputs must be (rows, classes) with a label a row, not {scores.shape} with {labels.shape}"
         )
+    refuse_nan(scores, metric)
     return scores, _class_numbers(labels, scores.shape[1], metric)
 
 
@@ -279,6 +281,7 @@ def predicted_classes(outputs: Any, labels: Any, metric: str) -> tuple[np.ndarra
 
     Raises:
         DataError: as ``class_scores``.
+        EvaluationError: as ``class_scores``.
     """
     scores = _array(outputs, metric, "output")
     if scores.ndim == 1 and np.issubdtype(scores.dtype, np.integer):
@@ -294,7 +297,8 @@ def differences(outputs: Any, labels: Any, metric: str) -> np.ndarray:
     """Return outputs - labels as float64; a trailing axis of one is taken as none.
 
     Raises:
-        DataError: the shapes differ.
+        DataError: the shapes differ, or a label is NaN.
+        EvaluationError: an output is NaN.
     """
     found = _array(outputs, metric, "output").astype(np.float64)
     expected = _array(labels, metric, "label").astype(np.float64)
@@ -302,7 +306,33 @@ def differences(outputs: Any, labels: Any, metric: str) -> np.ndarray:
         found = found[..., 0]
     if found.shape != expected.shape:
         raise DataError(f"{metric}: outputs are {found.shape}, labels {expected.shape}; they must have one shape")
+    refuse_nan(found, metric)
+    unknown = rows_with_nan(expected)
+    if unknown:
+        raise DataError(f"{metric}: the labels of {unknown} rows are NaN; leave such rows out of the evaluation data")
     return found - expected
+
+
+def refuse_nan(outputs: np.ndarray, metric: str) -> None:
+    """Let pass what is an answer in every row; infinities are, since they have an order.
+
+    Raises:
+        EvaluationError: an output (rows, ...) is NaN. The largest of several scores with NaN among them is none.
+    """
+    count = rows_with_nan(outputs)
+    if count:
+        raise EvaluationError(
+            f"{metric}: the model gave NaN for {count} of {len(np.atleast_1d(outputs))} rows of a batch, which is no "
+            "answer; mend the model (a root or logarithm of a negative number, 0 / 0), or leave such rows out"
+        )
+
+
+def rows_with_nan(values: np.ndarray) -> int:
+    """Return how many rows of an array (rows, ...) of numbers hold NaN."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return 0
+    found = np.isnan(np.atleast_1d(values))
+    return int(found.any(axis=tuple(range(1, found.ndim))).sum())
 
 
 def some(count: int, metric: str) -> int:
@@ -323,7 +353,8 @@ def _array(value: Any, metric: str, what: str) -> np.ndarray:
 
 
 def _class_numbers(labels: np.ndarray, classes: int | None, metric: str) -> np.ndarray:
-    numbers = labels.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN is no whole number, and is told below
+        numbers = labels.astype(np.int64)
     if not np.array_equal(numbers, labels):
         raise DataError(f"{metric}: labels must be class numbers, got {labels[numbers != labels][0]}")
     if classes is not None and len(numbers) and not 0 <= numbers.min() <= numbers.max() < classes:

@@ -21,6 +21,7 @@ from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.lower import build_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
+from ilit_pytorch.padding import padding_of
 from ilit_pytorch.replay import Replay, pays, record
 from ilit_pytorch.weights import float_op
 
@@ -41,10 +42,13 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     with torch.no_grad():
         for number, inputs in enumerate(calibration.probe_batches):
             replay.batch = number
-            outputs.append(flat_predictions(call(lowered, inputs)))
+            kept = padding_of(model, inputs).predictions_without
+            outputs.append(flat_predictions(call(lowered, inputs), kept))
     found, expected = np.concatenate(outputs), np.concatenate(calibration.probe_outputs)
     if not np.isfinite(found).all():
         return math.inf
+    if not len(found):
+        return 0.0
     apart = float(np.abs(found - expected).mean()) ** 2 * math.pi / 2
     variance = float(expected.var())
     if apart == 0.0:
@@ -143,6 +147,8 @@ class Error:
 
     def update(self, expected: torch.Tensor, found: torch.Tensor) -> None:
         """Take the float32 and the INT8 output of the same input, (rows, ...) or (rows, tokens, features)."""
+        if not expected.numel():
+            return  # no row of this batch was sent to the op
         shape = (-1, expected.shape[-1]) if expected.ndim == 3 else (expected.shape[0], -1)
         wanted, error = expected.reshape(shape), (found - expected).reshape(shape)
         own = (wanted - wanted.mean()).square().sum(dim=1)  # (rows,)
@@ -153,8 +159,8 @@ class Error:
         self.rows += len(wanted)
 
     def mean(self) -> float:
-        """Return the mean over all rows, ``inf`` where an output is not finite."""
-        return self.total / self.rows if self.rows and math.isfinite(self.total) else math.inf
+        """Return the mean over all rows, ``inf`` where an output is not finite, 0 where no row reached the op."""
+        return self.total / max(1, self.rows) if math.isfinite(self.total) else math.inf
 
 
 def _compare(int8: Callable[..., torch.Tensor], error: Error) -> Callable[..., None]:

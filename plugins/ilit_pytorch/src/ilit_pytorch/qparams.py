@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ilit.recipe import QuantSpec
-from ilit_pytorch.observers import weight_clip
+from ilit_pytorch.ranges import LEAST_SCALE, grid, weight_clip
 
-TINY = 1e-12  # a tensor of zeros still needs a scale to divide by
+TINY = LEAST_SCALE
 
 
 def max_activation_code(bits: int) -> int:
@@ -45,15 +45,10 @@ class ActivationParams:
 def activation_params(low: float, high: float, spec: QuantSpec) -> ActivationParams:
     """Return the parameters whose codes cover ``low`` to ``high`` and hit 0.0 exactly.
 
-    ``sym`` puts the zero point in the middle: 128 of 255 for 8 bits, 64 of 127 for 7. Worked number: -1.0 to 3.0,
-    asym, 8 bits: scale 4 / 255 = 0.01569, zero point round(1 / 0.01569) = 64.
+    Worked number: -1.0 to 3.0, asym, 8 bits: scale 4 / 255 = 0.01569, zero point round(1 / 0.01569) = 64.
     """
-    low, high, top = min(low, 0.0), max(high, 0.0), max_activation_code(spec.bits)
-    if spec.scheme == "sym":
-        middle = (top + 1) // 2
-        return ActivationParams(max(max(-low, high) / (top - middle), TINY), middle, top)
-    scale = max((high - low) / top, TINY)
-    return ActivationParams(scale, min(top, round(-low / scale)), top)
+    top = max_activation_code(spec.bits)
+    return ActivationParams(*grid(low, high, spec.scheme, top), top)
 
 
 def quantize_weight(weight: torch.Tensor, spec: QuantSpec) -> tuple[torch.Tensor, torch.Tensor]:

@@ -56,7 +56,7 @@ def _inputs(name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.T
     channels = seen.channels.get(calibration.structure.input_of(name))
     if site.kind != "linear" or channels is None or not channels.filled:
         return None
-    sample, rows = channels.sample, max(1, round(channels.count / channels.batches))
+    sample, rows = channels.sample, max(1, round(channels.rows / channels.batches))
     return sample.repeat(-(-rows // len(sample)), 1)[:rows]
 
 

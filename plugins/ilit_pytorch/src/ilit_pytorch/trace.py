@@ -6,9 +6,12 @@ is seen and not guessed from the order of modules.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
@@ -16,10 +19,12 @@ import torch.ao.nn.intrinsic as fused
 import torch.ao.nn.quantized as torch_quantized
 from torch.ao.quantization import DeQuantStub
 from torch.ao.quantization import QuantStub as TorchQuantStub
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import DataError, ModelError
-from ilit_pytorch.batch import call, check_input, first_rows, model_input
+from ilit.space import CalibrationSize
+from ilit_pytorch.batch import batches_of, call, check_input, first_rows, model_input, reached, rows_of, tensors_in
 from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.modules.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
 from ilit_pytorch.modules.stub import QuantStub
@@ -109,6 +114,34 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
         DataError: the batch is not a pair, or its keys do not fit the forward's parameters.
         ModelError: the forward raised.
     """
+    seen = _first_pass(model, example)
+    return replace(seen.structure(), left={**seen.left, **_left(seen, "the batch looked at does not reach it")})
+
+
+def trace_all(model: torch.nn.Module, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> Structure:
+    """Return what ``trace`` does of the first batch, and what further batches add where it does not call every op.
+
+    A mixture of experts sends few of its rows to each. Batches are taken until all that could be ops were called, and
+    no more than the longest of ``sizes`` takes.
+
+    Raises:
+        DataError: as ``trace``, or there is no batch.
+        ModelError: the forward raised.
+    """
+    seen, passes, rows = _Seen(), list[list[str]](), 0
+    for number, batch in enumerate(batches_of(batches, "calibration"), start=1):
+        found = _first_pass(model, batch) if number == 1 else _pass(model, batch, number)
+        seen = found if number == 1 else seen.merge(found)
+        passes.append(list(found.kinds))
+        rows += rows_of(model_input(batch))
+        if not seen.uncalled() or all(reached(size, rows, number) for size in sizes):
+            break
+    if len(passes) > 1:
+        seen.kinds = {name: seen.kinds[name] for name in _in_order(passes, model)}
+    return replace(seen.structure(), left={**seen.left, **_left(seen, "no calibration batch reaches it")})
+
+
+def _first_pass(model: torch.nn.Module, example: Any) -> _Seen:
     refuse_form(model)
     if op_kind(structural_clone(model)) is not None:
         raise ModelError(f"the model is a single {type(model).__name__}; put it into a torch.nn.Sequential")
@@ -116,16 +149,22 @@ def trace(model: torch.nn.Module, example: Any) -> Structure:
     check_input(model, inputs)
     few = first_rows(inputs, TRACED_ROWS)
     seen = None if few is None else _tried(model, few)
-    if seen is not None:
-        return seen.structure()
+    return seen or _pass(model, example, 1)
+
+
+def _pass(model: torch.nn.Module, batch: Any, number: int) -> _Seen:
+    """Return what a pass over a whole batch shows, or say which one the model does not take."""
+    inputs = model_input(batch)
+    check_input(model, inputs)
     try:
-        return _traced(model, inputs).structure()
+        return _traced(model, inputs)
     except (DataError, ModelError):
         raise
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
+        which = "the first batch" if number == 1 else f"batch {number} of the calibration data"
         raise ModelError(
-            f"{type(model).__name__} raised on the first batch: {type(error).__name__}: {first_line}; "
+            f"{type(model).__name__} raised on {which}: {type(error).__name__}: {first_line}; "
             "run model(**input) or model(*input) on what the loader yields"
         ) from error
 
@@ -154,7 +193,13 @@ def _tried(model: torch.nn.Module, inputs: Any) -> _Seen | None:
     except Exception as error:  # noqa: BLE001 - the whole batch decides, and says what is wrong
         logger.info("the model does not take %d rows, so it is traced on a batch: %s", TRACED_ROWS, error)
         return None
-    return seen if seen.ops <= set(seen.kinds) else None
+    return None if seen.uncalled() else seen
+
+
+def _left(seen: _Seen, unreached: str) -> dict[str, str]:
+    """Return the ops that were not called, and why."""
+    uncalled = dict.fromkeys(seen.uncalled(), unreached)
+    return {**uncalled, **dict.fromkeys(seen.never, "torch.nn.MultiheadAttention reads its weight and never calls it")}
 
 
 def _traced(model: torch.nn.Module, inputs: Any) -> _Seen:
@@ -240,7 +285,8 @@ class _Seen:
     leaky: set[str] = field(default_factory=set)
     joined: dict[str, str] = field(default_factory=dict)
     dequant_stubs: list[str] = field(default_factory=list)
-    ops: set[str] = field(default_factory=set)
+    ops: list[str] = field(default_factory=list)
+    never: set[str] = field(default_factory=set)
     watches: dict[str, Watch] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     reading: int = 0  # ops whose forward is running: what they do with an activation is theirs
@@ -250,6 +296,25 @@ class _Seen:
         roots = sorted({self.root(mark) for mark in marks})
         for root in roots[1:]:
             self.joined[root] = roots[0]
+
+    def uncalled(self) -> list[str]:
+        """Return the ops that were not called and that a forward could call."""
+        return [name for name in self.ops if name not in self.kinds]
+
+    def merge(self, later: _Seen) -> _Seen:
+        """Add what a pass over another batch has shown; new ops come last."""
+        self.watches.update((name, later.watches[name]) for name in later.kinds if name not in self.kinds)
+        self.left.update(later.left)
+        self.kinds = {**self.kinds, **later.kinds}
+        for name, all_marks in later.marks.items():
+            self.marks.setdefault(name, []).extend(all_marks)
+        for ours, theirs in ((self.others, later.others), (self.functionals, later.functionals)):
+            for name, marks in theirs.items():
+                ours[name] = ours.get(name, frozenset()) | marks
+        self.leaky |= later.leaky
+        for stub in later.joined:
+            self.join(frozenset({stub, later.root(stub)}))
+        return self
 
     def root(self, stub: str) -> str:
         """Return the stub that stands for the island of this one."""
@@ -309,6 +374,26 @@ class _Seen:
         return Site(kind, relu, source, island, watch.computed, tuple(sorted(watch.computing)))
 
 
+def _in_order(passes: Sequence[Sequence[str]], model: torch.nn.Module) -> list[str]:
+    """Return the ops of several passes so that each comes where all passes say, else as the model holds them."""
+    place = {name: number for number, (name, _) in enumerate(model.named_modules())}
+    sorter: TopologicalSorter[str] = TopologicalSorter({name: () for names in passes for name in names})
+    for before, after in itertools.chain.from_iterable(map(itertools.pairwise, passes)):
+        sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError:  # the order differs from batch to batch
+        return sorted({name for names in passes for name in names}, key=place.__getitem__)
+    waiting: list[tuple[int, str]] = []
+    ordered = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(waiting, (place[name], name))
+        ordered.append(heapq.heappop(waiting)[1])
+        sorter.done(ordered[-1])
+    return ordered
+
+
 def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
     """Put hooks on every stub, op, leaf and FloatFunctional of the clone."""
     inside_op: set[int] = set()
@@ -341,7 +426,10 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
 
 def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
     kind = str(op_kind(module))
-    seen.ops.add(name)
+    if isinstance(inner_op(module), NonDynamicallyQuantizableLinear):  # torch's own code reads its weight
+        seen.never.add(name)
+    else:
+        seen.ops.append(name)
     seen.watches[name] = watch_weights(inner_op(module))
     module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
     module.register_forward_hook(_note_end(seen))
@@ -349,9 +437,10 @@ def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
 
 def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        seen.kinds[name] = (kind, relu)
-        seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
         seen.reading += 1
+        if all(tensor.numel() for tensor in tensors_in((args, kwargs))):  # else no row was sent to it
+            seen.kinds[name] = (kind, relu)
+            seen.marks.setdefault(name, []).append(_marks((args, kwargs)))
 
     return hook
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-LEAST = 1e-5  # channels that calibration saw (almost) only zeros of are left as they are
+LEAST = 1e-5  # of the widest channel: one that moved less in calibration is given the range of the middle one
 WIDEST = 1e4  # no channel is stretched or shrunk by more, so that a float32 product keeps its digits
 
 
