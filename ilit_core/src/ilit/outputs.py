@@ -142,9 +142,10 @@ def _same(one: Any, other: Any) -> bool | None:
     a, b = _array(one), _array(other)
     if a is not None and b is not None:
         return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    if type(one).__name__ != type(other).__name__:
+    kind: Any = type(one)
+    if kind.__name__ != type(other).__name__:
         return False
-    if type(one).__eq__ is object.__eq__ and not isinstance(one, Enum | NoneType):
+    if kind.__eq__ is object.__eq__ and not isinstance(one, Enum | NoneType):
         return None
     try:
         return bool(one == other)
