@@ -62,15 +62,19 @@ class SearchSpace:
         ops: op name -> ``Op`` in the model's order; read-only.
         calibrations: amounts of calibration data a recipe may take its ranges from, preferred first.
         transforms: model-wide transforms, name -> the values allowed, preferred first; read-only.
+        left_in_float: module path -> why, in a few words: what is of a kind that can be quantized and is no op all the
+            same; read-only.
     """
 
     ops: Mapping[str, Op] = field(default_factory=dict)
     calibrations: tuple[CalibrationSize, ...] = ()
     transforms: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    left_in_float: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ops", MappingProxyType(dict(self.ops)))
         object.__setattr__(self, "transforms", MappingProxyType(dict(self.transforms)))
+        object.__setattr__(self, "left_in_float", MappingProxyType(dict(self.left_in_float)))
 
     def size(self) -> int:
         """Return the exact number of recipes."""

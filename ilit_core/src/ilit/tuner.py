@@ -24,7 +24,7 @@ from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
-from ilit.figures import score_in_full
+from ilit.figures import left_in_float, score_in_full
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
@@ -172,13 +172,19 @@ def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
 
 def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
-    offered = parts.adapter.describe(model, data.example)
+    describe_all: Any = getattr(parts.adapter, "describe_all", None)
+    if describe_all is None:
+        offered = parts.adapter.describe(model, data.example)
+    else:
+        offered = describe_all(model, data.calibration, config.calibrations)
     space = narrow(apply_rules(offered, model, config, plugins), config)
     cpu = parts.adapter.cpu()
     _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
     _log.info(
         "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
     )
+    for line in left_in_float(space.left_in_float):
+        _log.info("%s", line)
     return space
 
 
@@ -230,6 +236,7 @@ def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench
         max_trials=config.max_trials,
         ops=len(bench.space.ops),
         recipes=bench.space.size(),
+        left_in_float=bench.space.left_in_float,
     )
 
 
@@ -313,6 +320,7 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         folder=folder,
         interrupted=ending.interrupted,
         evidence=proof,
+        left_in_float=dict(header.left_in_float),
     )
 
 
