@@ -170,4 +170,5 @@ def verdict(run: Run, result: TuneResult) -> str:
         return f"missed: {ending}; no recipe could be evaluated"
     reached = score_in_full(trial, run.header.higher_is_better, evaluation_rows(run.trials))
     ending += f"; {word} is trial {trial.number}{f' with {reached}' if reached else ''}"
-    return f"{'met' if result.met else 'missed'}: {ending}, in {run.folder / word}"
+    saved = f", in {run.folder / word}" if (run.folder / word).is_dir() else ", not saved under its name"
+    return f"{'met' if result.met else 'missed'}: {ending}{saved}"

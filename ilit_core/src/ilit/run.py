@@ -8,6 +8,7 @@
 | ``predictions/`` | every complete evaluation's predictions (``predictions.py``) |
 | ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
 | ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
+| ``best-unverified/`` and the like | a model that, read back, was not the one written |
 | ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |
 | ``lock`` | held by the process that writes the folder |
 """
@@ -33,6 +34,7 @@ from ilit.result import TrialRecord
 
 JOURNAL, CONFIG, LOCK, LOG = "journal.jsonl", "config.yaml", "lock", "log.txt"
 CALIBRATION, BEST, CLOSEST, OTHERS = "calibration.safetensors", "best", "closest", "front"
+UNVERIFIED = "-unverified"
 
 
 @dataclass(frozen=True)

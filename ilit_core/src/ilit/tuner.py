@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration
-from ilit.artefact import keep
+from ilit.artefact import KeptModel, keep
 from ilit.baseline import RunTime, Yardstick, assess, choose_yardstick
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
@@ -132,9 +132,10 @@ class Tuner:
                         self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
                         kept = _keep_and_finish(self.result, ending, bench, live)
         _warn_of_deafness(bench)
+        _warn_of_doubts(kept.doubts)
         if ending.error is not None:
             raise ending.error
-        return kept if self.result.met else _missed(self.result, header, kept, on_miss)
+        return kept.model if self.result.met else _missed(self.result, header, kept.model, on_miss)
 
 
 def _deadline(config: Config, begun: float) -> float:
@@ -324,37 +325,66 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
     )
 
 
-def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> Any:
+@dataclass(frozen=True)
+class _Kept:
+    """The chosen recipe's model, None where nothing was evaluated, and what could not be proven of the files."""
+
+    model: Any = None
+    doubts: tuple[str, ...] = ()
+
+
+def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> _Kept:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
-    reason = ending.reason
     try:
-        return _keep(result, bench, live.header)
+        kept = _keep(result, bench, live.header)
     except BaseException as error:
-        reason = f"{reason}; the model could not be kept: {one_line(error)}"
+        _finish(live, result, f"{ending.reason}; the model could not be kept: {one_line(error)}")
         if ending.error is not None:
             raise ending.error from error
         raise
-    finally:
+    doubt = _finish(live, result, "; ".join([ending.reason, *kept.doubts]))
+    return replace(kept, doubts=(*kept.doubts, doubt)) if doubt else kept
+
+
+def _finish(live: _Live, result: TuneResult, reason: str) -> str:
+    """Tell that the run is over; return what kept the run folder from taking it, in one line."""
+    try:
         live.finished(result, reason)
+    except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a full disk
+        _log.info("the run's end could not be written", exc_info=True)
+        return f"{live.folder}: the end of the run could not be written ({one_line(error)})"
+    return ""
 
 
-def _keep(result: TuneResult, bench: Workbench, header: Header) -> Any:
+def _keep(result: TuneResult, bench: Workbench, header: Header) -> _Kept:
     """Save the chosen recipe's model, and those of the other members of the front; return the chosen one."""
     chosen = result.best or result.closest
     if chosen is None:
-        return None
+        return _Kept()
     kept = _keep_one(chosen, bench, header, result.folder / (BEST if result.met else CLOSEST))
+    doubts = [kept.doubt]
     for record in result.front:
         if record.number != chosen.number:
-            _keep_one(record, bench, header, result.folder / OTHERS / f"{record.number:03d}")
-    return kept
+            folder = result.folder / OTHERS / f"{record.number:03d}"
+            try:
+                doubts.append(_keep_one(record, bench, header, folder).doubt)
+            except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
+                doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
+                _log.info("%s", doubts[-1], exc_info=True)
+    return _Kept(kept.model, tuple(filter(None, doubts)))
 
 
-def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> Any:
+def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> KeptModel:
     """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
     lowered = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
     add_card = partial(write_card, header=header, record=record)
-    return keep(bench.adapter, lowered, bench.model, folder, bench.batches[0], add_card)
+    return keep(bench.adapter, lowered, bench.model, folder, bench.sample, add_card)
+
+
+def _warn_of_doubts(doubts: tuple[str, ...]) -> None:
+    """Say what could not be proven of the saved models."""
+    for doubt in doubts:
+        warnings.warn(doubt, IlitWarning, stacklevel=3)
 
 
 def _warn_of_deafness(bench: Workbench) -> None:
@@ -390,7 +420,6 @@ def miss_message(result: TuneResult, criterion: str) -> str:
     against = f", and passes, but {closest.reason}" if closest.reason else ""
     # What is closest and was pruned lies beyond the target, which tells the metric's direction.
     scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
-    return (
-        f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it is saved in "
-        f"{result.folder / CLOSEST}: get it by ilit.load or on_miss='closest'"
-    )
+    saved = (result.folder / CLOSEST).is_dir()
+    where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
+    return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"
