@@ -293,13 +293,13 @@ DOUBTS: dict[str, tuple[str, Any, str, set[str]]] = {
     "another model": (
         "load",
         reads_another,
-        "best: the model read back gives another output than the one written; what was written is in .*/best-unverified",
+        "best: the model read back gives another output than the one written; what was written is in .*best-unverified",
         {"best-unverified"},
     ),
     "cannot be read": (
         "load",
         raising(KeyError("layer9")),
-        r"best: the model cannot be read back \(KeyError: 'layer9'\); what was written is in .*/best-unverified",
+        r"best: the model cannot be read back \(KeyError: 'layer9'\); what was written is in .*best-unverified",
         {"best-unverified"},
     ),
     "cannot be held": (
