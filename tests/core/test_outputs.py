@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ilit.outputs import DEEPEST, apart, arrays, compared, identical
+from ilit.outputs import DEEPEST, apart, arrays, compared, identical, off
 
 ONE = np.array([1.0, 2.0], np.float32)
 OTHER = np.nextafter(ONE, 9, dtype=np.float32)
@@ -164,6 +164,15 @@ def test_an_object_that_holds_itself_ends() -> None:
 def test_a_distance_is_a_share_of_the_spread(found: Any, wanted: Any, distance: float) -> None:
     """The largest difference by the standard deviation, roundings of the largest value left out."""
     assert apart(found, wanted) == pytest.approx(distance, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("distance", "text"),
+    [(3.3, "by up to 330 % of their spread"), (0.0123, "by up to 1.2 % of their spread"), (math.inf, "in form")],
+)
+def test_a_distance_is_told_in_percent(distance: float, text: str) -> None:
+    """As many digits as mean something."""
+    assert off(distance) == text
 
 
 def test_the_arrays_are_found_wherever_they_are() -> None:

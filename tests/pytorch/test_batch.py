@@ -98,6 +98,7 @@ def test_several_predictions_keep_their_structure() -> None:
     assert len(predictions((LOGITS, LOGITS))) == 2
     assert np.array_equal(labels_of((ONE, [1, 2])), [1, 2])
     assert flat_predictions((LOGITS, torch.tensor([3]))).tolist() == [1.0, 2.0]
+    assert flat_predictions(torch.tensor([1 + 2j])).tolist() == [1.0, 2.0]
 
 
 @dataclasses.dataclass

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ilit.adapter import Adapter
 from ilit.errors import EvaluationError, one_line
 from ilit.metric import Metric, PairedMetric
-from ilit.outputs import apart, arrays
+from ilit.outputs import apart, arrays, off
 from ilit.rows import Kept, Place
 
 # Of the outputs' spread. Other batch sizes sum in another order, which makes some 1e-6 of it, and is no dependence; the
@@ -95,8 +95,7 @@ def dependence(
         return f"they do not run in other batches than the loader's ({one_line(error)})"
     if distance <= ROUNDING:
         return ""
-    off = f"by up to {distance * 100:.2g} % of their spread" if np.isfinite(distance) else "in form"
-    return f"a row's outputs depend on the rows beside it, {off}"
+    return f"a row's outputs depend on the rows beside it, {off(distance)}"
 
 
 Answers = list[dict[str, NDArray[Any]]]

@@ -1,20 +1,18 @@
 """Whether the float model that everything is compared with is the user's own, and answers alike each time.
 
-Looked at once, after calibration and before anything is scored, on a few rows of a calibration batch: two passes of
-them where all is well, which one comparison makes both proofs of.
+Looked at once, after calibration and before anything is scored, in three passes over a few rows of a calibration batch.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from ilit.adapter import Adapter
 from ilit.errors import IlitError, IlitWarning, ModelError, one_line
-from ilit.outputs import Comparison, apart, compared
+from ilit.outputs import Comparison, apart, compared, off
 
 FEW_ROWS = 8
 # Of the outputs' spread. The same rows go through the same layers, so mostly not a bit differs; kernels that sum in
@@ -52,23 +50,17 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
         ModelError: the float model is another function than the user's, or holds what an artefact could not.
     """
     batch, answers = _answers(adapter, float_model, example)
-    own = _own_answers(adapter, model, batch)
-    other = compared(own, answers)
-    if own is not _ABSENT and other.same:
-        again, repeats = other, True
-    else:
-        repeated = adapter.outputs(float_model, batch)
-        again = compared(repeated, answers)
-        repeats = again.same
-        if not repeats:
-            _warn_of_randomness(model, apart(repeated, answers))
-        elif own is not _ABSENT:
-            _refuse_another(adapter, model, float_model, batch, other, apart(own, answers))
-    _warn_of_unknown(model, again)
+    again, own = adapter.outputs(float_model, batch), _own_answers(adapter, model, batch)
+    found = compared(again, answers)
+    if not found.same:
+        _warn_of_randomness(model, apart(again, answers))
+    elif own is not _ABSENT and not (other := compared(own, answers)).same:
+        _refuse_another(adapter, model, float_model, batch, other, apart(own, answers))
+    _warn_of_unknown(model, found)
     check_savable: Any = getattr(adapter, "check_savable", None)
     if check_savable is not None:
         check_savable(model, float_model, batch)
-    return Sample(batch, example, repeats)
+    return Sample(batch, example, found.same)
 
 
 def few_rows(adapter: Adapter, batch: Any) -> Any:
@@ -123,9 +115,8 @@ def _refuse_another(
     if distance <= ROUNDING:
         _log.info("the float32 model is the given one but for rounding: %.1e of the outputs' spread", distance)
         return
-    off = "in form" if math.isinf(distance) else f"by up to {distance * 100:.2g} % of the outputs' spread"
     raise ModelError(
-        f"{type(model).__name__}: ilit's float32 copy of it answers otherwise, {off} ({found.differs})"
+        f"{type(model).__name__}: ilit's float32 copy of it answers otherwise, {off(distance)} ({found.differs})"
         f"{_first_module(adapter, model, float_model, batch)}; state that is neither parameter nor buffer, or that "
         "modules share, is another in a copy, so register it as a buffer or hand it on as input and output"
     )
@@ -142,11 +133,10 @@ def _first_module(adapter: Adapter, model: Any, float_model: Any, batch: Any) ->
 
 
 def _warn_of_randomness(model: Any, distance: float) -> None:
-    off = "in form" if math.isinf(distance) else f"by up to {distance * 100:.2g} % of their spread"
     message = (
-        f"{type(model).__name__}: its outputs differ from call to call on the same rows, {off}: it is random (dropout "
-        "left on, sampling) or changes itself, so scores waver and nothing can be compared bit by bit, the saved model "
-        "neither; make it deterministic in eval mode"
+        f"{type(model).__name__}: its outputs differ from call to call on the same rows, {off(distance)}: it is random "
+        "(dropout left on, sampling) or changes itself, so scores waver and nothing can be compared bit by bit, nor can "
+        "the saved model; make it deterministic in eval mode"
     )
     warnings.warn(message, IlitWarning, stacklevel=5)
 

@@ -81,6 +81,14 @@ def apart(found: Any, wanted: Any) -> float:
     return max((_distance(a, b) for _, a, b in _pairs(found, wanted)), default=0.0)
 
 
+def off(distance: float) -> str:
+    """Return a distance in words: ``by up to 113 % of their spread``."""
+    if math.isinf(distance):
+        return "in form"
+    percent = f"{distance * 100:.2g}" if distance < 0.1 else f"{distance * 100:.0f}"
+    return f"by up to {percent} % of their spread"
+
+
 def arrays(outputs: Any) -> dict[str, NDArray[Any]]:
     """Return the leaves that are arrays of numbers, by their paths."""
     found = {path: _array(leaf) for path, leaf, _ in _pairs(outputs, outputs)}

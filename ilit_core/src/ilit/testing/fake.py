@@ -377,15 +377,16 @@ class FakeAdapter:
         except OSError as error:
             raise ArtefactError(f"{folder}: cannot be written ({error.strerror}); free some space") from error
 
-    def load(self, folder: Path, model: FakeModel | None = None) -> FakeModel:  # noqa: ARG002 - the files say it all
-        """Read what ``save`` wrote."""
+    def load(self, folder: Path, model: FakeModel | None = None) -> FakeModel:
+        """Read what ``save`` wrote; of ``model`` the class alone counts."""
         try:
             facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
             weights = read_tensors(folder / "model.safetensors")
             ranges = {name: (found[0], found[1]) for name, found in facts["ranges"].items()}
             rejects, patched = frozenset(facts["rejects"]), frozenset(facts.get("patched", ()))
-            return FakeModel(weights, rejects, facts["int8_speed"], False, recipe, ranges, patched)
+            kind = FakeModel if model is None else type(model)
+            return kind(weights, rejects, facts["int8_speed"], False, recipe, ranges, patched)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder}: is no saved fake model ({error}); tune again") from error
 

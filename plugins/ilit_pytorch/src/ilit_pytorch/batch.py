@@ -184,9 +184,10 @@ def predictions(outputs: Any) -> Any:
 
 
 def flat_predictions(outputs: Any) -> np.ndarray:
-    """Return every floating-point prediction as one float64 array of shape (values,)."""
-    found = [array for array in arrays(predictions(outputs)).values() if np.issubdtype(array.dtype, np.floating)]
-    return np.concatenate([array.ravel().astype(np.float64) for array in found] or [np.zeros(0)])
+    """Return every floating-point prediction as one float64 array of shape (values,); complex ones are two each."""
+    found = [array.ravel() for array in arrays(predictions(outputs)).values() if np.issubdtype(array.dtype, np.inexact)]
+    pairs = [array.astype(np.complex128).view(np.float64) if array.dtype.kind == "c" else array for array in found]
+    return np.concatenate([array.astype(np.float64) for array in pairs] or [np.zeros(0)])
 
 
 def as_numpy(value: Any) -> Any:
