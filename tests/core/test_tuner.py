@@ -24,6 +24,7 @@ from ilit.errors import (
     IlitWarning,
     MissedError,
     PluginError,
+    RunError,
     UnsupportedError,
 )
 from ilit.outputs import identical
@@ -513,6 +514,13 @@ def test_bad_loaders_are_refused(tuner: Make, which: str, loader: Callable[[], A
     """Both loaders are looked at before any work, and the one at fault is named."""
     loaders = {"q_dataloader": CALIBRATION, "eval_dataloader": EVALUATION, which: loader()}
     refuses(tuner(only_all, metric="fake_accuracy"), DataError, f"^{which}: .*{text}", MODEL, **loaders)
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_first(tuner: Make, tmp_path: Path) -> None:
+    """Before the model is looked at, let alone run."""
+    (tmp_path / "file").write_text("")
+    tuned = tuner(only_all, run={"folder": str(tmp_path / "file" / "runs")})
+    refuses(tuned, RunError, "^run.folder .*file/runs: cannot be written", object(), CALIBRATION, eval_func=accuracy)
 
 
 def test_batches_of_the_wrong_keys_are_refused(tuner: Make) -> None:

@@ -135,8 +135,8 @@ def _first_module(adapter: Adapter, model: Any, float_model: Any, batch: Any) ->
 def _warn_of_randomness(model: Any, distance: float) -> None:
     message = (
         f"{type(model).__name__}: its outputs differ from call to call on the same rows, {off(distance)}: it is random "
-        "(dropout left on, sampling) or changes itself, so scores waver and nothing can be compared bit by bit, nor can "
-        "the saved model; make it deterministic in eval mode"
+        "(dropout left on, sampling) or changes itself, so scores waver and nothing can be compared bit by bit, the "
+        "saved model included; make it deterministic in eval mode"
     )
     warnings.warn(message, IlitWarning, stacklevel=5)
 

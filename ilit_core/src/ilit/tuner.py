@@ -33,7 +33,19 @@ from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
 from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult, with_record
-from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, OTHERS, Clock, Run, create_folder, lock_folder
+from ilit.run import (
+    BEST,
+    CALIBRATION,
+    CLOSEST,
+    JOURNAL,
+    LOG,
+    OTHERS,
+    Clock,
+    Run,
+    create_folder,
+    lock_folder,
+    try_folder,
+)
 from ilit.runlog import RunLog, run_log
 from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
@@ -106,7 +118,9 @@ class Tuner:
             DataError: a loader that is empty, iterable only once, or does not fit the model.
             EvaluationError: the float model's score is no finite number, or the metric notices nothing.
             MissedError: nothing met the criterion and ``on_miss`` is ``raise``.
-            IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
+            RunError: ``run.folder`` cannot be written.
+        ModelError: the model cannot be tuned, or ilit's float32 copy of it is another function.
+        IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
         """
         if on_miss not in ("none", "closest", "raise"):
             raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
@@ -114,6 +128,7 @@ class Tuner:
         plugins = self._plugins or registry()
         begun = self._clock.seconds()
         with run_log() as log:
+            try_folder(self.config.run_folder)
             yardstick = choose_yardstick(self.config, eval_dataloader, eval_func, plugins)
             parts = select_parts(self.config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
