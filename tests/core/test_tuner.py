@@ -131,6 +131,43 @@ def test_global_randomness_is_left_alone(tuner: Make) -> None:
     assert (random.getstate(), np.random.get_state()[1].tobytes()) == before  # type: ignore[index, union-attr]  # noqa: NPY002
 
 
+def test_what_stays_in_float_is_named_everywhere(tuner: Make) -> None:
+    """In the log before the search, in result, journal, card and ``result.json``."""
+    model, left = fake_model(patched=("layer1",)), {"layer1": "its forward was replaced"}
+    tuned = tuner(only_all, metric="fake_accuracy", accuracy_criterion={"absolute": 0.5})
+    assert tuned.tune(model, CALIBRATION, fake_data(model)) is not None
+    assert tuned.result is not None
+    folder, line = tuned.result.folder, "layer1 stays in float: its forward was replaced"
+    log = (folder / "log.txt").read_text()
+    assert log.index(line) < log.index("trial 1")
+    assert tuned.result.left_in_float == open_run(folder).header.left_in_float == left
+    assert line in (folder / "best" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_ops_are_looked_for_in_all_calibration_data(tuner: Make, monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """Where the adapter can: it gets the loader and the sizes; else the first batch is all it sees."""
+    asked: list[Any] = []
+
+    def describe_all(self: FakeAdapter, model: Any, batches: Any, sizes: Any) -> Any:
+        asked.append((len(list(batches)), sizes))
+        return self.describe(model, CALIBRATION[0])
+
+    monkeypatch.setattr(FakeAdapter, "describe_all", describe_all)
+    if not able:
+        monkeypatch.delattr(FakeAdapter, "describe_all")
+    tuned = tuner(only_layer2, metric="fake_accuracy")
+    tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert asked == ([(len(CALIBRATION), tuned.config.calibrations)] if able else [])
+
+
+@pytest.mark.parametrize("gone", ["own_outputs", "first_difference", "check_savable", "blank"])
+def test_an_adapter_may_lack_what_is_optional(tuner: Make, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """The run is the same without it."""
+    monkeypatch.delattr(FakeAdapter, gone)
+    assert tuner(only_layer2, metric="fake_accuracy").tune(MODEL, CALIBRATION, EVALUATION) is not None
+
+
 # --- A run that misses ---------------------------------------------------------------------------------------------
 
 
