@@ -105,8 +105,7 @@ def test_scores_are_those_of_the_loaders_batches(tuner: Make, kind: type[FakeMod
     assert result.best is not None
     assert result.best.accuracy == by_hand(found, loader)
     assert result.baseline == by_hand(model, loader)
-    stays = "evaluation rows stay in the loader's batches: a row's outputs depend on the rows beside it" in log
-    assert stays or (kind is Positioned and len(loader) == 1)  # its rows are in the same places then
+    assert "evaluation rows stay in the loader's batches: a row's outputs depend on the rows beside it" in log
 
 
 def test_independent_rows_cost_one_batch(tuner: Make, passes: list[int]) -> None:
@@ -114,6 +113,36 @@ def test_independent_rows_cost_one_batch(tuner: Make, passes: list[int]) -> None
     _, _, log = tuned(tuner, PLAIN)
     assert "rows stay" not in log
     assert sorted(passes) == [8] * 4 + [32]  # the float model twice, the saved one and what is read back, and this
+
+
+class AnyWidth(FakeModel):
+    """Looks at the first columns alone, so that rows of any length run."""
+
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x[:, :16])
+
+
+def test_rows_of_the_shape_that_most_batches_have_are_put_together(
+    tuner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long batch of its own length tells less than short ones of one length."""
+
+    def run(model: Any, batch: Any) -> Any:
+        return model(batch[0])
+
+    made: list[set[float]] = []
+    plain = FakeAdapter.regroup
+
+    def regroup(self: FakeAdapter, batches: Any, groups: Any) -> Any:
+        made.append({float(batch) for group in groups for batch, _ in group})
+        return plain(self, batches, groups)
+
+    monkeypatch.setattr("ilit.testing.fake._run", run)
+    monkeypatch.setattr(FakeAdapter, "regroup", regroup)
+    longer = [(np.pad(x, ((0, 0), (0, 3))), y) for x, y in EVALUATION[:1]]
+    others = [(x[at : at + 4], y[at : at + 4]) for x, y in EVALUATION[1:2] for at in (0, 4, 8)]
+    tuned(tuner, AnyWidth(PLAIN.weights), longer + others)
+    assert made[1] == {1, 2, 3}  # the first are the few rows that models are compared on
 
 
 def test_rows_that_do_not_run_elsewhere_stay(tuner: Make) -> None:

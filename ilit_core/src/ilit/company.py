@@ -112,18 +112,22 @@ def _of_rows(recorded: Recorder, kept: Kept) -> Answers:
 
 
 def _together(kept: Kept, rows_each: int, batches: int) -> list[int]:
-    """Return rows of one shape for one batch: the first of each batch, then the second of each, and so on.
+    """Return rows of one shape for one batch: the first of each batch, then the second of each, and so on; backwards.
 
-    Where they would be one of the loader's batches over again, half of them: other company all the same.
+    Of the shapes the one that most batches have. Where the rows would be one of the loader's batches over again, half
+    of them are other company all the same, and backwards they are in other places.
     """
     places, shapes = kept.places, kept.shapes or []
     able = [row for row, (batch, at) in enumerate(places) if batch < batches and at < rows_each]
     by_shape: dict[Hashable, list[int]] = {}
     for row in sorted(able, key=lambda row: places[row][::-1]):
         by_shape.setdefault(shapes[row], []).append(row)
-    rows = max(by_shape.values(), key=len, default=[])[: max(kept.counts)]
+    rows = max(by_shape.values(), key=lambda rows: (len({places[row][0] for row in rows}), len(rows)), default=[])
+    rows = rows[: max(kept.counts)]
     home = {places[row][0] for row in rows}
-    return rows[: (len(rows) + 1) // 2] if len(home) == 1 and len(rows) == kept.counts[home.pop()] else rows
+    if len(home) == 1 and len(rows) == kept.counts[home.pop()]:
+        rows = rows[: (len(rows) + 1) // 2]
+    return rows[::-1]
 
 
 def _outputs_apart(adapter: Adapter, float_model: Any, batch: Any, answers: Answers, places: Sequence[Place]) -> float:
