@@ -13,7 +13,7 @@ import pytest
 
 from ilit import Trial, Tuner
 from ilit.errors import IlitWarning, ModelError
-from ilit.fidelity import FEW_ROWS, ROUNDING, few_rows, first_look
+from ilit.fidelity import FEW_ROWS, ROUNDING, few_rows, first_look, fresh
 from ilit.outputs import identical
 from ilit.testing import FakeAdapter, fake_data, fake_model
 
@@ -92,6 +92,41 @@ def test_a_few_rows_that_do_not_run_alone_are_left_alone(caplog: pytest.LogCaptu
         assert look(adapter).batch is EXAMPLE
     assert adapter.rows == [8, 32, 32, 32]
     assert "compared on a whole batch, since a few of its rows raise RuntimeError: mat1" in caplog.text
+
+
+class Lock:
+    """What has no copy."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a few rows", "a whole batch"])
+def test_a_model_that_writes_into_its_input_is_not_random(
+    tuner: Make, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Each pass has a copy of the rows, before the search and after it."""
+    for name in ("outputs", "own_outputs"):
+        plain: Any = getattr(FakeAdapter, name)
+
+        def writing(self: Any, model: Any, batch: Any, plain: Any = plain) -> Any:
+            found = plain(self, model, batch)
+            batch[0][:] *= 2
+            return found
+
+        monkeypatch.setattr(FakeAdapter, name, writing)
+    if whole:
+        monkeypatch.delattr(FakeAdapter, "regroup")
+    ready = tuner(only_first, accuracy_criterion={"absolute": 0.9})
+    data = [(x.copy(), y) for x, y in DATA]
+    assert ready.tune(MODEL, data, eval_func=lambda model: float(model(EXAMPLE[0]).mean())) is not None
+    assert identical(data[0], EXAMPLE)
+
+
+def test_a_batch_without_a_copy_is_taken_as_it_is() -> None:
+    """Nothing is lost to it."""
+    lock = Lock()
+    assert fresh(lock) is lock
 
 
 # --- The user's own ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 from ilit.adapter import Adapter
 from ilit.errors import ArtefactError, one_line
-from ilit.fidelity import Sample
+from ilit.fidelity import Sample, fresh
 from ilit.outputs import compared
 from ilit.plugins import registry
 from ilit.run import UNVERIFIED, write_beside
@@ -87,12 +87,12 @@ def _fault(adapter: Adapter, lowered: Any, read_back: Any, sample: Sample, folde
         _log.info("%s: kept without comparison, since the model's outputs differ from call to call", folder)
         return ""
     batch, wanted = _run(adapter, lowered, sample)
-    found = compared(adapter.outputs(read_back, batch), wanted)
+    found = compared(adapter.outputs(read_back, fresh(batch)), wanted)
     for leaf in found.unknown:
         _log.info("%s: kept without a comparison of %s", folder, leaf)
     if found.same:
         return ""
-    if not compared(adapter.outputs(lowered, batch), wanted).same:
+    if not compared(adapter.outputs(lowered, fresh(batch)), wanted).same:
         _log.warning("%s: kept without comparison, since the INT8 model's outputs differ from call to call", folder)
         return ""
     return f"read back gives another {found.differs} than the one written"
@@ -102,10 +102,10 @@ def _run(adapter: Adapter, lowered: Any, sample: Sample) -> tuple[Any, Any]:
     """Return what the lowered model was run on, a few rows or the whole batch, and its outputs."""
     if sample.batch is not sample.whole:
         try:
-            return sample.batch, adapter.outputs(lowered, sample.batch)
+            return sample.batch, adapter.outputs(lowered, fresh(sample.batch))
         except Exception as error:  # noqa: BLE001 - the whole batch is there
             _log.info("the INT8 model does not run on a few rows alone: %s", one_line(error))
-    return sample.whole, adapter.outputs(lowered, sample.whole)
+    return sample.whole, adapter.outputs(lowered, fresh(sample.whole))
 
 
 def _set_aside(folder: Path) -> Path:

@@ -5,6 +5,7 @@ Looked at once, after calibration and before anything is scored, in three passes
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
         ModelError: the float model is another function than the user's, or holds what an artefact could not.
     """
     batch, answers = _answers(adapter, float_model, example)
-    again, own = adapter.outputs(float_model, batch), _own_answers(adapter, model, batch)
+    again, own = adapter.outputs(float_model, fresh(batch)), _own_answers(adapter, model, batch)
     found = compared(again, answers)
     if not found.same:
         _warn_of_randomness(model, apart(again, answers))
@@ -59,7 +60,7 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
     _warn_of_unknown(model, found)
     check_savable: Any = getattr(adapter, "check_savable", None)
     if check_savable is not None:
-        check_savable(model, float_model, batch)
+        check_savable(model, float_model, fresh(batch))
     return Sample(batch, example, found.same)
 
 
@@ -80,15 +81,24 @@ def few_rows(adapter: Adapter, batch: Any) -> Any:
         return batch
 
 
+def fresh(batch: Any) -> Any:
+    """Return a copy of a batch, since a model may write into its input; the batch itself where it has no copy."""
+    try:
+        return copy.deepcopy(batch)
+    except Exception as error:  # noqa: BLE001 - as of an open file; hardly a model writes into one
+        _log.debug("a batch cannot be copied: %s", one_line(error))
+        return batch
+
+
 def _answers(adapter: Adapter, float_model: Any, example: Any) -> tuple[Any, Any]:
     """Return a few rows and the float model's outputs on them; of the whole batch where they cannot run alone."""
     few = few_rows(adapter, example)
     if few is not example:
         try:
-            return few, adapter.outputs(float_model, few)
+            return few, adapter.outputs(float_model, fresh(few))
         except Exception as error:  # noqa: BLE001 - as where a graph's other input still has all its nodes
             _log.info("models are compared on a whole batch, since a few of its rows raise %s", one_line(error))
-    return example, adapter.outputs(float_model, example)
+    return example, adapter.outputs(float_model, fresh(example))
 
 
 def _own_answers(adapter: Adapter, model: Any, batch: Any) -> Any:
@@ -96,7 +106,7 @@ def _own_answers(adapter: Adapter, model: Any, batch: Any) -> Any:
     if own_outputs is None:
         return _ABSENT
     try:
-        return own_outputs(model, batch)
+        return own_outputs(model, fresh(batch))
     except IlitError:
         raise
     except Exception as error:  # noqa: BLE001 - the model may be one that ilit's copy runs without, as a compiled one
@@ -125,7 +135,7 @@ def _refuse_another(
 def _first_module(adapter: Adapter, model: Any, float_model: Any, batch: Any) -> str:
     first_difference: Any = getattr(adapter, "first_difference", None)
     try:
-        path = first_difference(model, float_model, batch) if first_difference is not None else ""
+        path = first_difference(model, float_model, fresh(batch)) if first_difference is not None else ""
     except Exception as error:  # noqa: BLE001 - it is part of an error message, which must not be lost to it
         _log.info("the first module that differs is not known: %s", one_line(error), exc_info=True)
         path = ""

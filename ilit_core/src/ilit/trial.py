@@ -18,7 +18,7 @@ from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
 from ilit.evaluation import Judge, Score
 from ilit.evidence import Evidence
-from ilit.fidelity import Sample
+from ilit.fidelity import Sample, fresh
 from ilit.measure import interleave
 from ilit.metric import PairedMetric
 from ilit.objective import Objective
@@ -245,8 +245,8 @@ def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
     """Return whether an ``eval_func`` gives the float model's score to the last digit though the outputs differ."""
     if not bench.judge.is_function or accuracy != bench.baseline.accuracy:
         return False
-    batch = bench.sample.whole
-    return not identical(bench.adapter.outputs(model, batch), bench.adapter.outputs(bench.float_model, batch))
+    ours, theirs = (bench.adapter.outputs(m, fresh(bench.sample.whole)) for m in (model, bench.float_model))
+    return not identical(ours, theirs)
 
 
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:

@@ -119,8 +119,8 @@ class Tuner:
             EvaluationError: the float model's score is no finite number, or the metric notices nothing.
             MissedError: nothing met the criterion and ``on_miss`` is ``raise``.
             RunError: ``run.folder`` cannot be written.
-        ModelError: the model cannot be tuned, or ilit's float32 copy of it is another function.
-        IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
+            ModelError: the model cannot be tuned, or ilit's float32 copy of it is another function.
+            IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
         """
         if on_miss not in ("none", "closest", "raise"):
             raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
