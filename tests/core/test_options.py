@@ -173,6 +173,20 @@ def test_an_open_part_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
 # --- Callables -----------------------------------------------------------------------------------------------------
 
 
+class Modelled(BaseModel):
+    """A metric that is a pydantic model itself."""
+
+    k: int = 1
+    schedule: Schedule = Schedule()
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    """A dataclass whose values pydantic checks."""
+
+    k: int = 1
+
+
 class TopK:
     """A metric with one option."""
 
@@ -206,6 +220,8 @@ def with_its_own(*arguments: Any, top: int = 1, **options: Any) -> Any:
     ("factory", "options", "k"),
     [
         pytest.param(TopK, {"k": 5}, 5, id="a class"),
+        pytest.param(Modelled, {"k": 5}, 5, id="a model"),
+        pytest.param(Checked, {"k": 5}, 5, id="a dataclass"),
         pytest.param(functools.partial(TopK, k=3), {}, 3, id="partial"),
         pytest.param(functools.partial(TopK, k=3), {"k": 5}, 5, id="partial, overridden"),
         pytest.param(passing_on(TopK, named=True), {"k": 5}, 5, id="wrapped"),
@@ -224,6 +240,10 @@ def test_a_callable_takes_its_keywords(factory: Callable[..., Any], options: dic
     [
         pytest.param(TopK, {"kk": 5}, "has no option 'kk'; it takes k; did you mean 'k'", id="a class"),
         pytest.param(functools.partial(TopK, k=3), {"kk": 5}, "has no option 'kk'; it takes k", id="partial"),
+        pytest.param(
+            Modelled, {"schedule": {"step": 5}}, "has no option 'schedule.step'; it takes steps", id="a model"
+        ),
+        pytest.param(Checked, {"kk": 5}, "has no option 'kk'; it takes k", id="a dataclass"),
         pytest.param(functools.partial(TopK, 3), {"kk": 5}, "has no option 'kk'; it takes none", id="by position"),
         pytest.param(passing_on(TopK, named=True), {"kk": 5}, "has no option 'kk'; it takes k", id="wrapped"),
         pytest.param(passing_on(TopK, named=True), {"arguments": 5}, "has no option 'arguments'", id="its variable"),
@@ -237,3 +257,11 @@ def test_a_callable_refuses_what_it_lacks(factory: Callable[..., Any], options: 
     """By the names it lists, or by its own complaint where it lists none."""
     with pytest.raises(ConfigError, match=f"^metric 'm'[: ]+{text}"):
         constructed(factory, "metric 'm'", (), options)
+
+
+def test_a_value_that_pydantic_refuses_is_told_in_our_words() -> None:
+    """Also of a dataclass, which is no model."""
+    with pytest.raises(
+        ConfigError, match=r"^option 'k' of metric 'm': input should be a valid integer, .*; got 'many'$"
+    ):
+        constructed(Checked, "metric 'm'", (), {"k": "many"})

@@ -67,6 +67,8 @@ def constructed(factory: Callable[..., Any], part: str, arguments: tuple[Any, ..
     Raises:
         ConfigError: options it does not take, or refuses.
     """
+    if not arguments and isinstance(factory, type) and issubclass(factory, pydantic.BaseModel):
+        return filled(factory, options, part)
     names, signature = names_of_callable(factory), _signature(factory)
     for name in options:
         if name not in names.known:
@@ -78,6 +80,8 @@ def constructed(factory: Callable[..., Any], part: str, arguments: tuple[Any, ..
         raise ConfigError(f"{part}: {error}; {_taken(names.known)}") from error
     try:
         return factory(*arguments, **options)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_complaint(error, part, names.known)) from error
     except (TypeError, ValueError, IlitError) as error:
         raise ConfigError(f"{part}: {' '.join(str(error).split())}; correct its options") from error
 
