@@ -616,6 +616,12 @@ def test_an_eval_func_that_evaluates_something_else_is_warned_of(tuner: Make) ->
     assert caught[0].filename == __file__
 
 
+def test_a_check_that_fails_at_the_end_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the function is deaf stays unknown then."""
+    monkeypatch.setattr(FakeAdapter, "damaged", raising(MemoryError("no room")))
+    assert tuner(only_layer2).tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5) is not None
+
+
 @pytest.mark.parametrize("raises", [False, True], ids=["scores", "raises"])
 def test_a_good_recipe_may_score_the_same(tuner: Make, raises: bool) -> None:
     """An honest ``eval_func`` is not suspected for one equal score, be it that it raises on a model of zeros."""

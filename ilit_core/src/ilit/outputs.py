@@ -58,7 +58,7 @@ def identical(one: Any, other: Any) -> bool:
 
 
 def compared(one: Any, other: Any) -> Comparison:
-    """Return what two outputs have in common, bit by bit. Never raises, whatever a model may answer."""
+    """Return what two outputs have in common, bit by bit."""
     unknown, count = [], 0
     for path, a, b in _pairs(one, other):
         verdict = _same(a, b)

@@ -407,7 +407,12 @@ def _warn_of_deafness(bench: Workbench) -> None:
     if not bench.suspects:
         return
     score = bench.baseline.accuracy
-    if is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score):
+    try:
+        deaf = is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score)
+    except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
+        _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
+        return
+    if deaf:
         message = (
             f"eval_func: gives {score!r} for the float32 model, for an INT8 model whose outputs differ (trial "
             f"{bench.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
