@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ilit
-from ilit.artefact import COMPARED_ROWS, keep
+from ilit.artefact import KeptModel, keep
 from ilit.errors import ArtefactError, PluginError
+from ilit.fidelity import FEW_ROWS, Sample
 from ilit.outputs import identical
 from ilit.plugins import Registry
 from ilit.space import CalibrationSize
@@ -45,23 +48,103 @@ def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
     assert identical(ilit.load(str(moved))(DATA[0][0]), model(DATA[0][0]))
 
 
-@pytest.mark.parametrize(("regroups", "rows"), [(True, COMPARED_ROWS), (False, len(DATA[0][1]))])
-def test_a_few_rows_show_that_the_model_read_back_is_the_one_written(tmp_path: Path, regroups: bool, rows: int) -> None:
-    """Both are run on the first rows, on the whole batch where the adapter cannot tell rows apart."""
-    seen: list[int] = []
+# --- Keeping -------------------------------------------------------------------------------------------------------
 
-    class Watching(FakeAdapter):
-        def outputs(self, model: Any, batch: Any) -> Any:
-            seen.append(len(batch[1]))
-            return super().outputs(model, batch)
 
-    if not regroups:
-        Watching.regroup = None  # type: ignore[assignment,method-assign]  # as if it had none
-    adapter = Watching()
+class Watching(FakeAdapter):
+    """Notes the rows of each forward pass; on fewer rows than ``least`` every model raises."""
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__()
+        self.least, self.rows = least, list[int]()
+
+    def outputs(self, model: Any, batch: Any) -> Any:
+        self.rows.append(len(batch[1]))
+        if len(batch[1]) < self.least:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+        return super().outputs(model, batch)
+
+
+def kept(adapter: Any, folder: Path, sample: Sample) -> KeptModel:
+    """Lower the fake model by the first choices and keep it."""
     space = replace(adapter.describe(MODEL, DATA[0]), calibrations=(CalibrationSize(1, "batches"),))
     lowered = adapter.lower(MODEL, space.recipe({}), adapter.calibrate(MODEL, DATA, space))
-    keep(adapter, lowered, MODEL, tmp_path / "best", DATA[0], lambda _: None)
-    assert seen == [rows, rows]
+    return keep(adapter, lowered, MODEL, folder / "best", sample, lambda _: None)
+
+
+FEW, ALL = (DATA[0][0][:FEW_ROWS], DATA[0][1][:FEW_ROWS]), DATA[0]
+
+
+@pytest.mark.parametrize(
+    ("sample", "least", "rows"),
+    [
+        pytest.param(Sample(FEW, ALL), 0, [8, 8], id="a few rows"),
+        pytest.param(Sample(FEW, ALL), 9, [8, 32, 32], id="a few rows that do not run"),
+        pytest.param(Sample(ALL, ALL), 0, [32, 32], id="a whole batch"),
+        pytest.param(Sample(FEW, ALL, repeats=False), 0, [], id="random"),
+    ],
+)
+def test_the_model_read_back_is_run_beside_the_one_written(
+    tmp_path: Path, sample: Sample, least: int, rows: list[int]
+) -> None:
+    """On a few rows where these run alone; not at all where a model answers otherwise each time."""
+    adapter = Watching(least)
+    found = kept(adapter, tmp_path, sample)
+    assert (adapter.rows, found.doubt) == (rows, "")
+    assert (tmp_path / "best" / "recipe.json").exists()
+
+
+def test_the_architecture_is_blank(tmp_path: Path) -> None:
+    """An adapter reads into a skeleton that holds none of the model's values, so that they come from the files."""
+
+    class Lazy(FakeAdapter):
+        def load(self, folder: Path, model: Any = None) -> Any:
+            return replace(super().load(folder), weights=model.weights)
+
+    found = kept(Lazy(), tmp_path, Sample(FEW, ALL))
+    assert "the model read back gives another output" in found.doubt
+
+
+def test_what_cannot_be_compared_is_kept_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By the leaf; the others are compared."""
+
+    class WithCache(FakeAdapter):
+        def outputs(self, model: Any, batch: Any) -> Any:
+            return {"logits": super().outputs(model, batch), "cache": object()}
+
+    with caplog.at_level(logging.INFO, logger="ilit"):
+        assert kept(WithCache(), tmp_path, Sample(FEW, ALL)).doubt == ""
+    assert "best: kept without a comparison of output['cache'] (a object)" in caplog.text
+
+
+def test_an_int8_model_that_alone_is_random_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before anything is said against its files, it is run a second time itself."""
+
+    class Wavering(FakeAdapter):
+        calls = 0
+
+        def outputs(self, model: Any, batch: Any) -> Any:
+            self.calls += 1
+            return super().outputs(model, batch) + np.float32(self.calls)
+
+    assert kept(Wavering(), tmp_path, Sample(FEW, ALL)).doubt == ""
+    assert "the INT8 model's outputs differ from call to call" in caplog.text
+
+
+def test_what_cannot_be_renamed_is_said_to_be_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that keeps its name is told by it."""
+
+    class Unreadable(FakeAdapter):
+        def load(self, folder: Path, model: Any = None) -> Any:
+            monkeypatch.setattr(Path, "rename", refuse)
+            raise ArtefactError("damaged")
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(13, "Permission denied")
+
+    found = kept(Unreadable(), tmp_path, Sample(FEW, ALL))
+    assert "cannot be read back (damaged); what was written is in " in found.doubt
+    assert f"{tmp_path / 'best'}, and the model itself in memory" in found.doubt
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,15 @@ def test_the_card_tells_all(record: TrialRecord, lines: list[str]) -> None:
     assert [line for line in lines if line not in text] == []
 
 
+def test_what_stays_in_float_has_its_reason() -> None:
+    """In the card and for programs; a card of a model that is quantized whole has no such row."""
+    header = replace(HEADER, left_in_float={"d": "its forward was replaced", "e": "no INT8 kernel"})
+    row = "| left in float | d stays in float: its forward was replaced; e stays in float: no INT8 kernel |"
+    assert row in card(header, PASSED).splitlines()
+    assert summary(header, PASSED)["left_in_float"] == dict(header.left_in_float)
+    assert "left in float" not in card(HEADER, PASSED)
+
+
 def test_what_was_not_measured_is_left_out() -> None:
     """A recipe that missed was not timed, and its card says nothing of times, nor of a drop it has no figures of."""
     assert "| drop |" not in card(HEADER, MISSED)

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,6 +173,26 @@ def test_a_front_of_two_is_shown_and_so_is_the_proof(
     ilit_run_finished(replace(run, front=run.front * members), replace(result, best=best))
     assert ("none of these beats another" in terminal.getvalue()) == (members == 2)
     assert sentence(EVIDENCE) in terminal.getvalue()
+
+
+def test_what_stays_in_float_is_told_at_the_end(
+    finished: tuple[Run, ilit.TuneResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the verdict."""
+    run, result = finished
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    ilit_run_started(run)
+    ilit_run_finished(run, replace(result, left_in_float={"layer9": "its forward was replaced"}))
+    assert "layer9 stays in float: its forward was replaced" in terminal.getvalue()
+
+
+def test_a_model_that_is_not_saved_is_not_said_to_be(finished: tuple[Run, ilit.TuneResult], tmp_path: Path) -> None:
+    """The folder is named where it is there."""
+    run, result = finished
+    assert verdict(run, result).endswith(f"in {run.folder}/best")
+    assert verdict(replace(run, folder=tmp_path), result).endswith("with 0.8828, not saved under its name")
 
 
 def test_another_program_can_show_the_line(tuner: Callable[..., Tuner], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, flips, proof, score, score_in_full, verdict
+from ilit.figures import drop, evaluation_rows, flips, left_in_float, proof, score, score_in_full, verdict
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.statistics import sentence
@@ -41,6 +41,24 @@ def test_a_score_says_what_it_is(trial: TrialRecord, higher: bool, rows: int | N
 def test_rows_are_those_of_a_complete_evaluation(trials: list[TrialRecord], rows: int | None) -> None:
     """What a pruned trial saw says nothing of how many rows there are."""
     assert evaluation_rows(trials) == rows
+
+
+@pytest.mark.parametrize(
+    ("left", "lines"),
+    [
+        ({}, []),
+        ({"a.b": "forward was\nreplaced", "c": "its weight is shared"},
+         ["a.b stays in float: forward was replaced", "c stays in float: its weight is shared"]),
+        ({"": "no form"}, ["the model itself stays in float: no form"]),
+        (dict.fromkeys("abc", "no form"), [f"{name} stays in float: no form" for name in "abc"]),
+        ({**dict.fromkeys("abcd", "no form"), "e": "hook"},
+         ["4 modules stay in float: no form: a, b, c, d", "e stays in float: hook"]),
+    ],
+    ids=["none", "reasons", "the model", "a few alike", "many alike"],
+)  # fmt: skip
+def test_what_stays_in_float_is_named_with_its_reason(left: dict[str, str], lines: list[str]) -> None:
+    """A line each; many for one reason share one, and not a name is left out."""
+    assert left_in_float(left) == lines
 
 
 DROPS = {

@@ -95,6 +95,14 @@ def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "journal.jsonl").entries == entries
 
 
+def test_what_stays_in_float_is_read_back(tmp_path: Path) -> None:
+    """It is in the header; the journals of an ilit that did not tell have none."""
+    header = replace(HEADER, left_in_float={"layer1": "its forward was replaced"})
+    JournalWriter(tmp_path / "journal.jsonl", header).close()
+    assert read_journal(tmp_path / "journal.jsonl").header == header
+    assert read_journal(DATA / "journal-v1.jsonl").header.left_in_float == {}
+
+
 def test_every_line_is_json_with_a_number_and_a_checksum(tmp_path: Path) -> None:
     """Any tool can read the file: strict JSON, numbered from 0, one record a line."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -54,6 +55,12 @@ def said(op, tensor="activation"):
     """Return approach, scheme and algorithm of each INT8 candidate, in order."""
     specs = [(config.approach, getattr(config, tensor)) for config in op.candidates if config.quantized]
     return [f"{approach} {spec.scheme} {spec.algorithm}" for approach, spec in specs if spec]
+
+
+def test_what_stays_in_float_goes_along():
+    """Narrowing is of ops; what is none keeps its reason."""
+    left = {"enc.2.fc": "its forward was replaced"}
+    assert narrowed(replace(SPACE, left_in_float=left)).left_in_float == left
 
 
 def test_where_nothing_is_said_the_defaults_choose():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +16,21 @@ from ilit.errors import ArtefactError, RunError
 from ilit.journal import Finished, Header, JournalWriter, Started, Tried
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
-from ilit.run import create_folder, lock_folder, open_run, write_beside
+from ilit.run import create_folder, lock_folder, open_run, try_folder, write_beside
+from ilit.strategy import Trial
+from ilit.testing import fake_data, fake_model
 
 NOW = datetime(2026, 11, 23, 21, 27, 5)
 TRIAL = TrialRecord(1, Recipe(), "missed", 0.5)
 HEADER = Header("", "fake", {}, Cpu("", "", "A", 1), 1, {}, "f1", "", 0.9, 0.8, True, "basic", "performance", 9, 1, 2)
+
+MODEL = fake_model()
+DATA = fake_data(MODEL)
+
+
+def only_first(space: Any, baseline: Any) -> Iterator[Any]:
+    """Ask for the space's first choices."""
+    yield Trial(space.recipe({}))
 
 
 def journal(folder: Path, *entries: Started | Tried | Finished) -> Path:
@@ -47,6 +61,47 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"run.folder .*file.*cannot be written .*; name another folder"):
         create_folder(tmp_path / "file", "", NOW)
+
+
+@pytest.mark.parametrize("name", ["file", "file/deeper/runs"])
+def test_a_place_is_tried_before_it_is_needed(tmp_path: Path, name: str) -> None:
+    """Nothing is left behind, neither where it can be written nor where it cannot."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        RunError, match=r"run.folder .*file.*cannot be written \(Not a directory\); name another folder"
+    ):
+        try_folder(tmp_path / name)
+    try_folder(tmp_path / "new" / "runs")
+    try_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002], ids=oct)
+def test_every_file_has_the_mode_that_the_umask_says(tmp_path: Path, tuner: Any, mask: int) -> None:
+    """Folders, journal, log, predictions, lock and model: who may read a run is for the user to say."""
+    before = os.umask(mask)
+    try:
+        tuned = tuner(only_first, metric="fake_accuracy", accuracy_criterion={"absolute": 0.9})
+        tuned.tune(MODEL, DATA[:2], DATA[2:])
+    finally:
+        os.umask(before)
+    assert tuned.result is not None
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "runs", *(tmp_path / "runs").rglob("*"))}
+    wrong = {
+        path.name: oct(mode) for path, mode in modes.items() if mode != (0o777 if path.is_dir() else 0o666) & ~mask
+    }
+    assert not wrong
+    names = {path.name for path in modes}
+    assert {"lock", "journal.jsonl", "log.txt", "000.npy", "front.json", "best", "result.json"} <= names
+
+
+def test_a_lock_keeps_its_mode_when_a_run_is_looked_at(tmp_path: Path) -> None:
+    """Whatever release of filelock is installed."""
+    lock_folder(tmp_path).release()
+    (tmp_path / "lock").chmod(0o640)
+    journal(tmp_path, Tried(1, TRIAL))
+    assert open_run(tmp_path).state == "interrupted"
+    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o640
 
 
 def test_a_locked_folder_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, PluginError, RunError
 from ilit.evaluation import judge_by_function, judge_by_metric
 from ilit.executor import SerialExecutor
+from ilit.fidelity import Sample
 from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
 from ilit.objective import PERFORMANCE
 from ilit.recipe import FLOAT32, Recipe
@@ -75,7 +76,7 @@ class Loop:
         baseline = Baseline(SCORE, criterion.target(SCORE))
         self.bench = Workbench(
             ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.judge, criterion, baseline, PERFORMANCE, DATA[:1],
-            lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
+            Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
             seconds or math.inf, self.baseline_seconds,
         )  # fmt: skip
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)

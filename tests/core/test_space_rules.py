@@ -68,6 +68,15 @@ def test_answers_are_intersected(rules: Rules) -> None:
     assert found.transforms == {"smooth": (0.9, 0.5)}
 
 
+def test_what_stays_in_float_goes_along(rules: Rules) -> None:
+    """Also where a rule makes its answer anew."""
+    space = replace(SPACE, left_in_float={"c": "its forward was replaced"})
+    anew = SearchSpace(SPACE.ops, transforms={"smooth": (0.5,)})
+    found = apply_rules(space, None, read_config(), rules(one=anew, other=SPACE))
+    assert found.left_in_float == space.left_in_float
+    assert found.transforms == {"smooth": (0.5,)}
+
+
 def test_what_the_user_names_is_left_alone(rules: Rules) -> None:
     """Rules are defaults: an op that ``tuning.ops`` matches keeps all the adapter offers."""
     config = read_config(tuning={"ops": {"a*": {"dtype": "int8"}}})

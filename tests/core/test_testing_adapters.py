@@ -99,6 +99,58 @@ class MixesLabels(FakeAdapter):
         return [(inputs, labels[::-1]) for inputs, labels in super().regroup(batches, groups)]
 
 
+class LeavesOutOps(FakeAdapter):
+    def describe(self, model: Any, example: Any) -> Any:
+        return replace(super().describe(model, example), left_in_float={"layer0": "it is an op all the same"})
+
+
+class GivesNoReason(FakeAdapter):
+    def describe(self, model: Any, example: Any) -> Any:
+        return replace(super().describe(model, example), left_in_float={"other": ""})
+
+
+class TakesAllBatches(FakeAdapter):
+    def describe_all(self, model: Any, batches: Any, sizes: Any) -> Any:
+        return self.describe(model, [*batches][-1])
+
+
+class LosesOps(FakeAdapter):
+    def describe_all(self, model: Any, batches: Any, sizes: Any) -> Any:
+        space = super().describe_all(model, batches, sizes)
+        return replace(space, ops={"layer0": space.ops["layer0"]})
+
+
+class OwnIsAnother(FakeAdapter):
+    def own_outputs(self, model: Any, batch: Any) -> Any:
+        return super().own_outputs(model, batch) + np.float32(1)
+
+
+class OwnChangesTheModel(FakeAdapter):
+    def own_outputs(self, model: Any, batch: Any) -> Any:
+        object.__setattr__(model, "training", not model.training)
+        return super().own_outputs(model, batch)
+
+
+class SeesDifferences(FakeAdapter):
+    def first_difference(self, model: Any, other: Any, batch: Any) -> str:
+        return "layer0"
+
+
+class RefusesAll(FakeAdapter):
+    def check_savable(self, model: Any, float_model: Any, batch: Any) -> None:
+        raise AssertionError("no")
+
+
+class NotBlank(FakeAdapter):
+    def blank(self, model: Any) -> Any:
+        return model
+
+
+class ReadsTheSkeleton(FakeAdapter):
+    def load(self, folder: Path, model: Any = None) -> Any:
+        return replace(super().load(folder), weights=model.weights)
+
+
 BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
     "float is not bit-equal": (NotBitEqual, "test_all_float_is_bit_equal"),
     "not deterministic": (NotDeterministic, "test_lowering_is_deterministic"),
@@ -112,6 +164,17 @@ BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
     "swallows the end": (SwallowsTheEnd, "test_what_on_batch_raises_comes_through"),
     "rounds rows": (RoundsRows, "test_regrouped_rows_keep_their_values"),
     "mixes labels": (MixesLabels, "test_batches_regrouped_as_they_were_are_the_same"),
+    "left in float and an op": (LeavesOutOps, "test_what_stays_in_float_is_no_op_and_has_a_reason"),
+    "left in float without a reason": (GivesNoReason, "test_what_stays_in_float_is_no_op_and_has_a_reason"),
+    "takes all batches": (TakesAllBatches, "test_more_batches_never_lose_an_op"),
+    "loses ops": (LosesOps, "test_more_batches_never_lose_an_op"),
+    "own outputs are others": (OwnIsAnother, "test_the_models_own_outputs_are_those_of_all_float"),
+    "own outputs change the model": (OwnChangesTheModel, "test_the_models_own_outputs_are_those_of_all_float"),
+    "own outputs change it, all calls": (OwnChangesTheModel, "test_the_given_model_stays_as_it_was"),
+    "sees differences": (SeesDifferences, "test_a_copy_differs_nowhere"),
+    "refuses what can be saved": (RefusesAll, "test_a_model_that_can_be_saved_is_not_refused"),
+    "not blank": (NotBlank, "test_a_blank_model_is_filled_from_the_files"),
+    "reads the skeleton": (ReadsTheSkeleton, "test_a_blank_model_is_filled_from_the_files"),
     "no damage": (NoDamage, "test_damage_shows"),
 }
 

@@ -36,6 +36,15 @@ def _state(model: FakeModel) -> object:
     return {name: array.tobytes() for name, array in model.weights.items()}, model.training, model.recipe
 
 
+class TestPatched(AdapterContract):
+    """A model of which one op cannot be quantized."""
+
+    @pytest.fixture
+    def case(self) -> AdapterCase:
+        model = fake_model(patched=("layer1",))
+        return AdapterCase(FakeAdapter(), model, fake_data(model, 64), FakeAccuracy, state=_state)
+
+
 class TestFakeAccuracy(MetricContract):
     @pytest.fixture
     def case(self) -> MetricCase:
@@ -96,6 +105,21 @@ def test_only_ops_with_one_before_can_be_sensitive() -> None:
     """The outlier is planted through the op before, so the first op has none."""
     with pytest.raises(ValueError, match="'layer0' cannot be sensitive; choose among layer1, layer2, layer3"):
         fake_model(sensitive=("layer0",))
+
+
+def test_the_first_difference_is_named() -> None:
+    """In running order, though all that follows differs as well."""
+    model = fake_model()
+    other = replace(model, weights={**model.weights, "layer2": model.weights["layer2"] * 2})
+    assert FakeAdapter().first_difference(model, other, fake_data(model)[0]) == "layer2"
+
+
+def test_what_a_file_cannot_hold_is_named() -> None:
+    """Weights of another dtype would be rounded in silence."""
+    model = fake_model()
+    wide = replace(model, weights={**model.weights, "layer2": model.weights["layer2"].astype(np.float64)})
+    with pytest.raises(ModelError, match="op 'layer2': an artefact holds float32, its weight is float64; convert it"):
+        FakeAdapter().check_savable(wide, wide, fake_data(model)[0])
 
 
 def test_other_models_are_refused() -> None:

@@ -24,6 +24,7 @@ from ilit.errors import (
     IlitWarning,
     MissedError,
     PluginError,
+    RunError,
     UnsupportedError,
 )
 from ilit.outputs import identical
@@ -128,6 +129,43 @@ def test_global_randomness_is_left_alone(tuner: Make) -> None:
     before = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[index, union-attr]  # noqa: NPY002
     tuner(only_layer2, metric="fake_accuracy").tune(MODEL, CALIBRATION, EVALUATION)
     assert (random.getstate(), np.random.get_state()[1].tobytes()) == before  # type: ignore[index, union-attr]  # noqa: NPY002
+
+
+def test_what_stays_in_float_is_named_everywhere(tuner: Make) -> None:
+    """In the log before the search, in result, journal, card and ``result.json``."""
+    model, left = fake_model(patched=("layer1",)), {"layer1": "its forward was replaced"}
+    tuned = tuner(only_all, metric="fake_accuracy", accuracy_criterion={"absolute": 0.5})
+    assert tuned.tune(model, CALIBRATION, fake_data(model)) is not None
+    assert tuned.result is not None
+    folder, line = tuned.result.folder, "layer1 stays in float: its forward was replaced"
+    log = (folder / "log.txt").read_text()
+    assert log.index(line) < log.index("trial 1")
+    assert tuned.result.left_in_float == open_run(folder).header.left_in_float == left
+    assert line in (folder / "best" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_ops_are_looked_for_in_all_calibration_data(tuner: Make, monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    """Where the adapter can: it gets the loader and the sizes; else the first batch is all it sees."""
+    asked: list[Any] = []
+
+    def describe_all(self: FakeAdapter, model: Any, batches: Any, sizes: Any) -> Any:
+        asked.append((len(list(batches)), sizes))
+        return self.describe(model, CALIBRATION[0])
+
+    monkeypatch.setattr(FakeAdapter, "describe_all", describe_all)
+    if not able:
+        monkeypatch.delattr(FakeAdapter, "describe_all")
+    tuned = tuner(only_layer2, metric="fake_accuracy")
+    tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert asked == ([(len(CALIBRATION), tuned.config.calibrations)] if able else [])
+
+
+@pytest.mark.parametrize("gone", ["own_outputs", "first_difference", "check_savable", "blank"])
+def test_an_adapter_may_lack_what_is_optional(tuner: Make, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """The run is the same without it."""
+    monkeypatch.delattr(FakeAdapter, gone)
+    assert tuner(only_layer2, metric="fake_accuracy").tune(MODEL, CALIBRATION, EVALUATION) is not None
 
 
 # --- A run that misses ---------------------------------------------------------------------------------------------
@@ -274,22 +312,102 @@ def test_a_broken_strategy_loses_nothing(tuner: Make) -> None:
     assert (tuned.result.folder / "best" / "recipe.json").exists()
 
 
-def test_an_artefact_that_reads_back_otherwise_is_an_error(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model whose file gives other outputs is handed to nobody, though the result stands."""
-    original = FakeAdapter.load
+def raising(error: Exception) -> Callable[..., Any]:
+    """Return a method that raises."""
 
-    def load(self: FakeAdapter, folder: Path, model: Any = None) -> FakeModel:
-        return self.damaged(original(self, folder, model))
+    def method(*arguments: Any, **named: Any) -> Any:
+        raise error
 
-    monkeypatch.setattr(FakeAdapter, "load", load)
+    return method
+
+
+def reads_another(self: FakeAdapter, folder: Path, model: Any = None) -> FakeModel:
+    """Read a model of zeros."""
+    return self.damaged(LOAD(self, folder, model))
+
+
+LOAD, FULL = FakeAdapter.load, OSError(28, "No space left on device")
+DOUBTS: dict[str, tuple[str, Any, str, set[str]]] = {
+    "another model": (
+        "load",
+        reads_another,
+        "best: the model read back gives another output than the one written; what was written is in .*best-unverified",
+        {"best-unverified"},
+    ),
+    "cannot be read": (
+        "load",
+        raising(KeyError("layer9")),
+        r"best: the model cannot be read back \(KeyError: 'layer9'\); what was written is in .*best-unverified",
+        {"best-unverified"},
+    ),
+    "cannot be held": (
+        "save",
+        raising(ArtefactError("config.json: layer9 has no name")),
+        r"best: the model cannot be saved \(config.json: layer9 has no name\); it is in memory alone",
+        set(),
+    ),
+    "full disk": ("save", raising(FULL), r"best: the model cannot be saved \(.*No space left on device", set()),
+}
+
+
+@pytest.mark.parametrize(("method", "broken", "text", "names"), DOUBTS.values(), ids=DOUBTS)
+def test_a_model_whose_files_are_not_proven_is_not_lost(
+    tuner: Make, monkeypatch: pytest.MonkeyPatch, method: str, broken: Any, text: str, names: set[str]
+) -> None:
+    """The one in memory is returned and one warning says so, as does the journal; no file is taken for it."""
+    monkeypatch.setattr(FakeAdapter, method, broken)
     tuned = tuner(only_layer2, metric="fake_accuracy")
-    with pytest.raises(ArtefactError, match=r"best: the model read back gives other outputs than the one written"):
-        tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    with pytest.warns(IlitWarning, match=text) as caught:
+        model = tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert {warning.filename for warning in caught} == {__file__}
     assert tuned.result is not None
-    assert tuned.result.met
+    assert tuned.result.best is not None
+    assert accuracy(model) == tuned.result.best.accuracy
+    assert {path.name for path in tuned.result.folder.glob("best*")} == names
     finished = open_run(tuned.result.folder).finished
     assert finished is not None
-    assert "the model could not be kept" in finished.reason
+    assert finished.met
+    assert "best: the model" in finished.reason
+    assert "best: the model" in (tuned.result.folder / "log.txt").read_text()
+
+
+def test_a_closest_that_is_not_saved_is_not_said_to_be(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The miss names the way that is left."""
+    monkeypatch.setattr(FakeAdapter, "save", raising(FULL))
+    with pytest.warns(IlitWarning) as caught:
+        assert tuner(only_all, metric="fake_accuracy").tune(MODEL, CALIBRATION, EVALUATION, on_miss="closest")
+    assert str(caught[-1].message).endswith("scores 0.6914; it is not saved: get it by on_miss='closest'")
+
+
+def test_a_full_disk_at_the_very_end_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the run folder does not take the end of the run, that is a warning, and the model is returned."""
+    monkeypatch.setattr("ilit.tuner.write_front", raising(FULL))
+    tuned = tuner(only_layer2, metric="fake_accuracy")
+    with pytest.warns(IlitWarning, match=r"the end of the run could not be written \(OSError: .*No space left"):
+        assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is not None
+
+
+def test_another_member_of_the_front_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be lowered a second time is said, and the best is returned."""
+    lower, seen = FakeAdapter.lower, list[str]()
+
+    def once(self: FakeAdapter, model: Any, recipe: Any, calibration: Any) -> Any:
+        seen.append(recipe.digest)
+        if seen.count(recipe.digest) > 1 and recipe.float_ops == ("layer2",):
+            raise MemoryError("no room")
+        return lower(self, model, recipe, calibration)
+
+    def search(space: Any, baseline: Any) -> Iterator[Any]:
+        yield Trial(space.recipe({"layer2": FLOAT32}))
+        yield Trial(space.recipe({}))
+
+    monkeypatch.setattr(FakeAdapter, "lower", once)
+    criterion = {"absolute": 0.5}
+    tuned = tuner(search, metric="fake_accuracy", stop="budget", accuracy_criterion=criterion)
+    with pytest.warns(IlitWarning, match=r"front/001: the model cannot be made again \(MemoryError: no room\)"):
+        assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is not None
+    assert tuned.result is not None
+    assert [record.number for record in tuned.result.front] == [2, 1]
 
 
 # --- Direction, sign and budget ------------------------------------------------------------------------------------
@@ -435,6 +553,13 @@ def test_bad_loaders_are_refused(tuner: Make, which: str, loader: Callable[[], A
     refuses(tuner(only_all, metric="fake_accuracy"), DataError, f"^{which}: .*{text}", MODEL, **loaders)
 
 
+def test_a_run_folder_that_cannot_be_made_is_refused_first(tuner: Make, tmp_path: Path) -> None:
+    """Before the model is looked at, let alone run."""
+    (tmp_path / "file").write_text("")
+    tuned = tuner(only_all, run={"folder": str(tmp_path / "file" / "runs")})
+    refuses(tuned, RunError, "^run.folder .*file/runs: cannot be written", object(), CALIBRATION, eval_func=accuracy)
+
+
 def test_batches_of_the_wrong_keys_are_refused(tuner: Make) -> None:
     """What the model does not take is the adapter's to say."""
     text = "the fake model takes 'x', the batch has ids; rename its keys"
@@ -489,6 +614,12 @@ def test_an_eval_func_that_evaluates_something_else_is_warned_of(tuner: Make) ->
         tuner(first_all_then_layer2, stop="budget").tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+def test_a_check_that_fails_at_the_end_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the function is deaf stays unknown then."""
+    monkeypatch.setattr(FakeAdapter, "damaged", raising(MemoryError("no room")))
+    assert tuner(only_layer2).tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5) is not None
 
 
 @pytest.mark.parametrize("raises", [False, True], ids=["scores", "raises"])

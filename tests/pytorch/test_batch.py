@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +25,7 @@ from ilit_pytorch.batch import (
     row_digests,
     row_shapes,
     rows_of,
+    tensors_in,
 )
 
 
@@ -95,6 +98,104 @@ def test_several_predictions_keep_their_structure() -> None:
     assert len(predictions((LOGITS, LOGITS))) == 2
     assert np.array_equal(labels_of((ONE, [1, 2])), [1, 2])
     assert flat_predictions((LOGITS, torch.tensor([3]))).tolist() == [1.0, 2.0]
+    assert flat_predictions(torch.tensor([1 + 2j])).tolist() == [1.0, 2.0]
+
+
+@dataclasses.dataclass
+class Answer:
+    """A model's answer with names."""
+
+    hidden: Any
+    logits: Any = None
+
+
+@dataclasses.dataclass
+class Dictlike(OrderedDict[str, Any]):
+    """A dataclass that is a mapping as well, as transformers' outputs are; the mapping counts."""
+
+    hidden: Any = None
+
+
+class Plain:
+    """An object whose attributes a metric may read."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+def test_a_dataclass_is_a_mapping_of_its_fields() -> None:
+    """Its logits alone count; without them every field that is there; within other answers too."""
+    assert np.array_equal(predictions(Answer(ONE, LOGITS)), LOGITS.numpy())
+    assert np.array_equal(predictions(Answer(LOGITS)), LOGITS.numpy())
+    (found, other) = predictions((Answer(ONE, [LOGITS, None]), LOGITS))
+    assert np.array_equal(found["hidden"], ONE.numpy())
+    assert found["logits"][1] is None
+    assert np.array_equal(other, LOGITS.numpy())
+    assert list(tensors_in(Answer(ONE, {"a": TWO}))) == [ONE, TWO]
+    mapping = Dictlike()
+    mapping["scores"] = LOGITS
+    assert np.array_equal(predictions(mapping), LOGITS.numpy())
+    assert predictions(Answer) is Answer
+
+
+SPARSE = torch.eye(2)[:, :1].to_sparse()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        pytest.param(SPARSE, id="coo"),
+        pytest.param(
+            torch.sparse_coo_tensor([[0, 0], [0, 0]], [0.5, 0.5], (2, 1), check_invariants=True), id="not coalesced"
+        ),
+        pytest.param(SPARSE.half(), id="half"),
+        pytest.param(SPARSE.to_dense().bfloat16(), id="bfloat16"),
+        pytest.param(SPARSE.to_dense().to(torch.float8_e5m2), id="eight bits"),
+        pytest.param(SPARSE.to_dense().to_mkldnn(), id="mkldnn"),
+        pytest.param(torch.tensor([[1 - 1j], [0j]]).conj().real, id="conjugated"),
+        pytest.param(torch.nn.Parameter(SPARSE.to_dense()), id="with a gradient"),
+    ],
+)
+@pytest.mark.parametrize("around", [lambda t: t, lambda t: {"only": t}, Answer], ids=["plain", "dict", "class"])
+def test_tensors_of_any_form_are_arrays(tensor: torch.Tensor, around: Callable[[Any], Any]) -> None:
+    """A dense float32 array with the same values."""
+    found = predictions(around(tensor))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[1.0], [0.0]]
+
+
+def test_compressed_rows_are_arrays() -> None:
+    """Whatever the layout; torch says once that some of them are young."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        compressed = SPARSE.to_dense().to_sparse_csr()
+    assert predictions(compressed).tolist() == [[1.0], [0.0]]
+
+
+def test_a_sparse_tensor_too_large_to_be_dense_is_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indices in order, values and shape."""
+    monkeypatch.setattr("ilit_pytorch.batch.MOST_DENSE", 1)
+    found = predictions((SPARSE, LOGITS))[0]
+    assert (found["indices"].tolist(), found["values"].tolist(), found["shape"].tolist()) == ([[0], [0]], [1.0], [2, 1])
+
+
+def test_nested_tensors_are_one_array_each() -> None:
+    """Rows of different lengths."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        nested = torch.nested.nested_tensor([ONE, ONE[:1]])
+    assert [part.tolist() for part in predictions((nested, LOGITS))[0]] == [[1.0, 1.0], [1.0]]
+
+
+def test_what_is_no_tensor_stays() -> None:
+    """Numbers are arrays, text and objects as they are; floats in an object's attributes count for probes as well."""
+    array = np.arange(3)
+    text, nothing, number, own, list_ = predictions(("a", None, 0.5, array, [array, array[:1]]))
+    assert (text, nothing, number.shape, own is array) == ("a", None, (), True)
+    assert [part.tolist() for part in list_] == [[0, 1, 2], [0]]
+    plain = Plain(logits=LOGITS, name="a")
+    assert predictions(plain) is plain
+    assert flat_predictions(plain).tolist() == [1.0, 2.0]
 
 
 def test_rows_are_known_again_whatever_the_padding() -> None:

@@ -89,7 +89,18 @@ class Adapter(Protocol):
       Raises ``ilit.errors.DataError`` where rows cannot be told apart or rows of one group do not fit together;
     * ``row_shapes(batch) -> list[Hashable]``: rows with equal shapes may share a batch in ``regroup``;
     * ``time_ops(model, recipe, calibration) -> Mapping[str, float]``: each INT8 op's seconds in float32 divided by its
-      seconds in INT8, one timing per distinct op shape, at the sizes seen in calibration.
+      seconds in INT8, one timing per distinct op shape, at the sizes seen in calibration;
+    * ``describe_all(model, batches: Iterable, sizes: Sequence[CalibrationSize]) -> SearchSpace``: as ``describe``, for
+      models that reach other modules on other data: looks on over calibration batches, as many as the longest of
+      ``sizes`` takes, until every module that can be quantized was reached. Called instead of ``describe``;
+    * ``own_outputs(model, batch)``: as ``outputs``, of the user's own model object as it stands, in eval mode, not of
+      a copy; everything is put back afterwards. Shows before the search whether a copy is the same function;
+    * ``first_difference(model, other, batch) -> str``: path of the first module in running order whose output differs
+      between two models, empty where that is not known. Called for an error message only;
+    * ``check_savable(model, float_model, batch) -> None``: raises ``ilit.errors.ModelError`` in one line naming what an
+      artefact could not hold. ``float_model`` is the lowered all-float recipe. Called once, before the search;
+    * ``blank(model)``: the architecture with every tensor overwritten; ``load`` is given it when a saved model is read
+      back, so that no value can come from anywhere but the files.
     """
 
     name: ClassVar[str]
@@ -103,7 +114,8 @@ class Adapter(Protocol):
     def describe(self, model: Any, example: Any) -> SearchSpace:
         """Return the ops and every ``OpConfig`` that model and CPU allow, widest safe codes first, no calibrations.
 
-        ``example`` is one batch. One forward pass is run on it.
+        ``example`` is one batch. One forward pass is run on it. Modules of a kind that can be quantized and that have
+        to stay in float are named with the reason in ``SearchSpace.left_in_float``.
 
         Raises:
             ilit.errors.ModelError: nothing in the model can be quantized, or the model is not one of this framework's.

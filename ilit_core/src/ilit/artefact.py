@@ -1,65 +1,122 @@
-"""Tuned models on disk: written beside and renamed, read back, and compared bit by bit before anyone is given one."""
+"""Tuned models on disk: written beside and renamed, read back, and compared bit by bit; never lost where that fails."""
 
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ilit.adapter import Adapter
-from ilit.errors import ArtefactError, DataError
-from ilit.outputs import identical
+from ilit.errors import ArtefactError, one_line
+from ilit.fidelity import Sample, fresh
+from ilit.outputs import compared
 from ilit.plugins import registry
-from ilit.run import write_beside
+from ilit.run import UNVERIFIED, write_beside
 
 RECIPE = "recipe.json"
-COMPARED_ROWS = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """A model after saving.
+
+    Attributes:
+        model: as read back from its folder; where that could not be proven, the one that was to be saved.
+        doubt: why it is not proven, and what became of it, in one line; empty where all is well.
+    """
+
+    model: Any
+    doubt: str = ""
 
 
 def keep(
-    adapter: Adapter, lowered: Any, model: Any, folder: Path, example: Any, add_card: Callable[[Path], None]
-) -> Any:
+    adapter: Adapter, lowered: Any, model: Any, folder: Path, sample: Sample, add_card: Callable[[Path], None]
+) -> KeptModel:
     """Write a lowered model to ``folder`` and return it as read back from there.
+
+    A search may have taken hours, so nothing that goes wrong here loses the model: then the one in memory is returned.
+    What reads back as another one gets a name of its own, ``best-unverified``, so that nobody takes it for proven.
 
     Args:
         adapter: writes and reads.
         lowered: the INT8 model.
         model: the float model, from which an adapter may take the architecture.
         folder: ``best`` or ``closest`` of a run.
-        example: a batch; both models are run on the first ``COMPARED_ROWS`` of it, where rows can be told apart.
+        sample: what both models are run on.
         add_card: writes further files into the folder before it gets its name.
-
-    Raises:
-        ArtefactError: it cannot be written or read, or what is read back gives other outputs.
     """
 
     def write(beside: Path) -> None:
         adapter.save(lowered, beside)
         add_card(beside)
 
-    write_beside(folder, write)
-    read_back = adapter.load(folder, model=model)
-    example = _few_rows(adapter, example)
-    if not identical(adapter.outputs(lowered, example), adapter.outputs(read_back, example)):
-        raise ArtefactError(
-            f"{folder}: the model read back gives other outputs than the one written; report it to the authors of "
-            f"adapter {adapter.name}"
-        )
-    return read_back
-
-
-def _few_rows(adapter: Adapter, batch: Any) -> Any:
-    """Return the first rows of a batch: two tensors that differ show on a few, and a pass over all takes its time."""
-    regroup: Any = getattr(adapter, "regroup", None)
-    row_shapes: Any = getattr(adapter, "row_shapes", None)
-    if regroup is None or row_shapes is None:
-        return batch
     try:
-        rows = range(min(len(row_shapes(batch)), COMPARED_ROWS))
-        return regroup([batch], [[(0, row) for row in rows]])[0]
-    except DataError:
-        return batch
+        write_beside(folder, write)
+    except Exception as error:  # noqa: BLE001 - the model goes back to its owner instead
+        _log.info("%s: cannot be saved", folder, exc_info=True)
+        return KeptModel(lowered, f"{folder}: the model cannot be saved ({one_line(error)}); it is in memory alone")
+    try:
+        read_back = adapter.load(folder, model=_skeleton(adapter, model))
+        fault = _fault(adapter, lowered, read_back, sample, folder)
+    except Exception as error:  # noqa: BLE001 - as above
+        _log.info("%s: cannot be read back", folder, exc_info=True)
+        fault = f"cannot be read back ({one_line(error)})"
+    if not fault:
+        return KeptModel(read_back)
+    return KeptModel(
+        lowered,
+        f"{folder}: the model {fault}; what was written is in {_set_aside(folder)}, and the model itself in memory; "
+        f"report it to the authors of adapter {adapter.name}",
+    )
+
+
+def _skeleton(adapter: Adapter, model: Any) -> Any:
+    """Return the architecture, no value in which is the model's own, so that what is read back is from the files."""
+    blank: Any = getattr(adapter, "blank", None)
+    return model if blank is None else blank(model)
+
+
+def _fault(adapter: Adapter, lowered: Any, read_back: Any, sample: Sample, folder: Path) -> str:
+    """Return what is wrong with the model read back; empty where nothing is, or nothing can be known."""
+    if not sample.repeats:
+        _log.info("%s: kept without comparison, since the model's outputs differ from call to call", folder)
+        return ""
+    batch, wanted = _run(adapter, lowered, sample)
+    found = compared(adapter.outputs(read_back, fresh(batch)), wanted)
+    for leaf in found.unknown:
+        _log.info("%s: kept without a comparison of %s", folder, leaf)
+    if found.same:
+        return ""
+    if not compared(adapter.outputs(lowered, fresh(batch)), wanted).same:
+        _log.warning("%s: kept without comparison, since the INT8 model's outputs differ from call to call", folder)
+        return ""
+    return f"read back gives another {found.differs} than the one written"
+
+
+def _run(adapter: Adapter, lowered: Any, sample: Sample) -> tuple[Any, Any]:
+    """Return what the lowered model was run on, a few rows or the whole batch, and its outputs."""
+    if sample.batch is not sample.whole:
+        try:
+            return sample.batch, adapter.outputs(lowered, fresh(sample.batch))
+        except Exception as error:  # noqa: BLE001 - the whole batch is there
+            _log.info("the INT8 model does not run on a few rows alone: %s", one_line(error))
+    return sample.whole, adapter.outputs(lowered, fresh(sample.whole))
+
+
+def _set_aside(folder: Path) -> Path:
+    """Give the folder its name for what is not proven; return where it is."""
+    aside = folder.with_name(f"{folder.name}{UNVERIFIED}")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        return folder.rename(aside)
+    except OSError as error:
+        _log.warning("%s: cannot be renamed to %s (%s)", folder, aside, error.strerror)
+        return folder
 
 
 def load(folder: str | Path, model: Any = None) -> Any:

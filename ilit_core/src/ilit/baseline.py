@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ilit.adapter import Adapter, Calibration
+from ilit.company import Recorder, dependence
 from ilit.config import Config
 from ilit.criterion import Criterion
 from ilit.errors import ConfigError, IlitWarning
 from ilit.evaluation import Judge, check_metric_moves, finite, judge_by_function, judge_by_metric
+from ilit.fidelity import first_look
 from ilit.loaders import KEPT_BATCHES, Data, WatchedLoader
 from ilit.metric import Metric, PairedMetric
 from ilit.parts import make_metric
@@ -48,6 +50,11 @@ class Yardstick:
     name: str
     higher_is_better: bool
     source: Callable[[], Metric] | Judge
+
+    @property
+    def make(self) -> Callable[[], Metric]:
+        """What makes a fresh metric, where data are judged."""
+        return cast("Callable[[], Metric]", self.source)
 
 
 def choose_yardstick(config: Config, eval_dataloader: Any, eval_func: Any, plugins: Registry) -> Yardstick:
@@ -108,14 +115,16 @@ def assess(
     Raises:
         EvaluationError: the score is no finite number, or the metric does not notice a zeroed model.
         ConfigError: a relative criterion on a baseline of 0, or a holdout that cannot be kept.
+        ModelError: see ``first_look``.
     """
     float_model = parts.adapter.lower(model, space.float_recipe(), calibration)
+    sample = first_look(parts.adapter, model, float_model, data.example)
     begun = run.seconds()
     if isinstance(yardstick.source, Judge):
         score = yardstick.source.score(float_model, None, Stop()).accuracy
         found = Found(yardstick.source, score, list(itertools.islice(data.calibration, KEPT_BATCHES)))
     else:
-        found = _on_data(config, parts.adapter, yardstick.name, yardstick.source, data, float_model, calibration)
+        found = _on_data(config, parts.adapter, yardstick, data, float_model, calibration, sample.repeats)
     seconds = run.seconds() - begun
     criterion = replace(config.criterion, higher_is_better=yardstick.higher_is_better)
     target = criterion.target(found.score)
@@ -132,6 +141,7 @@ def assess(
         baseline=Baseline(found.score, target, criterion.higher_is_better, config.stop, parts.objective.name),
         objective=parts.objective,
         batches=found.few,
+        sample=replace(sample, batch=sample.whole) if found.bound else sample,
         seconds=run.seconds,
         deadline=run.deadline,
         baseline_seconds=seconds,
@@ -161,6 +171,7 @@ class Found:
         few: batches to measure costs on.
         reference: its answers, where the metric compares unit by unit.
         held: the rows kept from the search.
+        bound: rows cannot be put into other batches than those they came in.
     """
 
     judge: Judge
@@ -168,26 +179,32 @@ class Found:
     few: list[Any]
     reference: Reference | None = None
     held: Held | None = None
+    bound: bool = False
 
 
 def _on_data(
     config: Config,
     adapter: Adapter,
-    name: str,
-    make: Callable[[], Metric],
+    yardstick: Yardstick,
     data: Data,
     float_model: Any,
     calibration: Calibration,
+    repeats: bool,
 ) -> Found:
     """Run the one pass over the loader: the score, the rows, a few batches; it also looks for calibration's rows."""
     rng = random.Random(config.random_seed)  # noqa: S311 - a sample of batches, not a secret
+    name, make = yardstick.name, yardstick.make
     watched, metric = WatchedLoader(data.evaluation, adapter.row_digests, rng), make()
     if config.holdout:
         _check_holdout(adapter, metric, name)
-    score = finite(adapter.evaluate(float_model, watched, metric, watched.kept_rows), f"metric {name}")
+    recorded = Recorder(metric)
+    score = adapter.evaluate(float_model, watched, cast("Metric", recorded), watched.kept_rows)
+    score = finite(score, f"metric {name}")
     kept, paired = watched.kept, _paired(metric, config, watched.kept, name)
+    if paired is not None and paired.by_row:
+        _look_at_rows(adapter, float_model, kept, recorded, make, repeats)
     batches = data.evaluation if kept.batches is None else kept.batches
-    known = paired.predictions() if paired is not None and paired.by_row else None
+    known = paired.predictions() if paired is not None and kept.shapes is not None else None
     check_metric_moves(adapter, float_model, batches, make, name, score, known)
     _check_overlap(calibration, itertools.chain.from_iterable(watched.digests))
     if paired is None and config.holdout:
@@ -196,11 +213,24 @@ def _on_data(
         return Found(judge_by_metric(adapter, Courses(Course(batches)), make, name), score, watched.few)
     reference = Reference(paired, paired.predictions(), paired.labels(), score)
     if config.holdout:
-        return _without_holdout(config, adapter, name, make, reference, kept, watched.few)
+        return _without_holdout(config, adapter, yardstick, reference, kept, watched.few)
     if kept.batches is None:
         batches = Followed(data.evaluation, adapter.row_digests, watched.digests)
     courses = Courses(Course(batches, kept.labels()), _misses_first(adapter, kept, reference))
-    return Found(judge_by_metric(adapter, courses, make, name), score, watched.few, reference)
+    judge = judge_by_metric(adapter, courses, make, name)
+    return Found(judge, score, watched.few, reference, bound=bool(kept.bound))
+
+
+def _look_at_rows(
+    adapter: Adapter, float_model: Any, kept: Kept, recorded: Recorder, make: Callable[[], Metric], repeats: bool
+) -> None:
+    """Find out whether rows may be put into other batches than those they came in."""
+    kept.shapes = shapes_of(adapter, kept)
+    if kept.shapes is None:
+        return
+    why = dependence(adapter, float_model, kept, recorded, make) if repeats else "its outputs differ from call to call"
+    if why:
+        kept.bind(why)
 
 
 def _paired(metric: Metric, config: Config, kept: Kept, name: str) -> PairedMetric | None:
@@ -220,8 +250,7 @@ def _paired(metric: Metric, config: Config, kept: Kept, name: str) -> PairedMetr
 def _without_holdout(
     config: Config,
     adapter: Adapter,
-    name: str,
-    make: Callable[[], Metric],
+    yardstick: Yardstick,
     reference: Reference,
     kept: Kept,
     few: list[Any],
@@ -233,13 +262,15 @@ def _without_holdout(
             f"evaluation.holdout: {config.holdout:g} of {len(reference.labels)} rows holds out {len(held)} and leaves "
             f"{len(searched)} to the search; choose another share, or evaluate on more rows"
         )
-    shapes = shapes_of(adapter, kept)
+    if kept.bound:
+        raise _no_holdout(kept.bound)
     plain = course_of(adapter, kept, kept.own_batches(searched))
-    theirs = None if shapes is None else course_of(adapter, kept, list(batched(held, shapes, max(kept.counts))))
-    if plain is None or theirs is None:
+    theirs = kept.shapes and course_of(adapter, kept, list(batched(held, kept.shapes, max(kept.counts))))
+    if not plain or not theirs:
         raise _no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
     courses = Courses(plain, _misses_first(adapter, kept, reference, searched))
     ours, others = reference.on(searched), reference.on(held)
+    name, make = yardstick.name, yardstick.make
     kept_out = Held(judge_by_metric(adapter, Courses(theirs), make, name), others)
     _log.info("%d of %d rows are kept from the search", len(held), len(reference.labels))
     return Found(judge_by_metric(adapter, courses, make, name), ours.score, few, ours, kept_out)
@@ -251,7 +282,7 @@ def _misses_first(
     """Return a course over these rows, by default all, in which misses show early; None where that cannot be."""
     metric, margins = reference.metric, reference.metric.margins()
     known = metric.by_row and len(margins) == len(reference.labels)
-    shapes = shapes_of(adapter, kept) if known else None
+    shapes = kept.shapes if known else None
     if shapes is None or not np.issubdtype(reference.predictions.dtype, np.integer):
         return None
     chosen = np.arange(len(margins)) if rows is None else np.asarray(rows, np.int64)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ilit.figures import drop, flips, proof, score_in_full, verdict
+from ilit.figures import drop, flips, left_in_float, proof, score_in_full, verdict
 from ilit.journal import Header
 from ilit.result import TrialRecord
 
@@ -40,6 +40,7 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
         "recipe": record.recipe.digest,
         "ops_total": len(record.recipe.ops),
         "ops_float": list(record.recipe.float_ops),
+        "left_in_float": dict(header.left_in_float),
         "int8_kernels": record.int8_kernels,
         "seconds_int8": cost and cost.seconds,
         "seconds_float32": float_cost and float_cost.seconds,
@@ -64,6 +65,7 @@ def card(header: Header, record: TrialRecord) -> str:
         "size": _sizes(record),
         "ops in INT8": f"{len(record.recipe.quantized_ops)} of {len(record.recipe.ops)}",
         "ops in float": ", ".join(f"`{name}`" for name in record.recipe.float_ops) or "none",
+        "left in float": "; ".join(left_in_float(header.left_in_float)),
         "tuned on": f"{header.cpu.model}, {header.cpu.isa}, {header.cpu.threads} threads",
         "CPU class": _class(header.cpu.int8_class),
         "tuned with": ", ".join(f"{name} {version}" for name, version in header.versions.items()),

@@ -18,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, pruned, score, score_in_full
+from ilit.figures import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
 from ilit.figures import verdict as proven
 from ilit.front import FrontMember
 from ilit.hookspecs import hookimpl
@@ -85,7 +85,7 @@ def ilit_run_finished(run: Run, result: TuneResult) -> None:
     line.console.print(trials_table(run))
     if len(run.front) > 1:
         line.console.print(front_table(run.front, run.header.metric))
-    for text in (verdict(run, result), proven(_evidence(result))):
+    for text in (verdict(run, result), proven(_evidence(result)), *left_in_float(result.left_in_float)):
         if text:
             line.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -170,4 +170,5 @@ def verdict(run: Run, result: TuneResult) -> str:
         return f"missed: {ending}; no recipe could be evaluated"
     reached = score_in_full(trial, run.header.higher_is_better, evaluation_rows(run.trials))
     ending += f"; {word} is trial {trial.number}{f' with {reached}' if reached else ''}"
-    return f"{'met' if result.met else 'missed'}: {ending}, in {run.folder / word}"
+    saved = f", in {run.folder / word}" if (run.folder / word).is_dir() else ", not saved under its name"
+    return f"{'met' if result.met else 'missed'}: {ending}{saved}"

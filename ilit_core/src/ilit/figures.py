@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ilit.evidence import Evidence
 from ilit.result import TrialRecord
+
+MOST_LINES = 3
 
 
 def evaluation_rows(trials: Iterable[TrialRecord]) -> int | None:
@@ -60,6 +62,26 @@ def drop(value: float, relative: bool) -> str:
     # A quotient's last digits are rounding errors of its own, and must not carry it up a step.
     up = math.ceil(round(value / step, 6)) * step
     return f"{up * 100:.2f} %" if relative else f"{up:.3g}"
+
+
+def left_in_float(left: Mapping[str, str]) -> list[str]:
+    """Return what stays in float though its kind can be quantized, in lines: ``a.b stays in float: patched forward``.
+
+    A line has one module, or where more than ``MOST_LINES`` share a reason, all of these.
+
+    Args:
+        left: module path -> why, as ``SearchSpace.left_in_float``.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in left.items():
+        by_reason.setdefault(" ".join(reason.split()), []).append(path or "the model itself")
+    lines = []
+    for reason, paths in by_reason.items():
+        if len(paths) <= MOST_LINES:
+            lines += [f"{path} stays in float: {reason}" for path in paths]
+        else:
+            lines.append(f"{len(paths)} modules stay in float: {reason}: {', '.join(paths)}")
+    return lines
 
 
 def flips(found: Evidence) -> str:

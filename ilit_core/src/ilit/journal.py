@@ -59,6 +59,8 @@ class Header:
         max_trials: the limit.
         ops: quantizable ops in the space.
         recipes: recipes in the space, the exact number.
+        left_in_float: module path -> why, of modules that could be quantized by their kind and are no ops; none in a
+            journal of an ilit that did not tell.
     """
 
     created: str
@@ -77,10 +79,12 @@ class Header:
     max_trials: int
     ops: int
     recipes: int
+    left_in_float: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "versions", MappingProxyType(dict(self.versions)))
         object.__setattr__(self, "digests", MappingProxyType(dict(self.digests)))
+        object.__setattr__(self, "left_in_float", MappingProxyType(dict(self.left_in_float)))
 
 
 @dataclass(frozen=True)
@@ -238,12 +242,13 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 def _header_to_json(header: Header) -> dict[str, Any]:
     body = {name: getattr(header, name) for name in Header.__dataclass_fields__}
-    plain = {"versions": dict(header.versions), "digests": dict(header.digests), "cpu": asdict(header.cpu)}
+    plain = {name: dict(getattr(header, name)) for name in ("versions", "digests", "left_in_float")}
     # Hexadecimal, since Python refuses to read or write a decimal integer of more than 4300 digits.
-    return {**body, **plain, "recipes": hex(header.recipes), "version": FORMAT_VERSION}
+    return {**body, **plain, "cpu": asdict(header.cpu), "recipes": hex(header.recipes), "version": FORMAT_VERSION}
 
 
 def _header_from_json(record: Mapping[str, Any]) -> Header:
+    record = {"left_in_float": {}, **record}
     fields = {name: record[name] for name in Header.__dataclass_fields__}
     return Header(**{**fields, "cpu": Cpu(**record["cpu"]), "recipes": int(record["recipes"], 16)})
 

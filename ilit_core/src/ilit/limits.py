@@ -48,7 +48,7 @@ def narrow(space: SearchSpace, config: Config) -> SearchSpace:
     merged = {name: _merged(config.model_limits, governing.get(name)) for name in space.ops}
     narrowers = {limits: remembered(partial(_candidates, limits=limits)) for limits in dict.fromkeys(merged.values())}
     ops = {name: replace(op, candidates=narrowers[merged[name]](op.candidates)) for name, op in space.ops.items()}
-    narrowed = SearchSpace(ops, _calibrations(ops.values(), config), space.transforms)
+    narrowed = replace(space, ops=ops, calibrations=_calibrations(ops.values(), config))
     _check(space, narrowed, merged, governing)
     log_unused(narrowed, config.transforms)
     return narrowed

@@ -32,7 +32,8 @@ class Metric(Protocol):
 
         Args:
             outputs: the model's predictions as numpy arrays, first axis the rows: one array where the model gives
-                one (``logits`` of a transformers output), else a tuple or dict of arrays in the model's own order.
+                one (``logits`` of a transformers output or dataclass), else a tuple or dict of arrays in the model's
+                own order.
             labels: the loader's labels, numpy arrays of the same structure the loader gave.
 
         Raises:

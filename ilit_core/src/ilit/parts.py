@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import pydantic
-
 from ilit.config import Config, Named
-from ilit.errors import ConfigError, IlitError, PluginError, did_you_mean
+from ilit.errors import ConfigError, PluginError
 from ilit.executor import Executor
 from ilit.metric import Metric
 from ilit.objective import Objective
+from ilit.options import constructed, filled
 from ilit.plugins import Registry
 from ilit.strategy import Strategy
 
@@ -70,29 +68,17 @@ def make_strategy(config: Config, registry: Registry) -> Strategy:
     """
     named, where = config.strategy, _where(config.strategy, "tuning.strategy")
     factory = _found(lambda: registry.strategy(named.name), where)
-    try:
-        options = factory.Options(**named.options)
-    except pydantic.ValidationError as error:
-        problem = _pydantic_problem(error, f"strategy '{named.name}'", list(factory.Options.model_fields))
-        raise ConfigError(f"{where}: {problem}") from error
+    options = _at(where, lambda: filled(factory.Options, named.options, f"strategy '{named.name}'"))
     strategy: Strategy = factory(options)
     return strategy
 
 
-def _pydantic_problem(error: pydantic.ValidationError, part: str, known: list[str]) -> str:
-    """Return the first of pydantic's complaints in our words."""
-    first = error.errors(include_url=False)[0]
-    name = ".".join(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{part} has no option '{name}'; {_taken(known)}{did_you_mean(name, known)}"
-    if first["type"] == "missing":
-        return f"{part} needs the option '{name}'; write it beside the name"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"option '{name}' of {part}: {message[:1].lower()}{message[1:]}; got {first['input']!r}"
-
-
-def _taken(known: list[str]) -> str:
-    return f"it takes {', '.join(known)}" if known else "it takes none"
+def _at(where: str, make: Callable[[], Any]) -> Any:
+    """Return what ``make`` makes, and say where in the configuration its options are if they are wrong."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error.__cause__
 
 
 def make_metric(named: Named, registry: Registry) -> Metric:
@@ -104,7 +90,8 @@ def make_metric(named: Named, registry: Registry) -> Metric:
     where = _where(named, "tuning.metric")
     factory = _found(lambda: registry.metric(named.name), where)
     arguments = () if named.value is None else (named.value,)
-    metric: Metric = _constructed(factory, f"metric '{named.name}'", where, arguments, named.options)
+    part = f"metric '{named.name}'"
+    metric: Metric = _at(where, lambda: constructed(factory, part, arguments, named.options))
     return metric
 
 
@@ -116,7 +103,8 @@ def make_executor(config: Config, registry: Registry) -> Executor:
     """
     named, where = config.executor, _where(config.executor, "run.executor")
     factory = _found(lambda: registry.executor(named.name), where)
-    executor: Executor = _constructed(factory, f"executor '{named.name}'", where, (), named.options)
+    part = f"executor '{named.name}'"
+    executor: Executor = _at(where, lambda: constructed(factory, part, (), named.options))
     return executor
 
 
@@ -131,24 +119,3 @@ def find_objective(config: Config, registry: Registry) -> Objective:
     if named.options:
         raise ConfigError(f"{where}: objective '{named.name}' has no option '{next(iter(named.options))}'; remove it")
     return objective
-
-
-def _constructed(
-    factory: Callable[..., Any], part: str, where: str, arguments: tuple[Any, ...], options: Mapping[str, Any]
-) -> Any:
-    """Call ``factory``; arguments it does not take, or refuses, are the user's to correct."""
-    signature = inspect.signature(factory)
-    known = [name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    open_ended = len(known) < len(signature.parameters)
-    unknown = [name for name in options if name not in known and not open_ended]
-    if unknown:
-        hint = did_you_mean(unknown[0], known)
-        raise ConfigError(f"{where}: {part} has no option '{unknown[0]}'; {_taken(known)}{hint}")
-    try:
-        signature.bind(*arguments, **options)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {part}: {error}; {_taken(known)}") from error
-    try:
-        return factory(*arguments, **options)
-    except (TypeError, ValueError, IlitError) as error:
-        raise ConfigError(f"{where}: {part}: {' '.join(str(error).split())}; correct its options") from error

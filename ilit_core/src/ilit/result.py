@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilit.adapter import Cpu, Measurement
@@ -77,6 +77,7 @@ class TuneResult:
         interrupted: Ctrl-C ended the search; what is here is the best so far.
         evidence: what the paired predictions of the best or the closest prove, on the holdout where there is one;
             None where the metric gives no predictions.
+        left_in_float: module path -> why, of modules that could be quantized by their kind and are no ops.
     """
 
     met: bool
@@ -95,3 +96,4 @@ class TuneResult:
     folder: Path
     interrupted: bool = False
     evidence: Evidence | None = None
+    left_in_float: Mapping[str, str] = field(default_factory=dict)

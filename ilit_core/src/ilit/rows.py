@@ -135,11 +135,15 @@ class Kept:
         batches: the batches; None once they take more than ``MOST_BYTES``.
         counts: rows of each batch.
         bytes: of the batches seen.
+        shapes: each row's, where rows may be put into other batches; else None.
+        bound: why they may not, where their outputs depend on it; else empty.
     """
 
     batches: list[Any] | None = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     bytes: int = 0
+    shapes: list[Hashable] | None = None
+    bound: str = ""
     _labels: list[NDArray[Any]] | None = field(default_factory=list)
     _label_bytes: int = 0
 
@@ -156,6 +160,11 @@ class Kept:
         """Keep no batch any more."""
         _log.info("evaluation rows stay in the loader's order: %s", why)
         self.batches = None
+
+    def bind(self, why: str) -> None:
+        """Leave every row in its batch."""
+        _log.info("evaluation rows stay in the loader's batches: %s", why)
+        self.shapes, self.bound = None, why
 
     def _take_labels(self, labels: Any) -> None:
         """Keep a copy, since a loader may fill the same array anew for each batch."""

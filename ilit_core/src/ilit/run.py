@@ -8,6 +8,7 @@
 | ``predictions/`` | every complete evaluation's predictions (``predictions.py``) |
 | ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
 | ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
+| ``best-unverified/`` and the like | a model that, read back, was not the one written |
 | ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |
 | ``lock`` | held by the process that writes the folder |
 """
@@ -17,6 +18,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +36,7 @@ from ilit.result import TrialRecord
 
 JOURNAL, CONFIG, LOCK, LOG = "journal.jsonl", "config.yaml", "lock", "log.txt"
 CALIBRATION, BEST, CLOSEST, OTHERS = "calibration.safetensors", "best", "closest", "front"
+UNVERIFIED = "-unverified"
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,26 @@ class Run:
         return next((record for record in self.trials if record.number == number), None)
 
 
+def try_folder(parent: Path) -> None:
+    """See whether run folders can be made in ``parent``, which need not be there yet, and leave nothing behind.
+
+    Raises:
+        RunError: they cannot.
+    """
+    place = parent.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(dir=place):
+            pass
+    except OSError as error:
+        raise _no_folder(parent, error) from error
+
+
+def _no_folder(parent: Path, error: OSError) -> RunError:
+    return RunError(f"run.folder {parent}: cannot be written ({error.strerror}); name another folder")
+
+
 def create_folder(parent: Path, config_text: str, now: datetime) -> Path:
     """Create a run folder that was not there before and write ``config.yaml`` into it.
 
@@ -101,7 +125,7 @@ def create_folder(parent: Path, config_text: str, now: datetime) -> Path:
         folder = _first_free(parent / name)
         (folder / CONFIG).write_text(config_text, encoding="utf-8")
     except OSError as error:
-        raise RunError(f"run.folder {parent}: cannot be written ({error.strerror}); name another folder") from error
+        raise _no_folder(parent, error) from error
     return folder
 
 
@@ -123,12 +147,19 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     Raises:
         RunError: another process, or another run of this one, holds it.
     """
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    (folder / LOCK).touch()
+    lock = _lock(folder)
     try:
         lock.acquire()
     except filelock.Timeout as error:
         raise RunError(f"{folder}: another process is writing this run; wait for it to end, or name another") from error
     return lock
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """Return the lock of a folder that has one, with the mode it has: older releases of filelock set another."""
+    file = folder / LOCK
+    return filelock.FileLock(file, timeout=0, mode=stat.S_IMODE(file.stat().st_mode))
 
 
 def write_beside(final: Path, write: Callable[[Path], None]) -> None:
@@ -210,7 +241,7 @@ def _is_locked(folder: Path) -> bool:
     if not (folder / LOCK).exists():
         return False
     try:
-        with filelock.FileLock(folder / LOCK, timeout=0):
+        with _lock(folder):
             return False
     except filelock.Timeout:
         return True

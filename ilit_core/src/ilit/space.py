@@ -62,7 +62,8 @@ class SearchSpace:
         ops: op name -> ``Op`` in the model's order; read-only.
         calibrations: amounts of calibration data a recipe may take its ranges from, preferred first.
         transforms: model-wide transforms, name -> the values allowed, preferred first; read-only.
-        left_in_float: module path -> why what stands there is no op, though it is of a kind that could be; read-only.
+        left_in_float: module path -> why, in a few words: what is of a kind that can be quantized and is no op all the
+            same; read-only.
     """
 
     ops: Mapping[str, Op] = field(default_factory=dict)

@@ -78,7 +78,7 @@ def _both(one: SearchSpace, other: SearchSpace, plugin: str) -> SearchSpace:
     for name, values in transforms.items():
         if not values:
             raise PluginError(f"plugin {plugin}: ilit_space_rules leaves transform '{name}' no value")
-    return SearchSpace(ops, one.calibrations, transforms)
+    return replace(one, ops=ops, transforms=transforms)
 
 
 # An op has hundreds of candidates, and rules leave most ops as they are: comparing is far quicker than looking up.

@@ -120,8 +120,9 @@ class Strategy(Protocol):
 
     Attributes:
         name: the name used in ``tuning.strategy``.
-        Options: a pydantic model (``extra="forbid"``) of the options ``tuning.strategy`` may give beside the name.
-            The class is constructed with one instance of it.
+        Options: a pydantic model of the options ``tuning.strategy`` may give beside the name. The class is constructed
+            with one instance of it. Names it does not have are refused, whatever the model itself does with them;
+            only ``extra="allow"`` takes others.
     """
 
     name: ClassVar[str]

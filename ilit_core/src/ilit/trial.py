@@ -18,6 +18,7 @@ from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
 from ilit.evaluation import Judge, Score
 from ilit.evidence import Evidence
+from ilit.fidelity import Sample, fresh
 from ilit.measure import interleave
 from ilit.metric import PairedMetric
 from ilit.objective import Objective
@@ -80,7 +81,8 @@ class Workbench:
         criterion: when a score passes.
         baseline: the float model's score and the target.
         objective: which of the recipes that pass is better.
-        batches: what costs are measured on; the first is the example outputs are compared on.
+        batches: what costs are measured on.
+        sample: what models are compared on bit by bit.
         seconds: a monotonic clock.
         deadline: on that clock, when the run's time is up.
         baseline_seconds: what the float model's evaluation took.
@@ -102,6 +104,7 @@ class Workbench:
     baseline: Baseline
     objective: Objective
     batches: Sequence[Any]
+    sample: Sample
     seconds: Callable[[], float]
     deadline: float = math.inf
     baseline_seconds: float = 0.0
@@ -242,8 +245,8 @@ def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
     """Return whether an ``eval_func`` gives the float model's score to the last digit though the outputs differ."""
     if not bench.judge.is_function or accuracy != bench.baseline.accuracy:
         return False
-    example = bench.batches[0]
-    return not identical(bench.adapter.outputs(model, example), bench.adapter.outputs(bench.float_model, example))
+    ours, theirs = (bench.adapter.outputs(m, fresh(bench.sample.whole)) for m in (model, bench.float_model))
+    return not identical(ours, theirs)
 
 
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration
-from ilit.artefact import keep
+from ilit.artefact import KeptModel, keep
 from ilit.baseline import RunTime, Yardstick, assess, choose_yardstick
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
-from ilit.figures import score_in_full
+from ilit.figures import left_in_float, score_in_full
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
@@ -33,7 +33,19 @@ from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
 from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult, with_record
-from ilit.run import BEST, CALIBRATION, CLOSEST, JOURNAL, LOG, OTHERS, Clock, Run, create_folder, lock_folder
+from ilit.run import (
+    BEST,
+    CALIBRATION,
+    CLOSEST,
+    JOURNAL,
+    LOG,
+    OTHERS,
+    Clock,
+    Run,
+    create_folder,
+    lock_folder,
+    try_folder,
+)
 from ilit.runlog import RunLog, run_log
 from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
@@ -106,6 +118,8 @@ class Tuner:
             DataError: a loader that is empty, iterable only once, or does not fit the model.
             EvaluationError: the float model's score is no finite number, or the metric notices nothing.
             MissedError: nothing met the criterion and ``on_miss`` is ``raise``.
+            RunError: ``run.folder`` cannot be written.
+            ModelError: the model cannot be tuned, or ilit's float32 copy of it is another function.
             IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
         """
         if on_miss not in ("none", "closest", "raise"):
@@ -114,6 +128,7 @@ class Tuner:
         plugins = self._plugins or registry()
         begun = self._clock.seconds()
         with run_log() as log:
+            try_folder(self.config.run_folder)
             yardstick = choose_yardstick(self.config, eval_dataloader, eval_func, plugins)
             parts = select_parts(self.config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
@@ -132,9 +147,10 @@ class Tuner:
                         self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
                         kept = _keep_and_finish(self.result, ending, bench, live)
         _warn_of_deafness(bench)
+        _warn_of_doubts(kept.doubts)
         if ending.error is not None:
             raise ending.error
-        return kept if self.result.met else _missed(self.result, header, kept, on_miss)
+        return kept.model if self.result.met else _missed(self.result, header, kept.model, on_miss)
 
 
 def _deadline(config: Config, begun: float) -> float:
@@ -172,13 +188,19 @@ def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
 
 def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
-    offered = parts.adapter.describe(model, data.example)
+    describe_all: Any = getattr(parts.adapter, "describe_all", None)
+    if describe_all is None:
+        offered = parts.adapter.describe(model, data.example)
+    else:
+        offered = describe_all(model, data.calibration, config.calibrations)
     space = narrow(apply_rules(offered, model, config, plugins), config)
     cpu = parts.adapter.cpu()
     _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
     _log.info(
         "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
     )
+    for line in left_in_float(space.left_in_float):
+        _log.info("%s", line)
     return space
 
 
@@ -230,6 +252,7 @@ def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench
         max_trials=config.max_trials,
         ops=len(bench.space.ops),
         recipes=bench.space.size(),
+        left_in_float=bench.space.left_in_float,
     )
 
 
@@ -313,40 +336,70 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         folder=folder,
         interrupted=ending.interrupted,
         evidence=proof,
+        left_in_float=dict(header.left_in_float),
     )
 
 
-def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> Any:
+@dataclass(frozen=True)
+class _Kept:
+    """The chosen recipe's model, None where nothing was evaluated, and what could not be proven of the files."""
+
+    model: Any = None
+    doubts: tuple[str, ...] = ()
+
+
+def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> _Kept:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
-    reason = ending.reason
     try:
-        return _keep(result, bench, live.header)
+        kept = _keep(result, bench, live.header)
     except BaseException as error:
-        reason = f"{reason}; the model could not be kept: {one_line(error)}"
+        _finish(live, result, f"{ending.reason}; the model could not be kept: {one_line(error)}")
         if ending.error is not None:
             raise ending.error from error
         raise
-    finally:
+    doubt = _finish(live, result, "; ".join([ending.reason, *kept.doubts]))
+    return replace(kept, doubts=(*kept.doubts, doubt)) if doubt else kept
+
+
+def _finish(live: _Live, result: TuneResult, reason: str) -> str:
+    """Tell that the run is over; return what kept the run folder from taking it, in one line."""
+    try:
         live.finished(result, reason)
+    except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a full disk
+        _log.info("the run's end could not be written", exc_info=True)
+        return f"{live.folder}: the end of the run could not be written ({one_line(error)})"
+    return ""
 
 
-def _keep(result: TuneResult, bench: Workbench, header: Header) -> Any:
+def _keep(result: TuneResult, bench: Workbench, header: Header) -> _Kept:
     """Save the chosen recipe's model, and those of the other members of the front; return the chosen one."""
     chosen = result.best or result.closest
     if chosen is None:
-        return None
+        return _Kept()
     kept = _keep_one(chosen, bench, header, result.folder / (BEST if result.met else CLOSEST))
+    doubts = [kept.doubt]
     for record in result.front:
         if record.number != chosen.number:
-            _keep_one(record, bench, header, result.folder / OTHERS / f"{record.number:03d}")
-    return kept
+            folder = result.folder / OTHERS / f"{record.number:03d}"
+            try:
+                doubts.append(_keep_one(record, bench, header, folder).doubt)
+            except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
+                doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
+                _log.info("%s", doubts[-1], exc_info=True)
+    return _Kept(kept.model, tuple(filter(None, doubts)))
 
 
-def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> Any:
+def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> KeptModel:
     """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
     lowered = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
     add_card = partial(write_card, header=header, record=record)
-    return keep(bench.adapter, lowered, bench.model, folder, bench.batches[0], add_card)
+    return keep(bench.adapter, lowered, bench.model, folder, bench.sample, add_card)
+
+
+def _warn_of_doubts(doubts: tuple[str, ...]) -> None:
+    """Say what could not be proven of the saved models."""
+    for doubt in doubts:
+        warnings.warn(doubt, IlitWarning, stacklevel=3)
 
 
 def _warn_of_deafness(bench: Workbench) -> None:
@@ -354,7 +407,12 @@ def _warn_of_deafness(bench: Workbench) -> None:
     if not bench.suspects:
         return
     score = bench.baseline.accuracy
-    if is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score):
+    try:
+        deaf = is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score)
+    except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
+        _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
+        return
+    if deaf:
         message = (
             f"eval_func: gives {score!r} for the float32 model, for an INT8 model whose outputs differ (trial "
             f"{bench.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
@@ -382,7 +440,6 @@ def miss_message(result: TuneResult, criterion: str) -> str:
     against = f", and passes, but {closest.reason}" if closest.reason else ""
     # What is closest and was pruned lies beyond the target, which tells the metric's direction.
     scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
-    return (
-        f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it is saved in "
-        f"{result.folder / CLOSEST}: get it by ilit.load or on_miss='closest'"
-    )
+    saved = (result.folder / CLOSEST).is_dir()
+    where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
+    return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"

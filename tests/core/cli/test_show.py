@@ -66,11 +66,11 @@ def _here(installed, tmp_path, monkeypatch):
 EVIDENCE = Evidence(1725, 12, 15, 0.701, 0.00174, 0.00866, 0.95, 0.01, "tango", 1)
 
 
-def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished | None) -> Path:
+def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished | None, header: Header = HEADER) -> Path:
     """Write a run folder by the journal's own writer."""
     folder = Path("run")
     folder.mkdir()
-    writer = JournalWriter(folder / "journal.jsonl", HEADER)
+    writer = JournalWriter(folder / "journal.jsonl", header)
     writer.append(Probed(0, trials[0].recipe.digest, False, ProbeOutcome(0.1)))
     for number, trial in enumerate(trials, start=1):
         writer.append(Tried(number, trial))
@@ -130,6 +130,16 @@ def test_json_has_all_trials_and_the_ending(capsys):
         ("failed", None, ["b"]),
         ("passed", 0.895, ["a"]),
     ]
+
+
+def test_what_stays_in_float_is_shown(capsys):
+    """Each module with its reason, for programs too."""
+    header = replace(HEADER, left_in_float={"c": "its forward was replaced"})
+    run_folder(finished=Finished("met", True, best=3, closest=3), header=header)
+    assert main(["show", "run"]) == 0
+    assert capsys.readouterr().out.endswith("2 ops, in float: a\nc stays in float: its forward was replaced\n")
+    assert main(["show", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["left_in_float"] == {"c": "its forward was replaced"}
 
 
 def test_what_is_proven_is_shown(monkeypatch, capsys):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ilit.cli.output import JsonFlag, report
 from ilit.console import front_table, trials_table
-from ilit.figures import evaluation_rows, proof, score_in_full, verdict
+from ilit.figures import evaluation_rows, left_in_float, proof, score_in_full, verdict
 from ilit.front import FrontMember, member_to_json
 from ilit.journal import trial_to_json
 from ilit.result import TrialRecord
@@ -39,6 +39,7 @@ def _to_json(run: Run) -> dict[str, Any]:
         "strategy": header.strategy,
         "objective": header.objective,
         "ops_total": header.ops,
+        "left_in_float": header.left_in_float,
         "recipes": str(header.recipes),
         "probes": len(run.probes),
         "cpu": asdict(header.cpu),
@@ -73,7 +74,7 @@ def _show(run: Run, console: Console) -> None:
         lines += _ending("best", run.best, run)
     elif run.closest:
         lines += _ending("closest", run.closest, run)
-    for line in lines:
+    for line in (*lines, *left_in_float(header.left_in_float)):
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,25 @@ def _pairs(places: list[tuple[int, int]], shapes: list[list[Any]]) -> list[list[
     ]
 
 
+def _ability(case: AdapterCase, name: str) -> Callable[..., Any]:
+    """Return an optional method; skips where the adapter has it not."""
+    method: Any = getattr(case.adapter, name, None)
+    if method is None:
+        pytest.skip(f"the adapter has no {name}; it is optional")
+    return method  # type: ignore[no-any-return]  # whatever the adapter's author made of it
+
+
+class _Counting(OnlyIter):
+    """Counts the batches that were taken."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            self.taken += 1
+            yield batch
+
+
 class AdapterContract:
     """The suite. Subclass it, name the subclass ``Test...`` and give it a fixture ``case``."""
 
@@ -148,6 +168,21 @@ class AdapterContract:
         for op in space.ops.values():
             assert len(set(op.candidates)) == len(op.candidates)
             assert FLOAT32 not in op.candidates[:-1]
+
+    def test_what_stays_in_float_is_no_op_and_has_a_reason(self, case: AdapterCase) -> None:
+        """Each module that is left out is told once, in a few words of one line."""
+        space = case.adapter.describe(case.model, case.batches[0])
+        assert not set(space.left_in_float) & set(space.ops)
+        assert all(reason and len(reason.splitlines()) == 1 for reason in space.left_in_float.values())
+
+    def test_more_batches_never_lose_an_op(self, case: AdapterCase) -> None:
+        """What the first batch reaches is there, and beyond the longest size one more batch at most is taken."""
+        describe_all = _ability(case, "describe_all")
+        first, loader = case.adapter.describe(case.model, case.batches[0]), _Counting([*case.batches] * 3)
+        space = describe_all(case.model, loader, (CalibrationSize(1), CalibrationSize(1, "batches")))
+        assert 1 <= loader.taken <= 2
+        assert {name: space.ops.get(name) for name in first.ops} == dict(first.ops)
+        assert space.calibrations == ()
 
     # --- Calibration -----------------------------------------------------------------------------------------------
 
@@ -191,6 +226,21 @@ class AdapterContract:
         lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
         assert identical(prepared.outputs(lowered), prepared.outputs(case.model))
         assert case.adapter.int8_kernels(lowered) == 0
+
+    def test_the_models_own_outputs_are_those_of_all_float(self, prepared: Prepared) -> None:
+        """The model itself, run as it stands, answers what its copy does, and is left as it was."""
+        case, own_outputs = prepared.case, _ability(prepared.case, "own_outputs")
+        before = case.state(case.model)
+        lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        assert identical(own_outputs(case.model, case.batches[0]), prepared.outputs(lowered))
+        assert case.state(case.model) == before
+
+    def test_a_copy_differs_nowhere(self, prepared: Prepared) -> None:
+        """No module is named where two models are the same function; a damaged one is not the same."""
+        case, first_difference = prepared.case, _ability(prepared.case, "first_difference")
+        lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        assert first_difference(case.model, lowered, case.batches[0]) == ""
+        assert isinstance(first_difference(case.model, case.adapter.damaged(case.model), case.batches[0]), str)
 
     def test_int8_really_runs(self, prepared: Prepared) -> None:
         """The preferred recipe runs INT8 kernels and takes fewer bytes."""
@@ -246,8 +296,20 @@ class AdapterContract:
             "measure": lambda: adapter.measure(case.model, batch),
             "outputs": lambda: adapter.outputs(case.model, batch),
         }
-        if hasattr(adapter, "regroup"):
-            calls["regroup"] = lambda: adapter.regroup([batch], [[(0, 0)]])
+        plain = adapter.lower(case.model, prepared.space.float_recipe(), calibration)
+        optional: dict[str, tuple[Any, ...]] = {
+            "regroup": ([batch], [[(0, 0)]]),
+            "describe_all": (case.model, case.batches, (CalibrationSize(1),)),
+            "own_outputs": (case.model, batch),
+            "first_difference": (case.model, adapter.damaged(case.model), batch),
+            "check_savable": (case.model, plain, batch),
+            "blank": (case.model,),
+        }
+        calls |= {
+            name: partial(getattr(adapter, name), *arguments)
+            for name, arguments in optional.items()
+            if hasattr(adapter, name)
+        }
         for name, call in calls.items():
             call()
             assert case.state(case.model) == before, f"{name} changed the given model"
@@ -343,6 +405,20 @@ class AdapterContract:
         assert not {name for name in names if Path(name).suffix in PICKLES}
         loaded = case.adapter.load(tmp_path, model=case.model)
         assert identical(prepared.outputs(loaded), prepared.outputs(lowered))
+
+    def test_a_blank_model_is_filled_from_the_files(self, prepared: Prepared, tmp_path: Path) -> None:
+        """What is read into an architecture without a value of the model's gives the same outputs."""
+        case, blank, lowered = prepared.case, _ability(prepared.case, "blank"), prepared.lowered()
+        empty = blank(case.model)
+        assert not identical(prepared.outputs(empty), prepared.outputs(case.model))
+        case.adapter.save(lowered, tmp_path)
+        assert identical(prepared.outputs(case.adapter.load(tmp_path, model=empty)), prepared.outputs(lowered))
+
+    def test_a_model_that_can_be_saved_is_not_refused(self, prepared: Prepared) -> None:
+        """The check before the search objects to nothing that saving takes."""
+        case, check_savable = prepared.case, _ability(prepared.case, "check_savable")
+        lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        check_savable(case.model, lowered, case.batches[0])
 
     def test_the_saved_recipe_names_adapter_and_recipe(self, prepared: Prepared, tmp_path: Path) -> None:
         """``recipe.json`` says under ``adapter`` who reads the folder, and under ``recipe`` what its ops run in."""

@@ -24,7 +24,7 @@ from ilit.errors import ArtefactError, DataError, LoweringError, ModelError
 from ilit.hookspecs import hookimpl
 from ilit.metric import Metric
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
-from ilit.space import Op, SearchSpace
+from ilit.space import CalibrationSize, Op, SearchSpace
 from ilit.testing.fake_metric import FakeAccuracy
 from ilit.testing.tensors import Array, read_tensors, write_tensors
 
@@ -51,6 +51,7 @@ class FakeModel:
     Attributes:
         weights: op name -> float32 of shape (out, in), in order.
         rejects: ops whose INT8 lowering the "engine" refuses.
+        patched: ops whose forward somebody has replaced, so that they are none to the adapter and stay in float.
         int8_speed: how many times as fast as float an INT8 op is.
         training: whether it is in train mode, which changes nothing but itself.
         recipe: what its ops run in; None for a model as trained.
@@ -63,6 +64,7 @@ class FakeModel:
     training: bool = True
     recipe: Recipe | None = field(default=None, repr=False)
     ranges: Mapping[str, Range] = field(default_factory=dict, repr=False)
+    patched: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for array in self.weights.values():
@@ -97,7 +99,7 @@ class FakeModel:
 
     def config(self, name: str) -> OpConfig:
         """Return what an op runs in."""
-        return FLOAT32 if self.recipe is None else self.recipe.ops[name]
+        return FLOAT32 if self.recipe is None else self.recipe.ops.get(name, FLOAT32)
 
 
 def _rounded(values: Array, spec: QuantSpec, low: float, high: float) -> Array:
@@ -127,6 +129,7 @@ def fake_model(
     seed: int = 0,
     rejects: Iterable[str] = (),
     int8_speed: float = 2.0,
+    patched: Iterable[str] = (),
 ) -> FakeModel:
     """Return a model with ops ``layer0`` to ``layer{ops - 1}``, the same for the same arguments.
 
@@ -148,7 +151,7 @@ def fake_model(
             raise ValueError(f"{name!r} cannot be sensitive; choose among {', '.join(names[1:])}")
         weights[names[names.index(name) - 1]][0, :] *= np.float32(OUTLIER)
         weights[name][:, 0] /= np.float32(OUTLIER)
-    return FakeModel(weights, frozenset(rejects), int8_speed)
+    return FakeModel(weights, frozenset(rejects), int8_speed, patched=frozenset(patched))
 
 
 def fake_data(
@@ -229,7 +232,14 @@ class FakeAdapter:
         if not isinstance(model, FakeModel):
             raise ModelError(f"a {type(model).__name__} is no FakeModel; make one with ilit.testing.fake_model")
         _run(model, example)
-        return SearchSpace({name: Op(name, "linear", CANDIDATES) for name in model.weights})
+        ops = {name: Op(name, "linear", CANDIDATES) for name in model.weights if name not in model.patched}
+        left = {name: "its forward was replaced" for name in model.weights if name in model.patched}
+        return SearchSpace(ops, left_in_float=left)
+
+    def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> SearchSpace:
+        """See ``describe``; a chain reaches every op on its first batch, so no more are looked at."""
+        del sizes
+        return self.describe(model, next(iter(batches)))
 
     def calibrate(self, model: FakeModel, batches: Iterable[Any], space: SearchSpace) -> FakeCalibration:
         """Note the inputs of every op over as many batches as the longest size takes."""
@@ -330,11 +340,34 @@ class FakeAdapter:
         """Return the logits."""
         return _run(model, batch)
 
+    def own_outputs(self, model: FakeModel, batch: Any) -> Array:
+        """Return the logits; a frozen model is run as it stands anyway."""
+        return _run(model, batch)
+
+    def first_difference(self, model: FakeModel, other: FakeModel, batch: Any) -> str:
+        """Return the first op whose output differs."""
+        for (name, x), (_, theirs) in zip(model.steps(_inputs(batch)), other.steps(_inputs(batch)), strict=True):
+            if name and not np.array_equal(model.run(name, x), other.run(name, theirs), equal_nan=True):
+                return name
+        return ""
+
+    def check_savable(self, model: FakeModel, float_model: FakeModel, batch: Any) -> None:
+        """Refuse weights that are not float32, which is all that ``save`` writes."""
+        del float_model, batch
+        for name, weight in model.weights.items():
+            if weight.dtype != np.float32:
+                raise ModelError(f"op '{name}': an artefact holds float32, its weight is {weight.dtype}; convert it")
+
+    def blank(self, model: FakeModel) -> FakeModel:
+        """Return the model with NaN in place of every weight."""
+        return replace(model, weights={name: np.full_like(weight, np.nan) for name, weight in model.weights.items()})
+
     def save(self, model: FakeModel, folder: Path) -> None:
         """Write the float weights and what rounds them."""
         if model.recipe is None:
             raise ArtefactError("a model as trained has no recipe to save; lower it first")
-        facts = {"ranges": dict(model.ranges), "int8_speed": model.int8_speed, "rejects": sorted(model.rejects)}
+        names = {"rejects": sorted(model.rejects), "patched": sorted(model.patched)}
+        facts = {"ranges": dict(model.ranges), "int8_speed": model.int8_speed, **names}
         try:
             (folder / "config.json").write_text(json.dumps({"format": 1, **facts}), encoding="utf-8")
             (folder / "recipe.json").write_text(
@@ -344,14 +377,16 @@ class FakeAdapter:
         except OSError as error:
             raise ArtefactError(f"{folder}: cannot be written ({error.strerror}); free some space") from error
 
-    def load(self, folder: Path, model: FakeModel | None = None) -> FakeModel:  # noqa: ARG002 - the files say it all
-        """Read what ``save`` wrote."""
+    def load(self, folder: Path, model: FakeModel | None = None) -> FakeModel:
+        """Read what ``save`` wrote; of ``model`` the class alone counts."""
         try:
             facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             recipe = Recipe.from_json(json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["recipe"])
             weights = read_tensors(folder / "model.safetensors")
             ranges = {name: (found[0], found[1]) for name, found in facts["ranges"].items()}
-            return FakeModel(weights, frozenset(facts["rejects"]), facts["int8_speed"], False, recipe, ranges)
+            rejects, patched = frozenset(facts["rejects"]), frozenset(facts.get("patched", ()))
+            kind = FakeModel if model is None else type(model)
+            return kind(weights, rejects, facts["int8_speed"], False, recipe, ranges, patched)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder}: is no saved fake model ({error}); tune again") from error
 

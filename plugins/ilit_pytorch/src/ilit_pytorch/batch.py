@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -12,9 +13,15 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
+from ilit.outputs import arrays
 from ilit.space import CalibrationSize
 from ilit_pytorch.padding import token_mask
 
+MOST_DENSE = 1 << 24
+"""Elements of a sparse tensor that is looked at as a dense one: 64 MiB in float32."""
+
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+_PLAIN = (bool, int, float, complex, str, bytes, np.generic)
 NOT_PREDICTIONS = frozenset({"loss", "hidden_states", "attentions", "cross_attentions", "past_key_values"})
 
 
@@ -169,10 +176,12 @@ def _stacked(rows: Sequence[Any]) -> Any:
 def predictions(outputs: Any) -> Any:
     """Return what a metric is given: numpy arrays, one where the model gives one, else a tuple or dict of them.
 
-    Of a mapping (transformers' outputs) ``logits`` alone counts where it is there; loss, states and caches never do.
+    A dataclass is a mapping of its fields. Of a mapping (transformers' outputs) ``logits`` alone counts where it is
+    there; loss, states and caches never do.
     """
+    outputs = _fields(outputs)
     if isinstance(outputs, Mapping):
-        if "logits" in outputs:
+        if outputs.get("logits") is not None:
             return as_numpy(outputs["logits"])
         kept = {key: value for key, value in outputs.items() if key not in NOT_PREDICTIONS and value is not None}
         return as_numpy(next(iter(kept.values()))) if len(kept) == 1 else as_numpy(kept)
@@ -182,32 +191,60 @@ def predictions(outputs: Any) -> Any:
 
 
 def flat_predictions(outputs: Any, kept: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-    """Return every floating-point prediction as one float64 array of shape (values,).
+    """Return every floating-point prediction as one float64 array of shape (values,); complex ones are two each.
 
     Args:
         outputs: what a model gave.
         kept: gives of an array what counts of it.
     """
-    arrays = (array if kept is None else kept(array) for array in _float_arrays(predictions(outputs)))
-    return np.concatenate([array.ravel().astype(np.float64) for array in arrays] or [np.zeros(0)])
+    found = [array for array in arrays(predictions(outputs)).values() if np.issubdtype(array.dtype, np.inexact)]
+    flat = [(array if kept is None else kept(array)).ravel() for array in found]
+    pairs = [array.astype(np.complex128).view(np.float64) if array.dtype.kind == "c" else array for array in flat]
+    return np.concatenate([array.astype(np.float64) for array in pairs] or [np.zeros(0)])
 
 
 def as_numpy(value: Any) -> Any:
-    """Return tensors as numpy arrays (bfloat16 and float16 as float32), in the structure they come in."""
+    """Return tensors as numpy arrays, in the structure they come in; what holds none as it is.
+
+    Floats narrower than float32 become float32, dataclasses dicts of their fields, lists tuples. Sparse tensors become
+    dense where that takes no more than ``MOST_DENSE`` elements, else a dict of ``indices``, ``values`` and ``shape``.
+    """
+    value = _fields(value)
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        return (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
+        return _tensor_as_numpy(value.detach())
     if isinstance(value, Mapping):
         return {key: as_numpy(item) for key, item in value.items()}
-    if isinstance(value, tuple | list) and any(
-        isinstance(item, torch.Tensor | Mapping | tuple | list) for item in value
-    ):
+    if isinstance(value, tuple | list) and not all(isinstance(item, _PLAIN) for item in value):
         return tuple(as_numpy(item) for item in value)
-    return np.asarray(value) if isinstance(value, tuple | list | int | float) else value
+    return np.asarray(value) if isinstance(value, tuple | list | int | float | complex) else value
+
+
+def _fields(value: Any) -> Any:
+    """Return a dataclass's fields as a dict; all else, also what is a mapping beside that, as it is."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type | Mapping | torch.Tensor):
+        return value
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _tensor_as_numpy(tensor: torch.Tensor) -> Any:
+    if tensor.is_nested:
+        return tuple(as_numpy(part) for part in tensor.unbind())
+    if tensor.layout in _SPARSE and tensor.numel() > MOST_DENSE:
+        found = tensor.to_sparse().coalesce()
+        parts = {"indices": found.indices(), "values": found.values(), "shape": tuple(found.shape)}
+        return {name: as_numpy(part) for name, part in parts.items()}
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.is_floating_point() and tensor.dtype != torch.float64:
+        tensor = tensor.float()
+    return tensor.cpu().resolve_conj().resolve_neg().numpy()
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors of an input or output, nested mappings and sequences gone through in order."""
+    """Yield the tensors of an input or output; mappings, sequences and dataclasses are gone through in order."""
+    value = _fields(value)
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -240,18 +277,6 @@ def _digest(tensors: Sequence[torch.Tensor]) -> str:
         array = np.ascontiguousarray(as_numpy(tensor))
         state.update(str((array.dtype, array.shape)).encode() + array.tobytes())
     return state.hexdigest()
-
-
-def _float_arrays(value: Any) -> Iterator[np.ndarray]:
-    if isinstance(value, np.ndarray):
-        if np.issubdtype(value.dtype, np.floating):
-            yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _float_arrays(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _float_arrays(item)
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:

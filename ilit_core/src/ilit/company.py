@@ -1,0 +1,148 @@
+"""Whether a row's outputs depend on its company, the other rows of its batch: then no row may be put into another.
+
+Batch statistics in eval mode, logits that compare the rows of a batch, sequences whose first axis is time and graphs
+whose nodes are the rows all do. So the float model is run once on rows of many batches put together, and its outputs
+are compared with those that it gave to the same rows in the loader's own batches.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilit.adapter import Adapter
+from ilit.errors import EvaluationError, one_line
+from ilit.metric import Metric, PairedMetric
+from ilit.outputs import apart, arrays, off
+from ilit.rows import Kept, Place
+
+# Of the outputs' spread. Other batch sizes sum in another order, which makes some 1e-6 of it, and is no dependence; the
+# spread of a batch's own statistics makes percents.
+ROUNDING = 1e-4
+RECORDED_ROWS = 8  # of each batch
+MOST_BYTES = 16 << 20  # of recorded outputs
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Recorder:
+    """A metric that also keeps the outputs of the first rows of each batch, as long as there is room.
+
+    Attributes:
+        metric: what judges, and is asked for all else.
+        answers: batch by batch, leaf by leaf the rows' count and the first of them; as many batches as there was
+            room for.
+    """
+
+    metric: Metric
+    answers: list[dict[str, tuple[int, NDArray[Any]]]] = field(default_factory=list)
+    _bytes: int = 0
+
+    def update(self, outputs: Any, labels: Any) -> None:
+        """Take a batch."""
+        if self._bytes <= MOST_BYTES:
+            found = {path: array for path, array in arrays(outputs).items() if array.ndim}
+            first = {path: (len(array), array[:RECORDED_ROWS]) for path, array in found.items()}
+            self._bytes += sum(rows.nbytes for _, rows in first.values())
+            if self._bytes <= MOST_BYTES:
+                self.answers.append({path: (count, rows.copy()) for path, (count, rows) in first.items()})
+        self.metric.update(outputs, labels)
+
+    def result(self) -> float:
+        """Return the metric's result."""
+        return self.metric.result()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the metric's own attribute."""
+        return getattr(self.metric, name)
+
+
+def dependence(
+    adapter: Any,
+    float_model: Any,
+    kept: Kept,
+    recorded: Recorder,
+    make: Callable[[], Metric],
+) -> str:
+    """Return why rows may not be put into other batches; empty where they may. Costs a batch at most.
+
+    Args:
+        adapter: with ``regroup``.
+        float_model: gave what is recorded.
+        kept: the loader's batches, with each row's shape.
+        recorded: the float model's outputs, and the metric it went into.
+        make: makes a fresh metric, to compare predictions where outputs have no rows or took too much room.
+    """
+    answers = _of_rows(recorded, kept)
+    rows = _together(kept, RECORDED_ROWS if answers else max(kept.counts), len(answers) or len(kept.counts))
+    if len(rows) < 2 and max(kept.counts) < 2:
+        return ""
+    places = [kept.places[row] for row in rows]
+    try:
+        (batch,) = adapter.regroup(kept.batches, [places])
+        distance = (
+            _outputs_apart(adapter, float_model, batch, answers, places)
+            if answers
+            else _predictions_apart(adapter, float_model, batch, make(), recorded.metric, rows)
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it raises, the rows do not run in other company
+        _log.info("rows of several batches in one raised %s", one_line(error), exc_info=True)
+        return f"they do not run in other batches than the loader's ({one_line(error)})"
+    if distance <= ROUNDING:
+        return ""
+    return f"a row's outputs depend on the rows beside it, {off(distance)}"
+
+
+Answers = list[dict[str, NDArray[Any]]]
+
+
+def _of_rows(recorded: Recorder, kept: Kept) -> Answers:
+    """Return the leaves that have an entry a row in every batch recorded; empty where none has."""
+    with_rows = [
+        {path for path, (count, _) in found.items() if count == rows}
+        for found, rows in zip(recorded.answers, kept.counts, strict=False)
+    ]
+    common = set.intersection(*with_rows) if with_rows else set()
+    return [{path: found[path][1] for path in sorted(common)} for found in recorded.answers] if common else []
+
+
+def _together(kept: Kept, rows_each: int, batches: int) -> list[int]:
+    """Return rows of one shape for one batch: the first of each batch, then the second of each, and so on; backwards.
+
+    Of the shapes the one that most batches have. Where the rows would be one of the loader's batches over again, half
+    of them are other company all the same, and backwards they are in other places.
+    """
+    places, shapes = kept.places, kept.shapes or []
+    able = [row for row, (batch, at) in enumerate(places) if batch < batches and at < rows_each]
+    by_shape: dict[Hashable, list[int]] = {}
+    for row in sorted(able, key=lambda row: places[row][::-1]):
+        by_shape.setdefault(shapes[row], []).append(row)
+    rows = max(by_shape.values(), key=lambda rows: (len({places[row][0] for row in rows}), len(rows)), default=[])
+    rows = rows[: max(kept.counts)]
+    home = {places[row][0] for row in rows}
+    if len(home) == 1 and len(rows) == kept.counts[home.pop()]:
+        rows = rows[: (len(rows) + 1) // 2]
+    return rows[::-1]
+
+
+def _outputs_apart(adapter: Adapter, float_model: Any, batch: Any, answers: Answers, places: Sequence[Place]) -> float:
+    found = arrays(adapter.outputs(float_model, batch))
+    wanted = {path: np.stack([answers[number][path][row] for number, row in places]) for path in answers[0]}
+    return apart({path: found.get(path) for path in wanted}, wanted)
+
+
+def _predictions_apart(
+    adapter: Adapter, float_model: Any, batch: Any, fresh: Metric, judged: Metric, rows: Sequence[int]
+) -> float:
+    if not isinstance(fresh, PairedMetric) or not isinstance(judged, PairedMetric):
+        raise EvaluationError("its outputs have no entry a row, and its metric no predictions")
+    try:
+        adapter.evaluate(float_model, [batch], fresh)
+    except EvaluationError as error:
+        _log.debug("no score on so few rows, but there are predictions: %s", one_line(error))
+    return apart(fresh.predictions(), judged.predictions()[list(rows)])
