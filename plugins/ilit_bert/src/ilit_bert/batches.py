@@ -258,7 +258,7 @@ def few_rows(task: Task, rows: int) -> str:
 
 
 def _sample(items: Sequence[Item], wanted: int | None, rng: random.Random, task: Task) -> list[Item]:
-    """Return ``wanted`` different items in the file's order; for None the usual number, or all where there are fewer."""
+    """Return ``wanted`` different items in the file's order; for None the usual number, or all of fewer."""
     count = min(USUAL_CALIBRATION_ROWS, len(items)) if wanted is None else wanted
     if wanted is None and (remark := few_rows(task, count)):
         _log.info("%s", remark)

@@ -1,4 +1,4 @@
-"""Whether a WordPiece tokenizer lowercases its text: what the checkpoint's own files say, else what its vocabulary says.
+"""Whether a WordPiece tokenizer lowercases its text: what the checkpoint's files say, else what its vocabulary says.
 
 transformers lowercases wherever ``tokenizer_config.json`` does not say otherwise, also where ``tokenizer.json`` says
 otherwise or there is nothing but ``vocab.txt``. To a model trained on cased text every name is then unreadable.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import models, normalizers
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 CASED_SHARE = 0.01
 """Share of pieces with capitals from which a vocabulary is a cased one; one made of lowercased text has none."""
@@ -45,7 +45,9 @@ def casing_of(tokenizer: Any, source: str) -> Casing | None:
         source: checkpoint folder or Hub id.
     """
     backend = tokenizer.backend_tokenizer
-    if not isinstance(backend.model, models.WordPiece) or not isinstance(backend.normalizer, normalizers.BertNormalizer):
+    if not isinstance(backend.model, models.WordPiece) or not isinstance(
+        backend.normalizer, normalizers.BertNormalizer
+    ):
         return None
     said = _said(source, backend.normalizer)
     pieces = _pieces(tokenizer)
@@ -83,13 +85,17 @@ def _said(source: str, present: Any) -> tuple[bool, bool | None] | None:
 def _json(source: str, name: str) -> dict[str, Any]:
     """Return a checkpoint's JSON file, empty where it has none."""
     path = Path(source) / name
-    found = path if Path(source).is_dir() else cached_file(
-        source,
-        name,
-        local_files_only=True,  # loading the tokenizer has fetched it
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
+    found = (
+        path
+        if Path(source).is_dir()
+        else cached_file(
+            source,
+            name,
+            local_files_only=True,  # loading the tokenizer has fetched it
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
     )
     if found is None or not Path(found).is_file():
         return {}
@@ -126,8 +132,9 @@ def _doubt(lowers: bool, capitals: int, pieces: list[str], cased: bool) -> str:
     """Return what a vocabulary says against its tokenizer's files."""
     if lowers and cased:
         return (
-            f"the tokenizer lowercases, but {capitals} of its vocabulary's {len(pieces)} pieces have capitals, which are "
-            "never used; if the checkpoint was trained on cased text, set do_lower_case to false in tokenizer_config.json"
+            f"the tokenizer lowercases, but {capitals} of its vocabulary's {len(pieces)} pieces have capitals, which "
+            "are never used; if the checkpoint was trained on cased text, set do_lower_case to false in "
+            "tokenizer_config.json"
         )
     small = sum(piece.upper() != piece for piece in pieces)
     if not lowers and not capitals and 2 * small > len(pieces):

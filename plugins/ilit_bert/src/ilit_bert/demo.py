@@ -109,9 +109,7 @@ def job(demo: Demo, folder: Path) -> TuneJob:
     """
     config = {"run": {"folder": str(folder / "runs")}, "tuning": {"objective": "modelsize"}}
     # After very few steps the model knows nothing, which is what was asked for.
-    return TuneJob(
-        str(demo.checkpoint), TASK, demo.data_dir, folder / TUNED, config, allow_weak_baseline=True
-    )
+    return TuneJob(str(demo.checkpoint), TASK, demo.data_dir, folder / TUNED, config, allow_weak_baseline=True)
 
 
 def train_tokenizer(rows: Sequence[Review]) -> Any:

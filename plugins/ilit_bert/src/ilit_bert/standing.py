@@ -1,5 +1,4 @@
-"""Whether a model's score shows that it knows the task at all: beside the best constant answer, beside chance, and
-beside the same answers with the labels in another order.
+"""Whether a score shows that a model knows its task: beside constant answers, chance and other orders of the labels.
 
 What looks like a bad model is mostly a good one that is read wrongly: labels in another order than the task's, text
 lowercased for a cased vocabulary, the wrong task. Tuning such a model succeeds and means nothing.
@@ -24,10 +23,15 @@ Array = NDArray[Any]
 
 FEW_ROWS = 200
 """Below, a good model may score no better than a constant answer by bad luck, and its answers are looked at."""
-FEWEST_OTHERS = 3
+FEWEST_OTHERS = 5
 """Rows that are not of the commonest label: with fewer, next to nothing tells a good model from a constant answer."""
-_ONE_IN_20, _ONE_IN_100, _ONE_IN_700 = 1.645, 2.326, 3.0  # normal deviates that chance exceeds so often
-_GOOD = 0.6  # the correlation with the labels that a good model is granted
+_ONE_IN_20, _ONE_IN_40, _ONE_IN_100, _ONE_IN_700 = (
+    1.645,
+    1.96,
+    2.326,
+    3.0,
+)  # normal deviates that chance exceeds so often
+_GOOD = 0.5  # the correlation with the labels that a good model is granted
 _ROUNDING = 1e-9
 
 
@@ -108,6 +112,11 @@ def _is_correlation(standing: Standing, title: str) -> bool:
     return standing.constant is None or title == "mcc"
 
 
+def _is_turned(standing: Standing) -> bool:
+    """Return whether scores fall where the labels rise, by more than chance."""
+    return standing.constant is None and standing.deviate < -_ONE_IN_20
+
+
 def _is_weak(standing: Standing, title: str) -> bool:
     """Return whether the score shows that something is wrong."""
     if standing.order_deviate > _ONE_IN_700:
@@ -131,11 +140,11 @@ def _beats_constant(standing: Standing) -> bool:
 
 
 def _expected(rows: int, deviate: float) -> float:
-    """Return the deviate to ask for, at most ``deviate``: one that a good model reaches on so few rows 19 times of 20.
+    """Return the deviate to ask for, 0 to ``deviate``: one that a good model falls short of on so few rows one in 40.
 
     The correlation of two vectors of which one was shuffled has the variance ``1 / (rows - 1)``.
     """
-    return min(deviate, _GOOD * math.sqrt(max(rows - 1, 0)) - _ONE_IN_20)
+    return min(deviate, max(_ROUNDING, _GOOD * math.sqrt(max(rows - 1, 0)) - _ONE_IN_40))
 
 
 # --- Figures ---------------------------------------------------------------------------------------------------------
@@ -223,7 +232,7 @@ def _of_answers(metric: Squad, score: float) -> Standing:
 
 def _comparison(standing: Standing, title: str) -> str:
     """Return what the score is no better than."""
-    if standing.constant is None and standing.score < 0:
+    if _is_turned(standing):
         return "the opposite of what the labels say"
     if _is_correlation(standing, title):
         return "no better than chance"
@@ -242,9 +251,9 @@ def _cause(task: Task, standing: Standing) -> str:
             f"its labels seem to be in another order: with the checkpoint's ids read as {', '.join(standing.order)} it "
             f"would be {standing.reordered:.4f}, so give --labels {ids}"
         )
-    if task.kind == "regression" and standing.score < 0:
+    if _is_turned(standing):
         return "check the sign of the model's score: higher has to mean more alike"
     if standing.others < FEWEST_OTHERS:
-        return f"{standing.rows - standing.others} of the examples are of one kind, so evaluate on others too"
+        return f"all but {standing.others} of the examples are of one kind, so evaluate on more"
     order = "the order of its labels, " if task.kind == "classification" else ""
     return f"check that the checkpoint was fine-tuned for {task.name}, {order}and that its tokenizer's casing is right"

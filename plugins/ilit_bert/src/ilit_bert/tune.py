@@ -174,7 +174,8 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
         model, tokenizer = load_float(job.model, task.kind)
         if job.labels is not None:
             name_labels(model.config, job.labels, task)
-        tuner, remarks = _tuned(job, task, metric, model, tokenizer, on_batch)
+        loaded = _Loaded(model, tokenizer, tuple(str(warning.message) for warning in caught))
+        tuner, remarks = _tuned(job, task, metric, loaded, on_batch)
     if tuner.result is None:
         raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
     notes = dict.fromkeys((*remarks, *(str(warning.message) for warning in caught)))
@@ -182,10 +183,20 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
     return _kept(job, report, tuner.result, tokenizer)
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint, and what its files were warned of."""
+
+    model: Any
+    tokenizer: Any
+    doubts: tuple[str, ...]
+
+
 def _tuned(
-    job: TuneJob, task: Task, metric: str, model: Any, tokenizer: Any, on_batch: Callable[[int, int], None] | None
+    job: TuneJob, task: Task, metric: str, loaded: _Loaded, on_batch: Callable[[int, int], None] | None
 ) -> tuple[Tuner, list[str]]:
     """Return the tuner after its run, and what was taken for granted of labels and rows."""
+    model, tokenizer = loaded.model, loaded.tokenizer
     judged_by = tuning_metric(
         task, model, tokenizer, data_dir=job.data_dir, source=job.model, metric=metric, max_length=job.max_length
     )
@@ -200,20 +211,21 @@ def _tuned(
     tuner = Tuner(job.config, **overrides)
 
     def check(judge: Any, score: float) -> None:
-        _check_baseline(job, task, judge, score, model.config)
+        _check_baseline(job, task, judge, score, loaded)
 
     with contextlib.suppress(MissedError), first_score(len(evaluated.row_ids), check):
         tuner.tune(model, calibrated, eval_dataloader=_Watched(evaluated, on_batch), on_miss="raise")
     return tuner, [remark for remark in remarks if remark]
 
 
-def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, config: Any) -> None:
+def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, loaded: _Loaded) -> None:
     """Refuse, or warn of, a float32 score that shows nothing of what the model knows."""
-    found = objection(task, judge, score, config)
+    found = objection(task, judge, score, loaded.model.config)
     if found is None:
         return
     if found.grave and not job.allow_weak_baseline:
-        raise EvaluationError(f"{found.text}, or --allow-weak-baseline to tune all the same")
+        told = "; ".join((found.text, *loaded.doubts))
+        raise EvaluationError(f"{told}, or give --allow-weak-baseline to tune all the same")
     _log.warning("%s", found.text)
     warnings.warn(found.text, IlitWarning, stacklevel=2)
 

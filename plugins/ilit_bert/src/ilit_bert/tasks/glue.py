@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
 from ilit_bert.tasks import Columns, Split, Task
