@@ -168,6 +168,12 @@ def test_assumed_order_of_labels_is_logged(sst2, tokenizer, caplog):
     evaluation_loader(SST2, sst2, bert(), tokenizer)
     calibration_loader(SST2, sst2, bert(), tokenizer, rows=4)
     assert caplog.text.count("taken for SST-2's official order: 0 negative, 1 positive") == 1
+    caplog.set_level(logging.WARNING)
+    caplog.clear()
+    evaluation_loader(SST2, sst2, bert(), tokenizer)
+    assert not caplog.records
+    evaluation_loader(SST2, sst2, bert(id2label={0: "sad", 1: "happy"}), tokenizer)
+    assert "the checkpoint's labels (sad, happy) are none of SST-2's" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -370,3 +370,9 @@ def test_casing_in_doubt_is_told(turned, tmp_path):
         tune(job(folder, tmp_path / "out"))
     report = tune(job(folder, tmp_path / "out", labels=("positive", "negative")))
     assert any(doubt in note for note in report.notes)
+    assert not any("float32 scores" in note for note in report.notes)
+
+    dev = folder / "data" / "dev.tsv"
+    dev.write_text("\n".join(dev.read_text().splitlines()[:3]) + "\n")  # too few to show anything
+    with pytest.raises(EvaluationError, match=f"on 2 examples.*{doubt}"):
+        tune(job(folder, tmp_path / "out", labels=("positive", "negative")))

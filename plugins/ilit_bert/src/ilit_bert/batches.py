@@ -18,7 +18,7 @@ from ilit.errors import ConfigError, DataError
 from ilit_bert.dataloader import takes_token_types
 from ilit_bert.tasks import Split, Task
 from ilit_bert.tasks.glue import Example, check_labels, read_examples, with_label_ids
-from ilit_bert.tasks.labels import assumed_order, model_label_ids
+from ilit_bert.tasks.labels import assumed_order, has_numbered_labels, model_label_ids
 from ilit_bert.tasks.squad import Window, WindowSize, cut_windows, read_questions
 from ilit_bert.tokenizer import fitting_length
 
@@ -139,7 +139,7 @@ def evaluation_loader(
     else:
         examples = _examples(task, data_dir, "dev", model)[:samples]
         if assumption := assumed_order(task, model.config):
-            _log.info("%s", assumption)
+            _log.log(logging.INFO if has_numbered_labels(model.config) else logging.WARNING, "%s", assumption)
         rows = tokenize(examples, tokenizer, fitting_length(model, tokenizer, max_length, 128))
     return _batches(rows, model, tokenizer, batch_size)
 

@@ -219,11 +219,14 @@ def _tuned(
 
 
 def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, loaded: _Loaded) -> None:
-    """Refuse, or warn of, a float32 score that shows nothing of what the model knows."""
+    """Refuse, or warn of, a float32 score that shows nothing of what the model knows.
+
+    One that chance may have given is refused where the tokenizer's casing is in doubt: that explains it.
+    """
     found = objection(task, judge, score, loaded.model.config)
     if found is None:
         return
-    if found.grave and not job.allow_weak_baseline:
+    if (found.grave or loaded.doubts) and not job.allow_weak_baseline:
         told = "; ".join((found.text, *loaded.doubts))
         raise EvaluationError(f"{told}, or give --allow-weak-baseline to tune all the same")
     _log.warning("%s", found.text)

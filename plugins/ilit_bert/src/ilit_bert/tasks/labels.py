@@ -75,11 +75,16 @@ def assumed_order(task: Task, config: Any) -> str:
     ids = model_label_ids(task, config)
     order = ", ".join(f"{index} {name}" for index, name in sorted(zip(ids, task.label_names, strict=True)))
     say = "say so by --labels where that is wrong"
-    if None in _numbers(names):
+    if not has_numbered_labels(config):
         about = f"the checkpoint's labels ({', '.join(names.values())}) are none of {task.name}'s"
         return f"{about}; they are taken in the official order: {order}; {say}"
     about = f"the checkpoint names its labels by numbers ({', '.join(names.values())})"
     return f"{about}, which are taken for {task.name}'s official order: {order}; {say}"
+
+
+def has_numbered_labels(config: Any) -> bool:
+    """Return whether the checkpoint names its labels by nothing but numbers, as transformers does by default."""
+    return None not in _numbers(_names(config))
 
 
 def name_labels(config: Any, labels: Sequence[str], task: Task | None = None) -> None:
