@@ -215,12 +215,28 @@ def test_guesses_above_a_constant_answer_are_told():
 
 
 def test_a_checkpoint_with_more_outputs():
-    """A third class that the task does not have is no label, and an order is told as far as it goes."""
+    """Classes that the task does not have stay as they are in the order that is told."""
     labels = labels_of((80, 140))
-    found, _ = judged("rte", 2 - answers(labels), labels, outputs=3)
+    found, _ = judged("rte", 1 - answers(labels), labels, outputs=5)
 
     assert found.grave
-    assert "read as 0, not_entailment, entailment" in found.text or "another order" in found.text
+    assert found.text.endswith("give --labels not_entailment,entailment,2,3,4")
+    found, _ = judged("rte", np.where(answers(labels) == 0, 3, 0), labels, outputs=5)
+    assert found.text.endswith("give --labels not_entailment,3,2,entailment,4")
+    found, _ = judged("rte", 2 - answers(labels), labels, outputs=3)
+    assert "read as not_entailment, " not in found.text
+    assert "another order" in found.text
+
+
+def test_nearly_constant_answers_are_in_no_order():
+    """The rarer label for all rows but one would score a row more than a constant answer in the other order."""
+    labels = labels_of((60, 140))
+    predictions = np.zeros_like(labels)
+    predictions[np.flatnonzero(labels == 0)[0]] = 1
+    found, _ = judged("sst2", predictions, labels)
+
+    assert found.grave
+    assert "another order" not in found.text
 
 
 def similar(rows, correlation, metric="pearson", seed=4):
