@@ -192,11 +192,7 @@ def _confusion(predictions: Array, labels: Array, classes: int) -> Array:
 
 
 def _best_order(counts: Array) -> Array:
-    """Return the class that each predicted class had to stand for to be right most often, (classes,).
-
-    Classes between which nothing decides stay as they are.
-    """
-    counts = counts + 1e-6 * np.eye(len(counts))
+    """Return the class that each predicted class had to stand for to be right most often, (classes,)."""
     order: Array = optimize.linear_sum_assignment(counts, maximize=True)[1]
     return order
 
