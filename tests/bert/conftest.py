@@ -72,6 +72,20 @@ def planted(sentiment, tmp_path_factory):
     return folder, names
 
 
+@pytest.fixture(scope="session")
+def turned(sentiment, tmp_path_factory):
+    """The folder of ``sentiment`` with a checkpoint that has its labels in the other order and does not name them."""
+    folder = shutil.copytree(sentiment, tmp_path_factory.mktemp("turned") / "sentiment")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint")
+    with torch.no_grad():
+        for parameter in (model.classifier.weight, model.classifier.bias):
+            parameter.copy_(parameter.flip(0))
+    model.config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
+    model.config.label2id = {"LABEL_0": 0, "LABEL_1": 1}
+    model.save_pretrained(folder / "checkpoint")
+    return folder
+
+
 def _sentences(rng, count):
     """Return sentences of neutral words and a good or bad one, which mostly decides the label."""
     rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from transformers import (
 )
 
 from ilit.errors import ConfigError, DataError, ModelError
-from ilit_bert.batches import calibration_loader, evaluation_loader, prediction_loader, tokenize
+from ilit_bert.batches import calibration_loader, evaluation_loader, few_rows, prediction_loader, tokenize
 from ilit_bert.metrics import Squad, tuning_metric
 from ilit_bert.tasks import find_task
 from ilit_bert.tasks.glue import Example
@@ -153,6 +154,28 @@ def test_calibration_needs_the_training_split(sst2, tokenizer):
         calibration_loader(SST2, sst2, bert(), tokenizer)
 
 
+def test_calibration_takes_what_is_there_by_default(sst2, tokenizer, caplog):
+    """Without a number 128 rows are taken, or all where there are fewer, and the log says so."""
+    caplog.set_level(logging.INFO)
+    assert sorted(calibration_loader(SST2, sst2, bert(), tokenizer).row_ids) == list(range(40))
+    assert "SST-2's train.tsv has 40 rows, so all 40 rows calibrate, not 128" in caplog.text
+    assert few_rows(SST2, 128) == ""
+
+
+def test_assumed_order_of_labels_is_logged(sst2, tokenizer, caplog):
+    """A checkpoint that does not name its labels is read in the official order, which is said once."""
+    caplog.set_level(logging.INFO)
+    evaluation_loader(SST2, sst2, bert(), tokenizer)
+    calibration_loader(SST2, sst2, bert(), tokenizer, rows=4)
+    assert caplog.text.count("taken for SST-2's official order: 0 negative, 1 positive") == 1
+    caplog.set_level(logging.WARNING)
+    caplog.clear()
+    evaluation_loader(SST2, sst2, bert(), tokenizer)
+    assert not caplog.records
+    evaluation_loader(SST2, sst2, bert(id2label={0: "sad", 1: "happy"}), tokenizer)
+    assert "the checkpoint's labels (sad, happy) are none of SST-2's" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -254,6 +277,7 @@ def test_squad_calibration(squad, tokenizer):
     assert texts_of(runs[0], tokenizer) == texts_of(runs[1], tokenizer)
     with pytest.raises(DataError, match=r"calibration samples 9: SQuAD-v1\.1's train-v1\.1\.json has 5 rows"):
         calibration_loader(SQUAD, squad, model, tokenizer, rows=9, max_length=90)
+    assert len(calibration_loader(SQUAD, squad, model, tokenizer, max_length=90).row_ids) == 5
 
 
 def test_real_folders(shared):

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -115,6 +116,33 @@ def test_mistakes_are_exit_code_2(mistake, flags, capsys):
     assert text in printed.err
     assert "Traceback" not in printed.err
     assert text in json.loads(printed.out)["error"]
+
+
+def test_labels_in_another_order(turned, capsys):
+    """Tune refuses with 2 and the flag to give, evaluate warns, and with the flag both and predict are right."""
+    flags = ["--model", f"{turned / 'checkpoint'}", "--task", "SST-2", "--data-dir", f"{turned / 'data'}"]
+    tuning = ["bert", "tune", *flags, "--output", "out", "--config", "conf.yaml", "--json"]
+    assert main(tuning) == 2
+    assert "so give --labels positive,negative" in json.loads(capsys.readouterr().out)["error"]
+
+    assert main(["bert", "evaluate", *flags, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "warning: SST-2: the model scores" in printed.err
+    assert "give --labels positive,negative" in json.loads(printed.out)["notes"][0]
+
+    assert main([*tuning, "--allow-weak-baseline"]) in (0, 1)
+    assert "seem to be in another order" in capsys.readouterr().err
+    assert main([*tuning, "--labels", "positive, negative"]) == 0
+    capsys.readouterr()
+    for options in (["--model", "out"], [*flags[:2], "--labels", "positive,negative"]):
+        assert main(["bert", "evaluate", *flags[2:], *options, "--json"]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        assert (scored["accuracy"] > 0.9, scored["notes"]) == (True, [])
+    Path("lines").write_text("a good film\n")
+    assert main(["bert", "predict", *flags[:2], "--labels", "yes,no", "lines"]) == 0
+    assert capsys.readouterr().out.startswith("yes\t")
+    assert main(["bert", "predict", *flags[:2], "--labels", "yes,,no", "lines"]) == 2
+    assert "labels 'yes,,no': a name is empty; separate the names by single commas" in capsys.readouterr().err
 
 
 def test_predict_reads_standard_input(sentiment, capsys, monkeypatch):

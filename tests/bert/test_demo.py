@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from ilit.errors import ConfigError
+from ilit.errors import ArtefactError, ConfigError
 from ilit_bert.checkpoint import load_float
 from ilit_bert.corpus import reviews
 from ilit_bert.demo import DEV_ROWS, FACTOR, Demo, job, make, new_model, plant, train_model, train_tokenizer
@@ -114,6 +114,14 @@ def test_foreign_folder_is_refused(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("name", ["/proc/demo", "file/demo"])
+def test_folder_that_cannot_be_made(name, tmp_path):
+    """It is named before anything is trained."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtefactError, match="demo/tuned: cannot be written"):
+        make(tmp_path / name, steps=1)
+
+
 def test_steps_out_of_range(tmp_path):
     """Training takes a step at least."""
     with pytest.raises(ConfigError, match="steps 0: at least 1 is needed"):
@@ -127,3 +135,4 @@ def test_job_is_the_default_tuning(tmp_path):
 
     assert (asked.task, asked.output, asked.seed, asked.metric) == ("SST-2", tmp_path / "tuned", None, None)
     assert asked.config["tuning"] == {"objective": "modelsize"}
+    assert asked.allow_weak_baseline

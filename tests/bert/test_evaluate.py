@@ -61,10 +61,23 @@ def test_question_answering(tmp_path, tokenizer):
     assert 0 <= scored.accuracy <= 100
 
 
+def test_a_score_that_shows_nothing_is_told(turned):
+    """A checkpoint read in the wrong order gets its score and a note with the order; given the order, no note."""
+    scored = evaluate(turned / "checkpoint", "SST-2", turned / "data")
+    assert scored.accuracy < 0.1
+    assert len(scored.notes) == 1
+    assert "the model scores acc" in scored.notes[0]
+    assert scored.notes[0].endswith("so give --labels positive,negative")
+
+    again = evaluate(turned / "checkpoint", "SST-2", turned / "data", labels=("positive", "negative"))
+    assert (again.accuracy, again.notes) == (pytest.approx(1 - scored.accuracy), ())
+
+
 MISTAKES = {
     "metric": ({"metric": "f1"}, ConfigError, "SST-2 has no such metric"),
     "length": ({"max_length": 500}, ConfigError, "the model takes 8 to 64 tokens"),
     "samples": ({"eval_samples": 0}, ConfigError, "at least 1 is needed"),
+    "labels": ({"labels": ("one", "two", "three")}, ConfigError, "3 for a checkpoint of 2 outputs; name each id once"),
     "task": ({"task": "MNLI"}, DataError, "dev_matched.tsv"),
     "folder": ({"model": "./nowhere"}, ModelError, "no such folder"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ilit.errors import ArtefactError
-from ilit_bert.folder import check_output, closest_folder, is_tuned, keep
+from ilit_bert.folder import check_output, check_writable, closest_folder, is_tuned, keep
 
 
 class Tokenizer:
@@ -78,3 +78,62 @@ def test_free_outputs(content, artefact, tmp_path):
         artefact.rename(out)
 
     check_output(out)
+
+
+def test_nothing_is_left_of_the_try(tmp_path):
+    """Parents that had to be made are gone again, and what was there stays."""
+    (tmp_path / "there").touch()
+    check_output(tmp_path / "new" / "deeper" / "out")
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("name", ["/proc/tuned", "/proc/none/tuned", "file/out", "file/deeper/out", "x" * 250])
+def test_folders_that_cannot_be_made(name, tmp_path):
+    """They are named before a search, root or not: in /proc, below a file, a name too long for ``-closest``."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / name
+
+    with pytest.raises(ArtefactError, match="cannot be written") as caught:
+        check_output(folder)
+    assert str(caught.value).startswith(f"{folder}")
+    assert "\n" not in str(caught.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_full_or_read_only_disks(tmp_path, monkeypatch):
+    """What the disk refuses when a file is really written is told, and the try is cleared away."""
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    with pytest.raises(ArtefactError, match=r"out: cannot be written \(Read-only file system\); name another folder"):
+        check_output(tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_closest_folder_is_tried_too(tmp_path, monkeypatch):
+    """A run that misses needs it."""
+    tried = []
+    monkeypatch.setattr("ilit_bert.folder.check_writable", tried.append)
+    check_output(tmp_path / "out")
+    assert tried == [tmp_path / "out", tmp_path / "out-closest"]
+
+
+@pytest.mark.parametrize("name", ["/", "..", "."])
+def test_folders_without_a_name_of_their_own(name, tmp_path, monkeypatch):
+    """The current folder and its like cannot be replaced by another."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtefactError, match="no folder of this name can be replaced; name a new folder"):
+        check_output(tmp_path.__class__(name))
+
+
+def test_links_and_mounts(tmp_path, monkeypatch):
+    """A link to nothing and a mounted disk cannot be replaced by a folder."""
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ArtefactError, match="link: is a link to nothing; remove it, or name another folder"):
+        check_writable(tmp_path / "link")
+    monkeypatch.setattr("pathlib.Path.is_mount", lambda _: True)
+    with pytest.raises(ArtefactError, match="is where a disk is mounted, which cannot be replaced; name a folder in"):
+        check_writable(tmp_path / "disk")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +11,6 @@ from ilit_bert.tasks import TASKS, find_task
 from ilit_bert.tasks.glue import (
     Example,
     check_labels,
-    model_label_ids,
     read_examples,
     split_file,
     with_label_ids,
@@ -320,45 +318,6 @@ def test_labels_the_model_can_give():
     """Labels in range, scores for one output and rows without a label pass."""
     check_labels([Example(0, "a", None, 0), Example(1, "b", None, 2), Example(2, "c")], 3)
     check_labels([Example(0, "a", None, 0.0)], 1)
-
-
-def config(*names, by_name=False):
-    """A model's configuration that names its labels."""
-    ids = dict(enumerate(names))
-    return SimpleNamespace(label2id={n: i for i, n in ids.items()}) if by_name else SimpleNamespace(id2label=ids)
-
-
-@pytest.mark.parametrize(
-    ("task", "names", "ids"),
-    [
-        ("mnli", ("CONTRADICTION", "NEUTRAL", "ENTAILMENT"), (0, 2, 1)),
-        ("mnli-mm", ("entailment", "neutral", "contradiction"), (2, 0, 1)),
-        ("mnli", ("LABEL_0", "LABEL_1", "LABEL_2"), (0, 1, 2)),
-        ("mrpc", ("equivalent", "not_equivalent"), (1, 0)),
-        ("rte", ("not entailment", "Entailment"), (1, 0)),
-        ("sst2", ("NEGATIVE", "POSITIVE"), (0, 1)),
-        ("sst2", ("0", "1"), (0, 1)),
-        ("sst2", (), (0, 1)),
-    ],
-)
-def test_label_order_of_the_checkpoint(task, names, ids, caplog):
-    """Where the checkpoint names the task's labels its own numbers are taken, else the official ones."""
-    assert model_label_ids(find_task(task), config(*names)) == ids
-    if names:
-        assert model_label_ids(find_task(task), config(*names, by_name=True)) == ids
-    assert not caplog.records
-
-
-def test_foreign_label_names_are_said(caplog):
-    """Names that are none of the task's are taken in the official order, and the log says so."""
-    assert model_label_ids(find_task("sst2"), config("sad", "happy")) == (0, 1)
-    assert "the checkpoint's labels (sad, happy) are none of SST-2's" in caplog.text
-
-
-def test_another_tasks_labels_are_refused():
-    """A checkpoint that names some of the task's labels but not all was trained for another task."""
-    with pytest.raises(ModelError, match="without RTE's 'not_entailment'; use a checkpoint"):
-        model_label_ids(find_task("rte"), config("contradiction", "entailment", "neutral"))
 
 
 def test_label_ids_are_put_into_new_examples():

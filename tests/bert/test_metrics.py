@@ -13,6 +13,7 @@ from sklearn import metrics as sklearn_metrics
 from ilit.errors import ConfigError, DataError, EvaluationError, ModelError
 from ilit.metric import Metric, PairedMetric
 from ilit.testing import MetricCase, MetricContract
+from ilit_bert.first_score import first_score
 from ilit_bert.metrics import METRICS, AccAndF1, Corr, Glue, Mcc, Pearson, Spearmanr, Squad, tuning_metric
 from ilit_bert.tasks import TASKS, find_task
 from ilit_bert.tasks.squad import WindowSize, best_answers, cut_windows, official_scores, read_questions
@@ -278,6 +279,19 @@ def test_squad_units_are_questions(squad):
     assert found["exact"].labels().tolist() == [1, 1, 1]
     assert found["f1"].predictions().tolist() == [1, 0, 1]
     assert found["NoAns_f1"].predictions().tolist() == [1]
+    assert [found[name].answerable().tolist() for name in ("f1", "NoAns_f1")] == [[True, True, False], [False]]
+
+
+def test_squads_first_score_is_over_all_windows(squad):
+    """Who waits for the first full evaluation hears of it when all windows were seen, not before."""
+    windows, heard = squad.windows, []
+    with first_score(len(windows), lambda metric, score: heard.append((metric, score))):
+        metric = Squad(**squad.options, metric="exact")
+        metric.update(*batch(windows, range(len(windows) - 1), {0: "king"}, 25))
+        metric.result()
+        assert not heard
+        metric.update(*batch(windows, [len(windows) - 1], {}, 25))
+        assert heard == [(metric, metric.result())]
 
 
 def test_squad_asked_between_windows(squad):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from ilit.errors import DataError, ModelError
+from ilit.errors import ConfigError, DataError, ModelError
 from ilit_bert.predict import predict, read_lines
 
 TEXTS = [("a good film", None), ("a very bad old film of the king", None), ("the king was good", None), ("bad", None)]
@@ -39,6 +39,18 @@ def test_labels_and_probabilities(sentiment):
 
     assert [prediction.label for prediction in found] == ["positive", "negative", "positive", "negative"]
     assert all(0.5 <= prediction.score <= 1 for prediction in found)
+
+
+def test_labels_may_be_named(turned):
+    """Names given for the model's ids are answered with."""
+    (found,) = predict(turned / "checkpoint", TEXTS[:1], labels=("good", "bad"))
+    assert found.label == "good"
+
+
+def test_answers_have_no_labels(checkpoint):
+    """A model for question answering has nothing to name."""
+    with pytest.raises(ConfigError, match="answers questions and has no labels; leave --labels out"):
+        predict(checkpoint("BertForQuestionAnswering"), [("who", "he ran")], labels=("start", "end"))
 
 
 def test_pairs(checkpoint):

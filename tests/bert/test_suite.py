@@ -51,6 +51,13 @@ MISTAKES = {
     "not text": ("defaults: {model: 3}\nruns: [{}]", "defaults: model is 3; give text"),
     "one output": (f"runs: [{ONE}}}, {ONE}}}]", r"runs\[0\] and runs\[1\] both write to o"),
     "no yaml": ("runs: [", "is no YAML"),
+    "output": (
+        "runs: [{model: m, task: SST-2, data_dir: d, output: /proc/o}]",
+        r"runs\[0\]: output /proc/o: cannot be",
+    ),
+    "labels": (f"runs: [{ONE}, labels: [1, 0]}}]", r"labels is \[1, 0\]; give a list of texts, one for each of"),
+    "empty label": (f"runs: [{ONE}, labels: 'a,,b'}}]", "labels is 'a,,b'; give a list of texts"),
+    "flag": (f"runs: [{ONE}, allow-weak-baseline: 1}}]", "allow_weak_baseline is 1; give true or false"),
 }
 
 
@@ -62,6 +69,16 @@ def test_mistakes_are_told_in_one_line(mistake, tmp_path):
     with pytest.raises(ConfigError, match=message) as caught:
         read_suite(written(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_labels_and_weak_baselines(tmp_path):
+    """Labels are a list or a text with commas, and a weak baseline is allowed run by run."""
+    other = "{model: m, task: RTE, data_dir: d, output: p, labels: 'a, b'}"
+    text = f"runs: [{ONE}, labels: [a, b], allow-weak-baseline: true}}, {other}]"
+    first, second = read_suite(written(tmp_path, text))
+
+    assert (first.job.labels, first.job.allow_weak_baseline) == (("a", "b"), True)
+    assert (second.job.labels, second.job.allow_weak_baseline) == (("a", "b"), False)
 
 
 def test_missing_file(tmp_path):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 import ilit
-from ilit.errors import ArtefactError, ConfigError, DataError, ModelError
+from ilit.errors import ArtefactError, ConfigError, DataError, EvaluationError, ModelError
 from ilit_bert.evaluate import evaluate
+from ilit_bert.predict import predict
 from ilit_bert.tune import JSON_KEYS, TuneJob, tune
 from ilit_pytorch.adapter import PyTorchAdapter
 
@@ -26,8 +30,8 @@ def in_tmp_path(tmp_path, monkeypatch):
 
 def job(sentiment, output, **changes) -> TuneJob:
     """Return a job on the tiny checkpoint."""
-    values = {"config": {"tuning": BY_SIZE}, "calibration_samples": 64, **changes}
-    return TuneJob(str(sentiment / "checkpoint"), "SST-2", sentiment / "data", output, **values)
+    values = {"data_dir": sentiment / "data", "config": {"tuning": BY_SIZE}, "calibration_samples": 64, **changes}
+    return TuneJob(str(sentiment / "checkpoint"), "SST-2", output=output, **values)
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +176,20 @@ def _folder_with(name):
     return make
 
 
+def _below_a_file(folder):
+    (folder / "file").touch()
+    return folder / "file" / "out"
+
+
 MISTAKES = {
     "unknown task": (broken(task="SST2B"), ConfigError, "there is no such task"),
     "unknown metric": (broken(metric="bleu"), ConfigError, "SST-2 has no such metric; it has acc"),
     "metric of the config": (broken(config={"tuning": {"metric": {"topk": 1}}}), ConfigError, "no such metric"),
     "no checkpoint": (broken(model=str), ModelError, "config.json is missing"),
     "no data": (broken(data_dir=lambda folder: folder / "none"), DataError, "is no folder"),
+    "output nowhere": (broken(output=lambda _: Path("/proc/out")), ArtefactError, "/proc/out: cannot be written"),
+    "output below a file": (broken(output=_below_a_file), ArtefactError, "file/out: cannot be written"),
+    "labels": (broken(labels=("good", "bad")), ConfigError, "SST-2's are negative, positive; name each once"),
     "output in use": (broken(output=_folder_with("thesis.tex")), ArtefactError, "is not empty and holds no tuned"),
     "too many calibration rows": (broken(calibration_samples=10**6), DataError, "has 320 rows; ask for fewer"),
     "config": (broken(config={"tuning": {"strateg": "basic"}}), ConfigError, "strategy"),
@@ -202,3 +214,165 @@ def test_tuned_model_is_not_tuned_again(tuned, sentiment, tmp_path):
 
     with pytest.raises(ModelError, match="is tuned already; name the float checkpoint"):
         tune(dataclasses.replace(job(sentiment, tmp_path / "out"), model=str(output)))
+
+
+def test_labels_in_another_order_are_refused(turned, sentiment, tmp_path):
+    """A checkpoint read in the wrong order is no baseline: refused before a trial, with the order and its score."""
+    right = evaluate(sentiment / "checkpoint", "SST-2", sentiment / "data").accuracy
+    with pytest.raises(EvaluationError) as caught:
+        tune(job(turned, tmp_path / "out"))
+
+    assert f"float32 scores acc {1 - right:.4f} on 120 examples, no better than always answering" in str(caught.value)
+    assert f"read as positive, negative it would be {right:.4f}, so give --labels positive,negative" in str(
+        caught.value
+    )
+    assert ", or give --allow-weak-baseline to tune all the same" in str(caught.value)
+    assert not list((tmp_path / "ilit_runs").glob("*/journal.jsonl"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_were_given_are_kept(turned, tmp_path):
+    """Given the order the checkpoint tunes, and its folder needs no telling again, nor does its answer's name."""
+    report = tune(job(turned, tmp_path / "out", labels=("positive", "negative")))
+    assert report.passed
+    assert report.baseline > 0.9
+
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["id2label"] == {"0": "positive", "1": "negative"}
+    again = evaluate(tmp_path / "out", "SST-2", turned / "data")
+    assert (again.accuracy, again.notes) == (report.accuracy, ())
+    assert [found.label for found in predict(tmp_path / "out", [("a good film", None)])] == ["positive"]
+
+
+def test_weak_baseline_may_be_tuned_all_the_same(turned, tmp_path):
+    """The flag tunes, and the report keeps what was to be said against it and what was assumed."""
+    report = tune(job(turned, tmp_path / "out", allow_weak_baseline=True))
+
+    assert report.baseline < 0.1
+    assert any("its labels seem to be in another order" in note for note in report.notes)
+    assert any("(LABEL_0, LABEL_1), which are taken for SST-2's official order" in note for note in report.notes)
+
+
+def test_perfectly_wrong_answers_are_told_as_such(turned, tmp_path):
+    """A score of 0, of which no share can be lost, is told by its cause and not by the criterion."""
+    data = shutil.copytree(turned / "data", tmp_path / "data")
+    lines = (data / "dev.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    found = predict(turned / "checkpoint", [(text, None) for text, _ in rows])
+    wrong = [line for line, (_, label), one in zip(lines[1:], rows, found, strict=True) if one.label[-1] != label]
+    (data / "dev.tsv").write_text("\n".join([lines[0], *wrong]) + "\n")
+    with pytest.raises(EvaluationError, match=r"scores acc 0\.0000 .* give --labels positive,negative"):
+        tune(job(turned, tmp_path / "out", data_dir=data))
+
+
+def test_the_check_needs_no_pass_of_its_own(sentiment, tmp_path, monkeypatch):
+    """The float32 model is evaluated over the whole dev split once."""
+    evaluate_all, passes = PyTorchAdapter.evaluate, []
+
+    def count(self, model, loader, metric, on_batch=None):
+        rows = []
+        score = evaluate_all(self, model, loader, metric, lambda n: (rows.append(n), on_batch and on_batch(n)))
+        passes.extend([metric] if sum(rows) == 120 and not self.int8_kernels(model) else [])
+        return score
+
+    monkeypatch.setattr(PyTorchAdapter, "evaluate", count)
+    assert tune(job(sentiment, tmp_path / "out")).passed
+    assert len(passes) == 1
+
+
+@pytest.fixture
+def short(sentiment, tmp_path):
+    """The data of ``sentiment`` with 60 training rows."""
+    data = shutil.copytree(sentiment / "data", tmp_path / "data")
+    (data / "train.tsv").write_text("\n".join((data / "train.tsv").read_text().splitlines()[:61]) + "\n")
+    return data
+
+
+def test_default_takes_the_training_rows_there_are(sentiment, short, tmp_path):
+    """With no number asked for, 60 rows calibrate; report and run folder say so."""
+    report = tune(job(sentiment, tmp_path / "out", data_dir=short, calibration_samples=None))
+
+    assert report.passed
+    assert "SST-2's train.tsv has 60 rows, so all 60 rows calibrate, not 128" in report.notes
+    assert "samples:\n  - 60\n" in (Path(report.run) / "config.yaml").read_text()
+
+
+AMOUNTS = {
+    "samples": {"calibration": {"samples": 128}},
+    "list form": {"calibration": [{"samples": [16, 128]}]},
+    "batches": {"calibration": {"iterations": 4}},
+    "older name": {"quantization": {"calibration": {"sampling_size": 128}}},
+}
+
+
+@pytest.mark.parametrize("amount", [*AMOUNTS, "file", "flag"])
+def test_amounts_that_were_asked_for_are_refused(amount, sentiment, short, tmp_path):
+    """A number from the configuration or the flag is a wish, also where it is the default's."""
+    changes = {"calibration_samples": 128} if amount == "flag" else {"calibration_samples": None}
+    if amount in AMOUNTS:
+        changes["config"] = AMOUNTS[amount]
+    if amount == "file":
+        changes["config"] = tmp_path / "conf.yaml"
+        changes["config"].write_text("calibration:\n  samples: 128\n")
+    with pytest.raises(DataError, match=r"calibration samples 128: SST-2's train\.tsv has 60 rows; ask for fewer"):
+        tune(job(sentiment, tmp_path / "out", data_dir=short, **changes))
+
+
+def test_other_keys_of_calibration_are_no_amount(sentiment, short, tmp_path):
+    """An algorithm leaves the number to the default."""
+    config = {"tuning": BY_SIZE, "calibration": {"algorithm": {"activation": "minmax"}}}
+    assert tune(job(sentiment, tmp_path / "out", data_dir=short, config=config, calibration_samples=None)).passed
+
+
+@pytest.fixture
+def questions(tmp_path, tokenizer):
+    """A folder with an untrained model for question answering and small SQuAD 2.0 files."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **sizes)
+    transformers.BertForQuestionAnswering(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    asked = [
+        {"id": f"{n}", "question": "who was good ?", "is_impossible": bool(n % 2), "answers": [] if n % 2 else [answer]}
+        for answer in [{"text": "king", "answer_start": 8}]
+        for n in range(24)
+    ]
+    for split, qas in (("train", asked[:6]), ("dev", asked)):
+        paragraph = {"context": "the old king of normandy was not a very good king .", "qas": qas}
+        (tmp_path / f"{split}-v2.0.json").write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    return tmp_path
+
+
+def test_answers_worse_than_none_are_refused(questions):
+    """On SQuAD 2.0 a model has to beat saying "no answer" to all; told to, it is tuned, on the few rows there are."""
+    config = {"tuning": {**BY_SIZE, "accuracy_criterion": {"absolute": 100}}}
+    asked = TuneJob(str(questions / "model"), "SQuAD-v2.0", questions, questions / "out", config, metric="f1")
+    with pytest.raises(
+        EvaluationError, match=r"on 24 examples, no better than always answering 'no answer' \(50\.0000\)"
+    ):
+        tune(asked)
+    report = tune(dataclasses.replace(asked, allow_weak_baseline=True))
+    assert any("no better than always answering 'no answer'" in note for note in report.notes)
+    assert "SQuAD-v2.0's train-v2.0.json has 6 rows, so all 6 rows calibrate, not 128" in report.notes
+
+
+def test_casing_in_doubt_is_told(turned, tmp_path):
+    """What speaks against the tokenizer's files stands in the report, and in the refusal of a weak baseline."""
+    folder = shutil.copytree(turned, tmp_path / "cased")
+    file = json.loads((folder / "checkpoint" / "tokenizer.json").read_text())
+    vocab = file["model"]["vocab"]
+    file["model"]["vocab"] = {
+        f"{piece[:1].upper()}{piece[1:]}" if piece in ("king", "born") else piece: index
+        for piece, index in vocab.items()
+    }
+    (folder / "checkpoint" / "tokenizer.json").write_text(json.dumps(file))
+    doubt = "the tokenizer lowercases, but 2 of its vocabulary's"
+    with pytest.raises(EvaluationError, match=f"in another order.*{doubt}"):
+        tune(job(folder, tmp_path / "out"))
+    report = tune(job(folder, tmp_path / "out", labels=("positive", "negative")))
+    assert any(doubt in note for note in report.notes)
+    assert not any("float32 scores" in note for note in report.notes)
+
+    dev = folder / "data" / "dev.tsv"
+    dev.write_text("\n".join(dev.read_text().splitlines()[:3]) + "\n")  # too few to show anything
+    with pytest.raises(EvaluationError, match=f"on 2 examples.*{doubt}"):
+        tune(job(folder, tmp_path / "out", labels=("positive", "negative")))

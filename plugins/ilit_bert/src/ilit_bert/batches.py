@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 from ilit.errors import ConfigError, DataError
 from ilit_bert.dataloader import takes_token_types
 from ilit_bert.tasks import Split, Task
-from ilit_bert.tasks.glue import Example, check_labels, model_label_ids, read_examples, with_label_ids
+from ilit_bert.tasks.glue import Example, check_labels, read_examples, with_label_ids
+from ilit_bert.tasks.labels import assumed_order, has_numbered_labels, model_label_ids
 from ilit_bert.tasks.squad import Window, WindowSize, cut_windows, read_questions
 from ilit_bert.tokenizer import fitting_length
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
+
+USUAL_CALIBRATION_ROWS = 128
+_log = logging.getLogger("ilit.bert")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,8 @@ def evaluation_loader(
         rows = _window_rows(cut_windows(questions, tokenizer, WindowSize.for_model(model, tokenizer, max_length)))
     else:
         examples = _examples(task, data_dir, "dev", model)[:samples]
+        if assumption := assumed_order(task, model.config):
+            _log.log(logging.INFO if has_numbered_labels(model.config) else logging.WARNING, "%s", assumption)
         rows = tokenize(examples, tokenizer, fitting_length(model, tokenizer, max_length, 128))
     return _batches(rows, model, tokenizer, batch_size)
 
@@ -143,7 +150,7 @@ def calibration_loader(
     model: Any,
     tokenizer: Any,
     *,
-    rows: int = 128,
+    rows: int | None = None,
     seed: int = 9527,
     batch_size: int = 32,
     max_length: int | None = None,
@@ -152,11 +159,21 @@ def calibration_loader(
 
     For SQuAD a row is a window, each of another question. The other arguments and errors are ``evaluation_loader``'s.
 
+    Args:
+        task: from ``find_task``.
+        data_dir: the folder with the task's files.
+        model: as in ``evaluation_loader``.
+        tokenizer: from ``load_tokenizer``.
+        rows: how many; None takes 128, or all where the split has fewer, which the log says.
+        seed: of the choice and of the batches' order.
+        batch_size: rows of a batch.
+        max_length: tokens of an input at most.
+
     Raises:
         ConfigError: ``rows`` is less than 1.
-        DataError: the training split is missing or has fewer rows.
+        DataError: the training split is missing or has fewer rows than were asked for.
     """
-    if rows < 1:
+    if rows is not None and rows < 1:
         raise ConfigError(f"calibration samples {rows}: at least 1 is needed")
     rng = random.Random(seed)  # noqa: S311 (a sample, not a secret)
     if task.kind == "question_answering":
@@ -228,8 +245,23 @@ def _examples(task: Task, data_dir: str | Path, split: Split, model: Any) -> lis
     return examples
 
 
-def _sample(items: Sequence[Item], count: int, rng: random.Random, task: Task) -> list[Item]:
-    """Return ``count`` different items in the file's order."""
+def few_rows(task: Task, rows: int) -> str:
+    """Return one line that says that so few rows are calibrated on by default; empty where they are the usual number.
+
+    Args:
+        task: from ``find_task``.
+        rows: of a ``calibration_loader`` that was asked for no number.
+    """
+    if rows >= USUAL_CALIBRATION_ROWS:
+        return ""
+    return f"{task.name}'s {task.train} has {rows} rows, so all {rows} rows calibrate, not {USUAL_CALIBRATION_ROWS}"
+
+
+def _sample(items: Sequence[Item], wanted: int | None, rng: random.Random, task: Task) -> list[Item]:
+    """Return ``wanted`` different items in the file's order; for None the usual number, or all of fewer."""
+    count = min(USUAL_CALIBRATION_ROWS, len(items)) if wanted is None else wanted
+    if wanted is None and (remark := few_rows(task, count)):
+        _log.info("%s", remark)
     if count > len(items):
         raise DataError(f"calibration samples {count}: {task.name}'s {task.train} has {len(items)} rows; ask for fewer")
     return [items[index] for index in sorted(rng.sample(range(len(items)), count))]

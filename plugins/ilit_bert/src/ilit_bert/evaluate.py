@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilit.errors import IlitWarning
 from ilit.metric import Metric
 from ilit_bert.batches import evaluation_loader
 from ilit_bert.checkpoint import load_model
 from ilit_bert.metrics import METRICS, tuning_metric
+from ilit_bert.standing import objection
 from ilit_bert.tasks import Task, find_task
+from ilit_bert.tasks.labels import name_labels
 from ilit_bert.tasks.squad import read_questions
 from ilit_pytorch.adapter import PyTorchAdapter
 
@@ -27,6 +31,7 @@ class Evaluation:
         accuracy: its value.
         examples: examples it was evaluated on; for SQuAD questions, each of which has one window or more.
         seconds: wall time of the forward passes and the metric.
+        notes: what the user is warned of: a score no better than a constant answer's, a casing that is in doubt.
     """
 
     task: str
@@ -34,6 +39,7 @@ class Evaluation:
     accuracy: float
     examples: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -45,6 +51,7 @@ def evaluate(
     max_length: int | None = None,
     batch_size: int = 32,
     eval_samples: int | None = None,
+    labels: Sequence[str] | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Score a float checkpoint or a tuned folder.
@@ -57,6 +64,7 @@ def evaluate(
         max_length: tokens of an input at most; 128 by default, 384 for SQuAD.
         batch_size: rows of a batch.
         eval_samples: only the first so many examples.
+        labels: what the model's ids stand for, in their order; by default what its configuration names them.
         on_rows: told the rows of each batch as it is done.
 
     Raises:
@@ -64,17 +72,24 @@ def evaluate(
     """
     chosen = find_task(task)
     name = chosen.metric_named(metric)
-    network, tokenizer = load_model(model, chosen.kind)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", IlitWarning)
+        network, tokenizer = load_model(model, chosen.kind)
+    if labels is not None:
+        name_labels(network.config, labels, chosen)
     loader = evaluation_loader(
         chosen, data_dir, network, tokenizer, samples=eval_samples, batch_size=batch_size, max_length=max_length
     )
     judged_by = tuning_metric(
         chosen, network, tokenizer, data_dir=data_dir, source=model, metric=name, max_length=max_length
     )
-    begun = time.perf_counter()
-    accuracy = PyTorchAdapter().evaluate(network, loader, _metric(judged_by), on_rows)
+    begun, judge = time.perf_counter(), _metric(judged_by)
+    accuracy = PyTorchAdapter().evaluate(network, loader, judge, on_rows)
     seconds = time.perf_counter() - begun
-    return Evaluation(chosen.name, name, accuracy, _examples(chosen, data_dir, eval_samples, loader.row_ids), seconds)
+    found = objection(chosen, judge, accuracy, network.config, who="the model")
+    notes = (*(str(warning.message) for warning in caught), *([found.text] if found else []))
+    examples = _examples(chosen, data_dir, eval_samples, loader.row_ids)
+    return Evaluation(chosen.name, name, accuracy, examples, seconds, tuple(dict.fromkeys(notes)))
 
 
 def _metric(judged_by: Mapping[str, Mapping[str, Any]]) -> Metric:

@@ -1,8 +1,10 @@
-"""The folder a tuned model is kept in: what may be overwritten, and how it gets there."""
+"""The folder a tuned model is kept in: what may be overwritten, whether it can be written, and how it gets there."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,56 @@ def closest_folder(output: Path) -> Path:
 
 
 def check_output(output: Path) -> None:
-    """Make sure that keeping a model in ``output`` overwrites nothing but an older tuned model.
+    """Make sure that a model can be kept in ``output``, and overwrites nothing but an older tuned model.
 
     Raises:
-        ArtefactError: it is a file, or a folder with anything else in it.
+        ArtefactError: it is a file, or a folder with anything else in it, or cannot be made there.
     """
+    if not output.name or output.name == "..":
+        raise ArtefactError(f"{output}: no folder of this name can be replaced; name a new folder for the tuned model")
     for folder in (output, closest_folder(output)):
-        if folder.exists() and not folder.is_dir():
-            raise ArtefactError(f"{folder}: is a file; name a new folder for the tuned model")
-        if folder.is_dir() and any(folder.iterdir()) and not is_tuned(folder):
-            raise ArtefactError(f"{folder}: is not empty and holds no tuned model; name a new or empty folder")
+        with _told_by_name(folder):
+            if folder.exists() and not folder.is_dir():
+                raise ArtefactError(f"{folder}: is a file; name a new folder for the tuned model")
+            if folder.is_dir() and any(folder.iterdir()) and not is_tuned(folder):
+                raise ArtefactError(f"{folder}: is not empty and holds no tuned model; name a new or empty folder")
+        check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that ``folder`` can be made or replaced, by making one beside it with a file in it; nothing is left.
+
+    Permissions alone do not tell: root may write everywhere but on a read-only disk or in ``/proc``.
+
+    Raises:
+        ArtefactError: it cannot, with the reason.
+    """
+    final = folder.absolute()
+    beside = final.with_name(f".{final.name}.new")  # where the model will be written before it is renamed
+    with _told_by_name(folder), contextlib.ExitStack() as undo:
+        if final.is_symlink() and not final.exists():
+            raise ArtefactError(f"{folder}: is a link to nothing; remove it, or name another folder")
+        if final.is_mount():
+            raise ArtefactError(f"{folder}: is where a disk is mounted, which cannot be replaced; name a folder in it")
+        for parent in reversed([parent for parent in beside.parents if not parent.exists()]):
+            undo.callback(_remove_if_empty, parent)
+        undo.callback(shutil.rmtree, beside, ignore_errors=True)
+        beside.mkdir(parents=True, exist_ok=True)
+        (beside / "try").write_bytes(b"\0")
+
+
+@contextlib.contextmanager
+def _told_by_name(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses into an ``ArtefactError`` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtefactError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def keep(artefact: Path, output: Path, tokenizer: Any, note: str) -> None:

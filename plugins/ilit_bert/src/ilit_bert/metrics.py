@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.metric import Metric
 from ilit.paired import Units, logit_margins
+from ilit_bert.first_score import tell
 from ilit_bert.formulas import Formula, formula
 from ilit_bert.squad_metric import Squad
 from ilit_bert.tasks import Task, find_task
-from ilit_bert.tasks.glue import model_label_ids
+from ilit_bert.tasks.labels import model_label_ids
 from ilit_bert.tasks.squad import WindowSize
 from ilit_pytorch.metrics import refuse_nan, rows_with_nan
 
@@ -86,8 +87,10 @@ class _RowMetric:
         if not self._rows:
             raise EvaluationError(f"{self._label}: no row was seen; the evaluation data is empty")
         if self._formula.classes:
-            return self._formula.official(self.predictions(), self.labels())
-        return self._formula.official(np.concatenate(self._exact), np.concatenate(self._exact_labels))
+            pair = self.predictions(), self.labels()
+        else:
+            pair = np.concatenate(self._exact), np.concatenate(self._exact_labels)
+        return tell(self, self._rows, self._formula.official(*pair))
 
     def predictions(self) -> Array:
         """Return each row's class, or its score in float32, (rows,)."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.errors import DataError
+from ilit.errors import ConfigError, DataError
 from ilit_bert.batches import LengthBatches, Row, prediction_loader
 from ilit_bert.checkpoint import QUESTION_ANSWERING, head_of, load_model
 from ilit_bert.dataloader import takes_token_types
+from ilit_bert.tasks.labels import name_labels
 from ilit_bert.tasks.squad import Question, WindowSize, best_answers, cut_windows
 from ilit_pytorch.adapter import PyTorchAdapter
 
@@ -52,7 +53,12 @@ def read_lines(lines: Iterable[str], place: str) -> list[tuple[str, str | None]]
 
 
 def predict(
-    model: str | Path, texts: Sequence[tuple[str, str | None]], *, max_length: int | None = None, batch_size: int = 32
+    model: str | Path,
+    texts: Sequence[tuple[str, str | None]],
+    *,
+    max_length: int | None = None,
+    batch_size: int = 32,
+    labels: Sequence[str] | None = None,
 ) -> list[Prediction]:
     """Return one prediction a text, in order.
 
@@ -62,14 +68,20 @@ def predict(
         texts: sentences or pairs; for question answering question and context.
         max_length: tokens of an input at most; 128 by default, 384 for question answering.
         batch_size: rows of a batch.
+        labels: names of the model's ids, in their order; by default what its configuration names them.
 
     Raises:
+        ConfigError: the labels are not one for each of the model's outputs.
         ModelError: the model cannot be loaded, or is for none of these.
         DataError: single texts for question answering, or single texts and pairs in one go.
     """
     if head_of(model) == QUESTION_ANSWERING:
+        if labels is not None:
+            raise ConfigError(f"labels: {model} answers questions and has no labels; leave --labels out")
         return _answers(model, texts, max_length, batch_size)
     network, tokenizer = load_model(model, "classification")
+    if labels is not None:
+        name_labels(network.config, labels)
     loader = prediction_loader(texts, network, tokenizer, batch_size=batch_size, max_length=max_length)
     adapter = PyTorchAdapter()
     logits = np.concatenate([np.asarray(adapter.outputs(network, batch)) for batch in loader])  # (texts, classes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.paired import smallest
+from ilit_bert.first_score import tell
 from ilit_bert.tasks import find_task
 from ilit_bert.tasks.squad import (
     Judgement,
@@ -137,7 +138,12 @@ class Squad:
         if not len(values):
             kind = "an answer" if self._metric.startswith("HasAns") else "no answer"
             raise EvaluationError(f"squad {self._metric}: no question seen has {kind}; evaluate on more questions")
-        return 100 * float(values.mean())
+        return tell(self, sum(map(len, self._found.values())), 100 * float(values.mean()))
+
+    def answerable(self) -> NDArray[np.bool_]:
+        """Return whether each question that ``predictions`` is about counts as one that has an answer, (questions,)."""
+        kinds = [has_answer(self._questions[owner], self._task) for owner in sorted(self._found)]
+        return np.asarray([kind for kind in kinds if in_group(kind, self._metric)], np.bool_)
 
     def predictions(self) -> Array:
         """Return each question's score, (questions,): uint8, 1 where right, for exact match, else float32, 0 to 1."""

@@ -10,11 +10,13 @@ from typing import Any
 
 import yaml
 
-from ilit.errors import ConfigError, IlitError, did_you_mean, one_line
+from ilit.errors import ArtefactError, ConfigError, IlitError, did_you_mean, one_line
+from ilit_bert.folder import check_output
 from ilit_bert.tune import TuneJob, TuneReport, tune
 
 _PATHS = ("data_dir", "output", "config")
 _TEXTS = ("model", "task", "metric")
+_FLAGS = ("allow_weak_baseline",)
 _log = logging.getLogger("ilit.bert")
 
 
@@ -60,7 +62,7 @@ def read_suite(file: Path) -> tuple[SuiteRun, ...]:
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or missing, a value is of the wrong type, or two runs
-            write to one folder. Names the run.
+            write to one folder, or a run to a folder that cannot be made or holds something else. Names the run.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
@@ -123,14 +125,31 @@ def _checked(entry: Any, where: str) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{where}: unknown key '{key}'; a run has {', '.join(known)}{did_you_mean(key, known)}")
-        kind, wanted = (str, "text") if key in ("name", *_TEXTS, *_PATHS) else (int, "a whole number")
-        allowed = (Mapping, str) if key == "config" else kind
-        low = 0 if key == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, allowed) or (isinstance(value, int) and value < low):
-            raise ConfigError(
-                f"{where}: {key} is {value!r}; give {wanted}{f' of {low} or more' if kind is int else ''}"
-            )
-    return {key: Path(value) if key in _PATHS and isinstance(value, str) else value for key, value in values.items()}
+        if wanted := _unfit(key, value):
+            raise ConfigError(f"{where}: {key} is {value!r}; give {wanted}")
+    return {key: _converted(key, value) for key, value in values.items()}
+
+
+def _unfit(key: str, value: Any) -> str:
+    """Return what a key's value has to be where it is something else."""
+    if key in _FLAGS:
+        return "" if isinstance(value, bool) else "true or false"
+    if key == "labels":
+        names = value.split(",") if isinstance(value, str) else value
+        fits = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
+        return "" if fits else "a list of texts, one for each of the checkpoint's ids"
+    if key in ("name", *_TEXTS, *_PATHS):
+        return "" if isinstance(value, (Mapping, str) if key == "config" else str) else "text"
+    low = 0 if key == "seed" else 1
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= low
+    return "" if fits else f"a whole number of {low} or more"
+
+
+def _converted(key: str, value: Any) -> Any:
+    """Return a value that fits as ``TuneJob`` has it."""
+    if key == "labels":
+        return tuple(name.strip() for name in (value.split(",") if isinstance(value, str) else value))
+    return Path(value) if key in _PATHS and isinstance(value, str) else value
 
 
 def _check_outputs(runs: tuple[SuiteRun, ...], file: Path) -> None:
@@ -141,3 +160,7 @@ def _check_outputs(runs: tuple[SuiteRun, ...], file: Path) -> None:
             raise ConfigError(
                 f"{file}: runs[{first}] and runs[{index}] both write to {run.job.output}; give each its own output"
             )
+        try:
+            check_output(run.job.output)
+        except ArtefactError as error:
+            raise ConfigError(f"{file}: runs[{index}]: output {error}") from error

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
-from ilit.errors import ConfigError, ModelError
+from ilit.errors import ConfigError, IlitWarning, ModelError
+
+_log = logging.getLogger("ilit.bert")
 
 
 def load_tokenizer(source: str | Path) -> Any:
     """Load the fast tokenizer of a checkpoint folder or Hugging Face Hub id.
 
+    It lowercases its text as the checkpoint's own files say or, where they do not, its vocabulary; see
+    ``ilit_bert.casing``. What was inferred is logged, and an ``IlitWarning`` tells of files that the vocabulary speaks
+    against.
+
     Raises:
         ModelError: there is no tokenizer, or none of transformers' fast ones.
     """
+    from ilit_bert.casing import casing_of
+
+    tokenizer = _loaded(source)
+    casing = casing_of(tokenizer, str(source))
+    if casing is None:
+        return tokenizer
+    if casing.inferred:
+        _log.log(logging.INFO if casing.lowers else logging.WARNING, "%s: %s", source, casing.inferred)
+    if casing.doubt:
+        warnings.warn(f"{source}: {casing.doubt}", IlitWarning, stacklevel=2)
+    present = tokenizer.backend_tokenizer.normalizer
+    if (present.lowercase, present.strip_accents) == (casing.lowers, casing.strips):
+        return tokenizer
+    return _loaded(source, do_lower_case=casing.lowers, strip_accents=casing.strips)
+
+
+def _loaded(source: str | Path, **options: Any) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
     except (OSError, ValueError, KeyError, TypeError) as error:  # what damaged, missing and unknown files raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,22 +12,27 @@ from typing import Any
 
 from ilit.config import Config, read_config
 from ilit.criterion import Criterion
-from ilit.errors import IlitWarning, MissedError, ModelError, RunError
+from ilit.document import Node, entries, from_python, from_yaml
+from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
 from ilit.figures import evaluation_rows, proof, score_in_full
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
-from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader
+from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader, few_rows
 from ilit_bert.checkpoint import load_float
+from ilit_bert.first_score import first_score
 from ilit_bert.folder import check_output, closest_folder, is_tuned, keep
 from ilit_bert.metrics import tuning_metric
+from ilit_bert.standing import objection
 from ilit_bert.tasks import Task, find_task
+from ilit_bert.tasks.labels import assumed_order, name_labels
 
 JSON_KEYS = (
     "task", "metric", "baseline", "target", "accuracy", "passed", "drop", "drop_bound", "confidence", "fixed", "broken",
     "rows", "verdict", "evaluations", "probes", "seconds", "ops_total", "ops_float", "recipe", "latency_fp32_ms",
     "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes", "int8_kernels", "cpu", "output",
 )  # fmt: skip
+_log = logging.getLogger("ilit.bert")
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,11 @@ class TuneJob:
         metric: one of the task's metrics.
         max_length: tokens of an input at most; 128 by default, 384 for SQuAD.
         batch_size: rows of a batch.
-        calibration_samples: rows of the training split to calibrate on; 128 by default.
+        calibration_samples: rows of the training split to calibrate on; 128 by default, or all where it has fewer.
         eval_samples: only the first so many examples of the dev split.
         seed: 9527 by default.
+        labels: what the checkpoint's ids stand for, in their order; by default what its configuration names them.
+        allow_weak_baseline: tune a float32 model as well that scores no better than a constant answer.
     """
 
     model: str
@@ -58,6 +66,8 @@ class TuneJob:
     calibration_samples: int | None = None
     eval_samples: int | None = None
     seed: int | None = None
+    labels: tuple[str, ...] | None = None
+    allow_weak_baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,26 +161,76 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
 
     Raises:
         ilit.errors.IlitError: whatever is wrong with checkpoint, data, configuration or output folder, in one line.
+        EvaluationError: the float32 model scores no better than a constant answer, and ``allow_weak_baseline`` is not
+            set; see ``ilit_bert.standing``.
     """
     task = find_task(job.task)
     metric = task.metric_named(job.metric or _configured_metric(job.config))
     check_output(job.output)
     if is_tuned(job.model):
         raise ModelError(f"{job.model}: is tuned already; name the float checkpoint it was made from")
-    model, tokenizer = load_float(job.model, task.kind)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", IlitWarning)
+        model, tokenizer = load_float(job.model, task.kind)
+        if job.labels is not None:
+            name_labels(model.config, job.labels, task)
+        loaded = _Loaded(model, tokenizer, tuple(str(warning.message) for warning in caught))
+        tuner, remarks = _tuned(job, task, metric, loaded, on_batch)
+    if tuner.result is None:
+        raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
+    notes = dict.fromkeys((*remarks, *(str(warning.message) for warning in caught)))
+    report = _report(task, metric, tuner.result, tuner.config.criterion, tuple(notes))
+    return _kept(job, report, tuner.result, tokenizer)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint, and what its files were warned of."""
+
+    model: Any
+    tokenizer: Any
+    doubts: tuple[str, ...]
+
+
+def _tuned(
+    job: TuneJob, task: Task, metric: str, loaded: _Loaded, on_batch: Callable[[int, int], None] | None
+) -> tuple[Tuner, list[str]]:
+    """Return the tuner after its run, and what was taken for granted of labels and rows."""
+    model, tokenizer = loaded.model, loaded.tokenizer
     judged_by = tuning_metric(
         task, model, tokenizer, data_dir=job.data_dir, source=job.model, metric=metric, max_length=job.max_length
     )
-    tuner = Tuner(job.config, **_overrides(job, judged_by))
-    calibrated, evaluated = _loaders(job, task, model, tokenizer, tuner.config)
-    with warnings.catch_warnings(record=True) as caught, contextlib.suppress(MissedError):
-        warnings.simplefilter("always", IlitWarning)
+    overrides = _overrides(job, judged_by)
+    asked = job.calibration_samples is not None or _names_calibration(job.config)
+    calibrated, evaluated = _loaders(job, task, model, tokenizer, read_config(job.config, **overrides), asked)
+    remarks = [assumed_order(task, model.config)]
+    if not asked:
+        rows = len(calibrated.row_ids)
+        remarks.append(few_rows(task, rows))
+        overrides["calibration"] = {"samples": rows}
+    tuner = Tuner(job.config, **overrides)
+
+    def check(judge: Any, score: float) -> None:
+        _check_baseline(job, task, judge, score, loaded)
+
+    with contextlib.suppress(MissedError), first_score(len(evaluated.row_ids), check):
         tuner.tune(model, calibrated, eval_dataloader=_Watched(evaluated, on_batch), on_miss="raise")
-    if tuner.result is None:
-        raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
-    notes = tuple(str(warning.message) for warning in caught)
-    report = _report(task, metric, tuner.result, tuner.config.criterion, notes)
-    return _kept(job, report, tuner.result, tokenizer)
+    return tuner, [remark for remark in remarks if remark]
+
+
+def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, loaded: _Loaded) -> None:
+    """Refuse, or warn of, a float32 score that shows nothing of what the model knows.
+
+    One that chance may have given is refused where the tokenizer's casing is in doubt: that explains it.
+    """
+    found = objection(task, judge, score, loaded.model.config)
+    if found is None:
+        return
+    if (found.grave or loaded.doubts) and not job.allow_weak_baseline:
+        told = "; ".join((found.text, *loaded.doubts))
+        raise EvaluationError(f"{told}, or give --allow-weak-baseline to tune all the same")
+    _log.warning("%s", found.text)
+    warnings.warn(found.text, IlitWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)
@@ -188,15 +248,34 @@ class _Watched:
 
 
 def _loaders(
-    job: TuneJob, task: Task, model: Any, tokenizer: Any, config: Config
+    job: TuneJob, task: Task, model: Any, tokenizer: Any, config: Config, asked: bool
 ) -> tuple[LengthBatches, LengthBatches]:
     """Return calibration rows of the training split, as many as the longest calibration takes, and the dev split."""
     per_unit = {"rows": 1, "batches": job.batch_size}
-    rows = max(size.count * per_unit[size.unit] for size in config.calibrations)
+    rows = max(size.count * per_unit[size.unit] for size in config.calibrations) if asked else None
     options: dict[str, Any] = {"batch_size": job.batch_size, "max_length": job.max_length}
     evaluated = evaluation_loader(task, job.data_dir, model, tokenizer, samples=job.eval_samples, **options)
     calibrated = calibration_loader(task, job.data_dir, model, tokenizer, rows=rows, seed=config.random_seed, **options)
     return calibrated, evaluated
+
+
+def _names_calibration(conf: Path | Mapping[str, Any] | None) -> bool:
+    """Return whether a configuration says how much data to calibrate on, so that it is a wish and no default."""
+    if conf is None:
+        return False
+    if isinstance(conf, Mapping):
+        return _holds_amount(from_python(conf))
+    return _holds_amount(from_yaml(Path(conf).read_text(encoding="utf-8-sig"), str(conf)))
+
+
+def _holds_amount(node: Node) -> bool:
+    for entry in entries(node):
+        if entry.path[-1] in ("calibration", "quantization"):
+            if _holds_amount(entry):
+                return True
+        elif entry.path[-1] in ("samples", "iterations", "sampling_size"):
+            return True
+    return False
 
 
 def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:

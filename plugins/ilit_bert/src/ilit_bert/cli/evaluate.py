@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 from ilit.cli import JsonFlag, only_json, report
-from ilit_bert.cli.options import BatchFlag, DataFlag, LengthFlag, MetricFlag, ModelFlag, SamplesFlag, TaskFlag
+from ilit_bert.cli.options import (
+    BatchFlag,
+    DataFlag,
+    LabelsFlag,
+    LengthFlag,
+    MetricFlag,
+    ModelFlag,
+    SamplesFlag,
+    TaskFlag,
+    label_names,
+)
 
 
 def evaluate(
@@ -16,6 +27,7 @@ def evaluate(
     max_length: LengthFlag = None,
     batch_size: BatchFlag = 32,
     eval_samples: SamplesFlag = None,
+    labels: LabelsFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Score a float checkpoint or a tuned model on a task's dev split."""
@@ -30,6 +42,9 @@ def evaluate(
             max_length=max_length,
             batch_size=batch_size,
             eval_samples=eval_samples,
+            labels=label_names(labels),
         )
+    for note in scored.notes:
+        sys.stderr.write(f"warning: {note}\n")
     line = f"{scored.task}: {scored.metric} {scored.accuracy:.4f} on {scored.examples} examples, {scored.seconds:.1f} s"
     report(asdict(scored), as_json, lambda console: console.print(line, highlight=False))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ilit.errors import ConfigError
+
 ModelFlag = Annotated[
     str, typer.Option("--model", "--model_name_or_path", help="Checkpoint folder, or an id on the Hugging Face hub.")
 ]
@@ -21,6 +23,28 @@ LengthFlag = Annotated[
     typer.Option("--max-length", "--max_seq_length", help="Tokens of an input at most; 128, for SQuAD 384."),
 ]
 BatchFlag = Annotated[int, typer.Option("--batch-size", "--per_device_eval_batch_size", min=1, help="Rows of a batch.")]
+LabelsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="What the checkpoint's ids stand for, in their order, such as entailment,neutral,contradiction; needed "
+        "where its config.json does not name them.",
+    ),
+]
 SamplesFlag = Annotated[
     int | None, typer.Option("--eval-samples", min=1, help="Only the first so many examples of the dev split.")
 ]
+
+
+def label_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in the value of ``--labels``.
+
+    Raises:
+        ConfigError: a name is empty.
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ConfigError(f"labels '{text}': a name is empty; separate the names by single commas")
+    return names

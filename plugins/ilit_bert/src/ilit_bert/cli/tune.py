@@ -16,12 +16,14 @@ from ilit.figures import drop
 from ilit_bert.cli.options import (
     BatchFlag,
     DataFlag,
+    LabelsFlag,
     LengthFlag,
     MetricFlag,
     ModelFlag,
     OutputFlag,
     SamplesFlag,
     TaskFlag,
+    label_names,
 )
 from ilit_bert.cli.progress import progress
 
@@ -41,20 +43,39 @@ def tune(
     max_length: LengthFlag = None,
     batch_size: BatchFlag = 32,
     calibration_samples: Annotated[
-        int | None, typer.Option("--calibration-samples", min=1, help="Rows of the training split; 128 by default.")
+        int | None,
+        typer.Option("--calibration-samples", min=1, help="Rows of the training split; 128, or all where fewer."),
     ] = None,
     eval_samples: SamplesFlag = None,
     seed: Annotated[int | None, typer.Option("--seed", help="9527 by default.")] = None,
+    labels: LabelsFlag = None,
+    allow_weak_baseline: Annotated[
+        bool,
+        typer.Option("--allow-weak-baseline", help="Tune a model too that scores no better than a constant answer."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
     """Turn a fine-tuned checkpoint into an INT8 model that keeps its score on a task.
 
-    Where no model passes, the closest is kept in OUTPUT-closest and the exit code is 1.
+    Where no model passes, the closest is kept in OUTPUT-closest and the exit code is 1. A float32 model that scores no
+    better than the best constant answer is refused, with the likely cause.
     """
     from ilit_bert import tune as work
 
     job = work.TuneJob(
-        model, task, data_dir, output, config, metric, max_length, batch_size, calibration_samples, eval_samples, seed
+        model,
+        task,
+        data_dir,
+        output,
+        config,
+        metric,
+        max_length,
+        batch_size,
+        calibration_samples,
+        eval_samples,
+        seed,
+        label_names(labels),
+        allow_weak_baseline,
     )
     with only_json(as_json), progress(f"{task}: evaluating") as step:
         tuned = work.tune(job, step)

@@ -1,4 +1,4 @@
-"""GLUE's TSV files -> validated examples, and official label ids -> the checkpoint's own."""
+"""GLUE's TSV files -> validated examples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
 from ilit_bert.tasks import Columns, Split, Task
@@ -116,43 +115,6 @@ def check_labels(examples: Sequence[Example], num_labels: int) -> None:
             )
 
 
-def model_label_ids(task: Task, config: Any) -> tuple[int, ...]:
-    """Return the model's id of each of the task's labels, in the task's official order.
-
-    A checkpoint may number the labels in its own order and says so by ``id2label`` (or ``label2id``). Names are
-    compared without case, spaces and underscores. Where they are transformers' placeholders (``LABEL_0``), the
-    official order is taken; where they are words that are none of the task's, too, and the log says so.
-
-    Args:
-        task: a classification task.
-        config: the model's configuration.
-
-    Raises:
-        ModelError: the checkpoint names some of the task's labels but not all, so it is another task's.
-    """
-    official = tuple(range(len(task.labels)))
-    by_name = _labels_by_name(config)
-    wanted = [_plain(name) for name in task.label_names]
-    known = [name for name in wanted if name in by_name]
-    if wanted and len(known) == len(wanted):
-        return tuple(by_name[name] for name in wanted)
-    if known:
-        missing = next(name for name in task.label_names if _plain(name) not in by_name)
-        raise ModelError(
-            f"id2label: the checkpoint's labels are {', '.join(by_name)}, without {task.name}'s '{missing}'; "
-            "use a checkpoint that was fine-tuned for this task"
-        )
-    numbered = {_plain(text) for text in _numbered_names(len(task.labels))}
-    if not set(by_name) <= numbered:
-        _log.warning(
-            "the checkpoint's labels (%s) are none of %s's; they are taken in the official order: %s",
-            ", ".join(by_name),
-            task.name,
-            ", ".join(task.label_names),
-        )
-    return official
-
-
 def with_label_ids(examples: Sequence[Example], ids: Sequence[int]) -> list[Example]:
     """Return the examples with ``ids[label]`` for each class label; scores stay as they are."""
     return [replace(e, label=ids[e.label]) if isinstance(e.label, int) else e for e in examples]
@@ -236,25 +198,7 @@ def _label(text: str, task: Task, where: str) -> int | float:
     return score
 
 
-def _labels_by_name(config: Any) -> dict[str, int]:
-    """Return plain label name -> id as the checkpoint's configuration has it, in the order of the ids."""
-    id2label = getattr(config, "id2label", None) or {}
-    label2id = getattr(config, "label2id", None) or {}
-    pairs = {int(index): name for index, name in id2label.items()} or {int(i): name for name, i in label2id.items()}
-    return {_plain(str(pairs[index])): index for index in sorted(pairs)}
-
-
-def _plain(name: str) -> str:
-    """Return a label's name without what checkpoints spell differently."""
-    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
-
-
 def _listing(folder: Path) -> str:
     """Return the names of the folder's first files."""
     names = sorted(entry.name for entry in folder.iterdir())
     return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else "nothing"
-
-
-def _numbered_names(count: int) -> list[str]:
-    """Return the label names that say nothing but the id: ``LABEL_0``, ``0``, ... up to at least ``count``."""
-    return [text for index in range(max(count, 16)) for text in (f"LABEL_{index}", str(index))]
