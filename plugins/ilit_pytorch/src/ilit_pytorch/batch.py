@@ -78,13 +78,19 @@ def check_input(model: torch.nn.Module, inputs: Any) -> None:
     if not named:
         return
     kind = type(model).__name__
+    required = [name for name, p in named.items() if p.default is p.empty]
+    if len(required) == 1 and not named.keys() & inputs.keys():
+        raise DataError(
+            f"{kind}.forward takes '{required[0]}' and none of {', '.join(map(str, inputs))}, which a dict gives it as "
+            f"keywords; where the dict itself is '{required[0]}', put it into a tuple: ({{...}},)"
+        )
     for key in inputs:
         if key not in named:
             raise DataError(
                 f"{kind}.forward has no parameter '{key}'{did_you_mean(str(key), named)}; leave it out of the batch "
                 f"(it has {', '.join(named)})"
             )
-    missing = [name for name, p in named.items() if p.default is p.empty and name not in inputs]
+    missing = [name for name in required if name not in inputs]
     if missing:
         raise DataError(f"{kind}.forward needs '{missing[0]}', which the batch lacks (it has {', '.join(inputs)})")
 

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 import torch
 
 from ilit.errors import one_line
+from ilit.outputs import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
-from ilit_pytorch.batch import call, first_rows, tensors_in
+from ilit_pytorch.batch import call, first_rows, predictions
 from ilit_pytorch.calibrate import Seen, TorchCalibration, island_outputs
 from ilit_pytorch.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.lower import lower
@@ -65,7 +66,7 @@ class _Reference:
     model: torch.nn.Module
     clone: torch.nn.Module
     inputs: Any
-    wanted: list[torch.Tensor] | None
+    wanted: Any
 
 
 def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
@@ -115,7 +116,7 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
     ops = [name for name, site in structure.sites.items() if site.island < 0]
     if not _objection(ops, structure, reference):
         return {}
-    if reference.wanted is None or not _equal(reference.wanted, _answers(reference.clone, reference.inputs)):
+    if reference.wanted is None or not identical(reference.wanted, _answers(reference.clone, reference.inputs)):
         reference = replace(reference, wanted=None)  # it answers at random, so only what it raises tells something
     reasons: dict[str, str] = {}
     accepted: list[str] = []
@@ -140,21 +141,14 @@ def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) 
         found = _answers(changed, reference.inputs)
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises is the reason
         return f"with an INT8 module in its place the forward raises {one_line(error)}"
-    if reference.wanted is None or _equal(reference.wanted, found):
+    if reference.wanted is None or identical(reference.wanted, found):
         return ""
     return "with an INT8 module in its place the forward goes another way"
 
 
-def _answers(model: torch.nn.Module, inputs: Any) -> list[torch.Tensor]:
+def _answers(model: torch.nn.Module, inputs: Any) -> Any:
     with torch.no_grad():
-        return list(tensors_in(call(model, inputs)))
-
-
-def _equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
-    return len(one) == len(other) and all(
-        a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
-        for a, b in zip(one, other, strict=True)
-    )
+        return predictions(call(model, inputs))
 
 
 # --- Islands -------------------------------------------------------------------------------------------------------

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ilit.errors import ArtefactError, IlitWarning, ModelError
-from ilit.outputs import identical
+from ilit.outputs import apart, identical
 from ilit_pytorch import artefact
-from ilit_pytorch.batch import call, model_input, predictions, tensors_in
+from ilit_pytorch.batch import as_numpy, call, model_input, predictions
 from ilit_pytorch.clone import MODULE_STATE, uncompiled
 from ilit_pytorch.state import blank
+
+ROUNDING = 1e-5  # of a module's outputs' spread
 
 
 def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
@@ -44,7 +46,7 @@ def first_difference(model: torch.nn.Module, other: torch.nn.Module, batch: Any)
         wanted = _outputs_by_module(eager, batch)
     found = _outputs_by_module(other, batch)
     for (path, one), (other_path, two) in zip(wanted, found, strict=False):
-        if path != other_path or not _alike(one, two):
+        if path != other_path or apart(two, one) > ROUNDING:
             return path
     return ""
 
@@ -77,7 +79,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
         raise ModelError(f"{kind} cannot be saved and read back: {error}") from error
     if same or not identical(_answers(float_model, batch), _answers(float_model, batch)):
         return
-    where = next((p for (p, a), (_, b) in _pairs(float_model, back, batch) if not _alike(a, b)), "")
+    where = next((p for (p, a), (_, b) in _pairs(float_model, back, batch) if apart(b, a) > ROUNDING), "")
     raise ModelError(
         f"{kind}: an artefact cannot hold all that its answers depend on{f', first seen at {where}' if where else ''}: "
         "state that is neither parameter nor buffer; keep it by register_buffer, or by get_extra_state and "
@@ -94,12 +96,13 @@ def _pairs(one: torch.nn.Module, other: torch.nn.Module, batch: Any) -> Iterator
     return zip(_outputs_by_module(one, batch), _outputs_by_module(other, batch), strict=False)
 
 
-def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, list[np.ndarray]]]:
+def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, Any]]:
     """Return what each module gives in one forward, in the order they end."""
-    found: list[tuple[str, list[np.ndarray]]] = []
+    found: list[tuple[str, Any]] = []
 
     def note(path: str) -> Any:
-        return lambda _module, _args, output: found.append((path, [t.detach().numpy() for t in tensors_in(output)]))
+        # A copy, since what comes after may write into it.
+        return lambda _module, _args, output: found.append((path, copy.deepcopy(as_numpy(output))))
 
     handles = [module.register_forward_hook(note(path)) for path, module in model.named_modules() if path]
     try:
@@ -108,16 +111,6 @@ def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, li
         for handle in handles:
             handle.remove()
     return found
-
-
-def _alike(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    """Whether arrays are the same but for float32's rounding."""
-    return len(one) == len(other) and all(map(_close, one, other))
-
-
-def _close(one: np.ndarray, other: np.ndarray) -> bool:
-    slack = 1e-5 * float(np.abs(one).max(initial=0.0))
-    return one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=slack, equal_nan=True)
 
 
 # --- The user's own model, run and put back ------------------------------------------------------------------------
