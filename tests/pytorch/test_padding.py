@@ -250,6 +250,17 @@ def test_bias_correction_and_range_are_those_of_the_tokens() -> None:
     assert off[0] == pytest.approx(off[1], rel=0.01)
 
 
+def test_ops_are_timed_on_padded_rows() -> None:
+    """The kernel has to compute padding too, so as many rows as the usual batch has are timed."""
+    model, adapter = Tagger().eval(), PyTorchAdapter()
+    inputs = {"input_ids": ids(REAL), "attention_mask": REAL.long()}
+    calibration, shapes = calibrated(model, [inputs]), set()
+    recipe = adapter.describe(model, (inputs, None)).recipe({}, "1 batches")
+    model.hidden.register_forward_pre_hook(lambda _module, args: shapes.add(tuple(args[0].shape)))
+    adapter.time_ops(model, recipe, calibration)
+    assert shapes == {(ROWS * TOKENS, 8)}
+
+
 def test_probes_leave_padding_out() -> None:
     """The distance of a recipe is that of the tokens' predictions: what padding gives has no part in it."""
     model, adapter = Tagger().eval(), PyTorchAdapter()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilit.recipe import QuantSpec, Scheme
+from ilit_pytorch import ranges
 from ilit_pytorch.observers import ActivationStats
 from ilit_pytorch.qparams import activation_params, quantize_weight
 from ilit_pytorch.ranges import KL_CLIPPED, activation_range
@@ -179,11 +180,26 @@ def test_a_one_sided_range_has_all_codes_under_asym_and_half_under_sym() -> None
     assert error(values, *ends["asym"], "asym", 8) < 0.5 * error(values, *ends["sym"], "sym", 8)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.95])
+@pytest.mark.parametrize(("name", "scheme", "levels"), [
+    ("relu", "asym", 256), ("negative", "asym", 256), ("normal", "asym", 128), ("gelu", "asym", 246),
+    ("relu", "sym", 128), ("normal", "sym", 128),
+])  # fmt: skip
+def test_kl_reckons_with_the_codes_there_are(
+    monkeypatch: pytest.MonkeyPatch, name: str, scheme: Scheme, levels: int
+) -> None:
+    """Values on one side of 0 have all codes of ``asym``, those on both sides a share, and half are left by ``sym``."""
+    found = []
+    monkeypatch.setattr(ranges, "kl_threshold", lambda _counts, count: found.append(count(1.0)) or 1.0)
+    values = DATA[name] * 4 / DATA[name].abs().max()
+    activation_range(stats_of(values), "kl", 255, scheme)
+    assert found == [pytest.approx(levels, abs=12)]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.9995])
 @pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
 def test_a_pruned_weight_is_not_clipped_by_its_zeros(share: float, granularity: str) -> None:
     """``kl`` keeps the weights that pruning has left: it is off by half as much again as ``minmax`` at most."""
-    weight = torch.randn(64, 400) * (torch.rand(64, 400) > share)
+    weight = torch.randn(64, 4000) * (torch.rand(64, 4000) > share)
     off = {}
     for algorithm in ("minmax", "kl"):
         codes, scale = quantize_weight(weight, QuantSpec("int8", "sym", granularity, algorithm, 8))  # type: ignore[arg-type]  # parametrized

@@ -167,6 +167,42 @@ def test_what_the_first_batch_does_not_reach_is_looked_for_in_the_others(skips: 
     assert loader.count == 4
 
 
+def test_an_op_that_is_given_no_row_is_not_reached() -> None:
+    """Nothing is known of what it will be given, so it is looked for like one that is not called."""
+    structure = trace(Routed(skips=False), next(iter(Taken((2,)))))
+    assert list(structure.sites) == ["layers.0.2", "layers.1.2", "head"]
+    assert set(structure.left) == {"spare", *EXPERTS} - set(structure.sites)
+
+
+class Steps(torch.nn.Module):
+    """Runs its Linears in the order that a batch names them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late, self.early, self.between = (torch.nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+        for number in order[0].tolist():
+            x = (self.late, self.early, self.between)[number](x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("orders", "wanted"),
+    [
+        ([[0], [1], [2]], ["late", "early", "between"]),
+        ([[1, 0], [2, 0]], ["early", "between", "late"]),
+        ([[1], [1, 2, 0]], ["early", "between", "late"]),
+        ([[0, 1], [1, 0], [2]], ["late", "early", "between"]),
+    ],
+    ids=["said by none", "one last", "said by one", "said both ways"],
+)
+def test_ops_of_several_batches_come_as_all_say(orders: list[list[int]], wanted: list[str]) -> None:
+    """What no batch says, or two say differently, is as the model holds them."""
+    batches = [((torch.randn(3, 4), torch.tensor([order] * 3)), None) for order in orders]
+    assert list(trace_all(Steps(), batches, [CalibrationSize(3, "batches")]).sites) == wanted
+
+
 def test_no_more_batches_are_taken_than_needed() -> None:
     """One where it reaches all; else until all are reached, and never more than the longest size takes."""
     model, longest = Routed(), CalibrationSize(18, "rows")
@@ -209,8 +245,12 @@ class Forked(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         left, right = self.left(self.one(x)), self.right(self.two(x))
         if bool(x[0, 0] > 0):
-            return self.out(self.plus.add(left, right)) + self.rare(self.stub(x))
-        return self.out(left) + self.out(right) + self.stub(x)
+            return self.out(self.plus.add(left, left) + torch.cat([left, right])[:3]) + self.leak(x)
+        return self.out(left) + self.out(right)
+
+    def leak(self, x: torch.Tensor) -> torch.Tensor:
+        shared = self.stub(x)
+        return self.rare(shared) + shared
 
 
 def test_islands_that_a_later_batch_joins_are_one() -> None:
