@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ilit.errors import ArtefactError
 from ilit_bert.folder import check_output, check_writable, closest_folder, is_tuned, keep
+from ilit_pytorch.artefact import read_recipe
+from ilit_pytorch.integrity import json_digest
 
 
 class Tokenizer:
@@ -21,8 +25,9 @@ def artefact(tmp_path):
     """A folder as an adapter leaves it."""
     folder = tmp_path / "best"
     folder.mkdir()
-    for name in ("recipe.json", "config.json"):
-        (folder / name).write_text("{}")
+    (folder / "config.json").write_text("{}")
+    recipe = {"format": 2, "files": {}}
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "digest": json_digest(recipe)}))
     (folder / "README.md").write_text("# Card\n")
     return folder
 
@@ -36,6 +41,18 @@ def test_kept_folder_is_the_artefact_with_its_tokenizer(artefact, tmp_path):
     assert (tmp_path / "out" / "README.md").read_text() == "# Card\n\n## Task\n"
     assert is_tuned(artefact)
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["best", "out"]
+
+
+def test_the_tokenizer_is_known_by_its_digest(artefact, tmp_path):
+    """One that is damaged afterwards is refused; a folder from which it was taken away is not."""
+    keep(artefact, tmp_path / "out", Tokenizer(), "")
+    file = tmp_path / "out" / "tokenizer.json"
+    read_recipe(tmp_path / "out")
+    file.write_text("[]")
+    with pytest.raises(ArtefactError, match=r"tokenizer\.json: is damaged or was edited"):
+        read_recipe(tmp_path / "out")
+    file.unlink()
+    read_recipe(tmp_path / "out")
 
 
 def test_relative_output(artefact, tmp_path, monkeypatch):

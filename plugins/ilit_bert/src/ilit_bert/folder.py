@@ -10,6 +10,7 @@ from typing import Any
 
 from ilit.errors import ArtefactError
 from ilit.run import CLOSEST, write_beside
+from ilit_pytorch.artefact import add_files
 
 RECIPE = "recipe.json"
 
@@ -92,7 +93,9 @@ def keep(artefact: Path, output: Path, tokenizer: Any, note: str) -> None:
 
     def write(folder: Path) -> None:
         shutil.copytree(artefact, folder, dirs_exist_ok=True)
+        before = {file.name for file in folder.iterdir()}
         tokenizer.save_pretrained(folder)
+        add_files(folder, sorted(file.name for file in folder.iterdir() if file.is_file() and file.name not in before))
         with (folder / "README.md").open("a", encoding="utf-8") as card:
             card.write(note)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,15 @@ def save(model: Any, folder: Path) -> None:
     tensors = {name: tensor.contiguous().clone() for name, tensor in content.tensors.items()}
     tensorfile.write(tensors, folder / TENSORS)
     _write_json(folder / CONFIG, architecture(model))
-    seal(folder, {**content.recipe, "sha256": integrity.digests_of(tensors.items()), "files": {}}, (CONFIG,))
+    _seal(folder, {**content.recipe, "sha256": integrity.digests_of(tensors.items()), "files": {}}, [CONFIG])
 
 
-def seal(folder: Path, recipe: Mapping[str, Any], files: tuple[str, ...]) -> None:
+def add_files(folder: Path, names: Iterable[str]) -> None:
+    """Enter further files of an artefact's folder, such as a tokenizer's, into its recipe: a changed one is refused."""
+    _seal(folder, read_recipe(folder), names)
+
+
+def _seal(folder: Path, recipe: Mapping[str, Any], files: Iterable[str]) -> None:
     """Write ``recipe.json`` with the digests of further files of the folder, and its own."""
     digests = {name: integrity.file_digest(folder / name) for name in files}
     sealed = {**recipe, "files": {**recipe["files"], **digests}}
