@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import huggingface_hub
@@ -11,7 +12,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ilit.errors import ModelError
+from ilit.space import CalibrationSize
 from ilit_bert.checkpoint import CLASSIFICATION, QUESTION_ANSWERING, build, head_of, load_float, load_model
+from ilit_pytorch.adapter import PyTorchAdapter
 from ilit_pytorch.modules.stub import QuantStub
 
 BERT = {
@@ -221,3 +224,33 @@ def test_build_gives_the_architecture_of_a_config(name, saved):
 def test_build_leaves_other_configs_to_others(config):
     """What is not a model of transformers gives None."""
     assert build(config) is None
+
+
+def lowered(model, batch):
+    """Every op of the model in INT8 as the space prefers it."""
+    adapter = PyTorchAdapter()
+    sizes = (CalibrationSize(1, "batches"),)
+    space = dataclasses.replace(adapter.describe(model, (batch, None)), calibrations=sizes)
+    return adapter.lower(model, space.recipe({}), adapter.calibrate(model, [(batch, None)], space))
+
+
+def test_transformers_refuses_a_tuned_folder(tmp_path):
+    """It cannot read one, and is stopped before it puts random weights where INT8 codes were."""
+    ids = torch.randint(5, 100, (8, 6))
+    PyTorchAdapter().save(lowered(MODELS["bert"]().eval(), {"input_ids": ids}), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["quantization_config"]["quant_method"] == "ilit"
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_save_pretrained_keeps_the_codes(tmp_path):
+    """What transformers writes of an INT8 model is all of it, and its config says that it is ilit's."""
+    ids = torch.randint(5, 100, (8, 6))
+    torch.manual_seed(1)
+    model = lowered(MODELS["bert"]().eval(), {"input_ids": ids})
+    twin = lowered(MODELS["bert"]().eval(), {"input_ids": ids})
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["quantization_config"] == {"quant_method": "ilit"}
+    twin.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(twin(input_ids=ids).logits, model(input_ids=ids).logits)

@@ -18,7 +18,7 @@ from ilit.errors import ArtefactError, IlitWarning, ModelError
 from ilit.recipe import Recipe
 from ilit_pytorch import cpu, integrity, tensorfile
 from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
-from ilit_pytorch.lower import Provenance, lowered_modules
+from ilit_pytorch.lower import QUANT_METHOD, Provenance, lowered_modules
 from ilit_pytorch.modules.lowered import RESTORE, Lowered
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.state import extra_tensors, fill_extra, float_state
@@ -27,8 +27,6 @@ FORMAT = 2
 READ = (1, FORMAT)  # 1 has no digests, no class and no extra state
 RECIPE, CONFIG, TENSORS = "recipe.json", "config.json", "model.safetensors"
 MARK = "::"  # between module path and tensor name of what lowering made; no module path has it
-METHOD = "ilit"
-"""The method that ``config.json`` names in ``quantization_config``: transformers refuses what it cannot read."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,9 @@ def _seal(folder: Path, recipe: Mapping[str, Any], files: Iterable[str]) -> None
 def content_of(model: Any) -> Content:
     """Return what the artefact of a lowered model holds; the tensors are the model's own.
 
+    Under the name of each float weight that INT8 codes stand for there is an empty tensor, a guard: whoever reads the
+    file as a float checkpoint, as transformers does, is stopped by its shape, and gets no random weight in its place.
+
     Raises:
         ArtefactError: the model was not lowered by this adapter.
         ModelError: it holds something that the artefact's files cannot.
@@ -84,6 +85,8 @@ def content_of(model: Any) -> Content:
     tensors, aliases = _without_aliases(state.tensors)
     for path, module in zip(provenance.paths, lowered_modules(model), strict=True):
         tensors.update({f"{path}{MARK}{name}": tensor for name, tensor in module.tensors().items()})
+    guards = [f"{path}.weight" for path in provenance.paths if f"{path}{MARK}weight" in tensors]
+    tensors.update({name: torch.empty(0) for name in guards})
     recipe = {
         "format": FORMAT,
         "adapter": "pytorch",
@@ -96,6 +99,7 @@ def content_of(model: Any) -> Content:
         ],
         "aliases": aliases,
         "attributes": sorted(state.attributes),
+        "guards": guards,
         "extra": state.extra,
     }
     return Content(recipe, {name: tensor.detach() for name, tensor in tensors.items()})
@@ -115,7 +119,7 @@ def architecture(model: torch.nn.Module) -> dict[str, Any]:
     name = type(model).__name__
     if hasattr(config, "to_json_string") and hasattr(config, "to_dict"):
         plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-        quantized = {"quantization_config": {"quant_method": METHOD, "format": FORMAT}}
+        quantized = {"quantization_config": {"quant_method": QUANT_METHOD, "format": FORMAT}}
         return {**plain, "architectures": plain.get("architectures") or [name], **quantized}
     return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "architectures": [name]}
 
@@ -186,7 +190,7 @@ def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch
     extra = recipe.get("extra", {})
     floats = {name: tensor for name, tensor in tensors.items() if MARK not in name}
     model = structural_clone(skeleton)
-    apart = {*recipe.get("attributes", ()), *extra_tensors(extra)}
+    apart = {*recipe.get("attributes", ()), *recipe.get("guards", ()), *extra_tensors(extra)}
     _fill(model, {name: tensor for name, tensor in floats.items() if name not in apart}, recipe["aliases"], folder)
     for name in recipe.get("attributes", ()):
         owner, _, leaf = name.rpartition(".")
