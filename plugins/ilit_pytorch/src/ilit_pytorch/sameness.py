@@ -74,7 +74,8 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     kind = type(uncompiled(model)).__name__
     try:
         back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
-        same = identical(_answers(float_model, batch), _answers(back, batch))
+        # Torch sums in another order where a weight asks for a gradient, which those read back do not.
+        same = apart(_answers(back, batch), _answers(float_model, batch)) <= ROUNDING
     except ArtefactError as error:
         raise ModelError(f"{kind} cannot be saved and read back: {error}") from error
     if same or not identical(_answers(float_model, batch), _answers(float_model, batch)):
