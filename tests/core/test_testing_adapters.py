@@ -137,7 +137,7 @@ class SeesDifferences(FakeAdapter):
 
 
 class RefusesAll(FakeAdapter):
-    def check_savable(self, model: Any, float_model: Any, batch: Any) -> None:
+    def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any) -> None:
         raise AssertionError("no")
 
 

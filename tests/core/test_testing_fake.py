@@ -119,7 +119,7 @@ def test_what_a_file_cannot_hold_is_named() -> None:
     model = fake_model()
     wide = replace(model, weights={**model.weights, "layer2": model.weights["layer2"].astype(np.float64)})
     with pytest.raises(ModelError, match="op 'layer2': an artefact holds float32, its weight is float64; convert it"):
-        FakeAdapter().check_savable(wide, wide, fake_data(model)[0])
+        FakeAdapter().check_savable(wide, wide, fake_data(model)[0], None)
 
 
 def test_other_models_are_refused() -> None:

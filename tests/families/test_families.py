@@ -108,7 +108,7 @@ def test_no_trial_fails(tuned: Tuned) -> None:
 def test_what_stays_in_float_has_its_reason(tuned: Tuned) -> None:
     """Every op that the forward calls runs in INT8, or the result says why not; small embeddings stay by a rule."""
     assert tuned.result.closest is not None, tuned.result.reason
-    reasons = getattr(tuned.result, "left_in_float", {})
+    reasons = tuned.result.left_in_float
     left = called_ops(tuned.before, tuned.inputs) - {*tuned.result.closest.recipe.quantized_ops}
 
     assert [path for path in sorted(left) if not (path.endswith(EMBEDDINGS_KEPT_FLOAT) or reasons.get(path))] == []

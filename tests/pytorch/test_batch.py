@@ -288,3 +288,15 @@ def test_rows_that_do_not_fit_together_are_refused(others: Any) -> None:
     """Nothing is padded or dropped to make them fit."""
     with pytest.raises(DataError, match="cannot share a batch"):
         regroup([(X, Y), others], [[(0, 0), (1, 0)]])
+
+
+def test_a_dict_that_is_one_argument_is_told_how_to_go_in() -> None:
+    """A forward that takes one thing and is given a dict with other names may mean the dict itself."""
+
+    class Takes(torch.nn.Module):
+        def forward(self, features: Any) -> Any:
+            return features["pixels"]
+
+    with pytest.raises(DataError, match=r"no parameter 'pixels'; .* put that into a tuple: \(\{\.\.\.\},\)"):
+        check_input(Takes(), {"pixels": torch.ones(1)})
+    check_input(Takes(), ({"pixels": torch.ones(1)},))

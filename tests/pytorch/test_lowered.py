@@ -137,6 +137,7 @@ def test_every_kind_of_module_has_a_state(
         embeddings = {op: WEIGHT_ONLY for op in subject.ops if op == "embed"}
         ops = [op for op in subject.ops if op not in embeddings]
         models.append(subject.lower(static=ops[int(float_op) :], **embeddings))
+    assert all(type(value) is torch.Tensor and not value.is_quantized for value in models[0].state_dict().values())
     models[1].load_state_dict(models[0].state_dict())
     # Buffers that state_dict leaves out are not exchanged by it, in float neither.
     for (_, ours), (_, theirs) in zip(models[1].named_buffers(), models[0].named_buffers(), strict=True):
@@ -273,6 +274,22 @@ def test_a_cast_model_answers_in_its_dtype(int8: Callable[..., Any], dtype: torc
     assert cast(x).dtype == dtype
     assert (cast(x).float() - wanted).abs().max() < 0.02 * wanted.abs().max()
     assert (cast[2].weight.dtype, cast[2].weight_scale.dtype) == (dtype, torch.float32)
+
+
+def test_a_failing_cast_leaves_it_whole(int8: Callable[..., Any]) -> None:
+    """What a function raises that was to be applied to all tensors takes no scale away."""
+    lowered, x = int8(two_linears(1), torch.randn(8, 8)), torch.randn(4, 8)
+    lowered[0].register_buffer("hung", torch.ones(2))
+    wanted = lowered(x)
+
+    def fails(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() == 2:
+            raise RuntimeError("not this one")
+        return tensor
+
+    with pytest.raises(RuntimeError, match="not this one"):
+        lowered._apply(fails)
+    assert torch.equal(lowered(x), wanted)
 
 
 def test_another_device_is_refused(int8: Callable[..., Any]) -> None:

@@ -21,13 +21,18 @@ class Writing(torch.nn.Module):
         super().__init__()
         self.fc, self.norm = torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4)
         self.register_buffer("calls", torch.zeros(1))
-        self.count, self.seen, self.cache = 0, [], {"last": None}
+        self.count, self.seen, self.cache = 0, [], {"last": None, "deep": [torch.zeros(3)]}
+        self.register_buffer("mean", torch.zeros(3))
+        self.hits = torch.zeros(2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         self.count += 1
         self.seen.append(len(x))
         self.cache["last"] = x
+        self.cache["deep"][0] += 1
+        self.mean = self.mean * 0.9 + 1
+        self.hits.data.add_(1)
         self.fresh = x
         return self.norm(self.fc(x))
 
@@ -39,7 +44,8 @@ def test_everything_is_put_back() -> None:
     own_outputs(model, (torch.randn(5, 8), None))
     assert (model.training, model.norm.training, model.count, model.seen) == (True, True, 0, [])
     assert model.cache is cache
-    assert model.cache == {"last": None}
+    assert model.cache["last"] is None
+    assert not any(tensor.any() for tensor in (model.cache["deep"][0], model.mean, model.hits))
     assert model.calls is buffer
     assert (float(model.calls), int(model.norm.num_batches_tracked)) == (0.0, 0)
     assert not hasattr(model, "fresh")

@@ -15,6 +15,12 @@ from ilit_pytorch.adapter import PyTorchAdapter
 from ilit_pytorch.state import blank
 
 
+def check_savable(subject: Any) -> None:
+    """Look before the search whether an artefact holds the model."""
+    lowered, batch = subject.lower(), (subject.inputs, None)
+    subject.adapter.check_savable(subject.model, lowered, batch, subject.adapter.outputs(lowered, batch))
+
+
 class Scaled(torch.nn.Module):
     """Keeps fitted values in some way of its own."""
 
@@ -116,7 +122,7 @@ def test_what_cannot_be_held_is_named_before_the_search(bench: Callable[..., Any
     make, text = UNSAVABLE[name]
     subject = bench(make(), torch.randn(16, 8))
     with pytest.raises(ModelError, match=text) as caught:
-        subject.adapter.check_savable(subject.model, subject.lower(), (subject.inputs, None))
+        check_savable(subject)
     assert "\n" not in str(caught.value)
 
 
@@ -135,7 +141,7 @@ def test_packed_weights_of_torch_are_named(bench: Callable[..., Any]) -> None:
     model = torch.ao.quantization.quantize_dynamic(Recurrent().eval(), {torch.nn.LSTM}, dtype=torch.qint8)
     subject = bench(model, torch.randn(5, 16, 8))
     with pytest.raises(ModelError, match=r"lstm.* keeps .* as a .*, which an artefact without pickle cannot hold"):
-        subject.adapter.check_savable(subject.model, subject.lower(), (subject.inputs, None))
+        check_savable(subject)
 
 
 def test_a_healthy_model_is_silent(bench: Callable[..., Any], sample: Callable[[str], Any]) -> None:
@@ -143,7 +149,7 @@ def test_a_healthy_model_is_silent(bench: Callable[..., Any], sample: Callable[[
     for name in ("mlp", "conv", "stubbed-conv", "tied-embedding"):
         one = sample(name)
         subject = bench(one.model, one.batches[0][0])
-        subject.adapter.check_savable(subject.model, subject.lower(), one.batches[0])
+        check_savable(subject)
 
 
 def test_what_a_function_holds_is_warned_of(bench: Callable[..., Any]) -> None:
@@ -153,7 +159,7 @@ def test_what_a_function_holds_is_warned_of(bench: Callable[..., Any]) -> None:
     model[0].forward = lambda x: plain(x) + extra(x)
     subject = bench(model, torch.randn(16, 8))
     with pytest.warns(IlitWarning, match="0: a function hung on it holds extra, which is no part of the model"):
-        subject.adapter.check_savable(model, subject.lower(), (subject.inputs, None))
+        check_savable(subject)
 
 
 def test_an_attribute_called_kind_confuses_nothing(bench: Callable[..., Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,7 @@ WRITES: dict[str, Callable[[Any], Any]] = {
     "an element": lambda w: w.__setitem__(0, 1.0),
     "initialised": torch.nn.init.zeros_,
     "out": lambda w: torch.add(torch.ones(2, 3), 1, out=w),
+    "one of many": lambda w: torch._foreach_add_([torch.ones(2, 3), w], 1.0),
     "replaced data": lambda w: setattr(w, "data", torch.zeros(2, 3)),
 }
 
@@ -86,9 +88,26 @@ def test_writing_is_refused(counted: Any, what: str) -> None:
         WRITES[what](weight)
 
 
-def test_replacing_it_is_refused(bench: Callable[..., Any]) -> None:
-    """By torch's own error."""
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("value", [None, torch.zeros(2), torch.nn.Parameter(torch.zeros(2))])
+def test_replacing_it_is_refused(bench: Callable[..., Any], name: str, value: Any) -> None:
+    """In one line, the bias as well."""
     subject = bench(torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.randn(8, 4))
     lowered = subject.lower(static=["0"])
-    with pytest.raises((KeyError, AttributeError), match="weight"):
-        lowered[0].weight = torch.nn.Parameter(torch.zeros(2, 4))
+    with pytest.raises(LoweringError, match=f"the {name} of an INT8 op cannot be replaced"):
+        setattr(lowered[0], name, value)
+
+
+def test_reading_it_makes_nothing_larger(bench: Callable[..., Any], tmp_path: Any) -> None:
+    """Neither the model, as it is measured, nor its artefact, in which it is nowhere."""
+    subject = bench(torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 3)), torch.randn(8, 64))
+    batch, sizes = (subject.inputs, None), []
+    for reads in (False, True):
+        lowered = subject.lower(static=subject.ops)
+        if reads:
+            assert lowered[0].weight.sum().isfinite()
+        sizes.append(subject.adapter.measure(lowered, batch).bytes)
+        subject.adapter.save(lowered, tmp_path)
+        assert json.loads((tmp_path / "recipe.json").read_text())["attributes"] == []
+    assert sizes[0] == sizes[1] < 64 * 64 * 2
+    assert isinstance(subject.adapter.load(tmp_path, model=subject.model)[0].weight, Dequantized)

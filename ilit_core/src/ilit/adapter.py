@@ -97,8 +97,9 @@ class Adapter(Protocol):
       a copy; everything is put back afterwards. Shows before the search whether a copy is the same function;
     * ``first_difference(model, other, batch) -> str``: path of the first module in running order whose output differs
       between two models, empty where that is not known. Called for an error message only;
-    * ``check_savable(model, float_model, batch) -> None``: raises ``ilit.errors.ModelError`` in one line naming what an
-      artefact could not hold. ``float_model`` is the lowered all-float recipe. Called once, before the search;
+    * ``check_savable(model, float_model, batch, answers) -> None``: raises ``ilit.errors.ModelError`` in one line with
+      what an artefact could not hold. ``float_model`` is the lowered all-float recipe, ``answers`` its ``outputs`` on
+      the batch. Called once, before the search;
     * ``blank(model)``: the architecture with every tensor overwritten; ``load`` is given it when a saved model is read
       back, so that no value can come from anywhere but the files.
     """

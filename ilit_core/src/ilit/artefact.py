@@ -60,12 +60,14 @@ def keep(
     except Exception as error:  # noqa: BLE001 - the model goes back to its owner instead
         _log.info("%s: cannot be saved", folder, exc_info=True)
         return KeptModel(lowered, f"{folder}: the model cannot be saved ({one_line(error)}); it is in memory alone")
+    read_back = None
     try:
         read_back = adapter.load(folder, model=_skeleton(adapter, model))
         fault = _fault(adapter, lowered, read_back, sample, folder)
     except Exception as error:  # noqa: BLE001 - as above
-        _log.info("%s: cannot be read back", folder, exc_info=True)
-        fault = f"cannot be read back ({one_line(error)})"
+        _log.info("%s: cannot be read back, or compared", folder, exc_info=True)
+        how = "cannot be read back" if read_back is None else "cannot be compared with the one read back"
+        fault = f"{how} ({one_line(error)})"
     if not fault:
         return KeptModel(read_back)
     return KeptModel(

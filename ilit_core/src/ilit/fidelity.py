@@ -1,6 +1,6 @@
 """Whether the float model that everything is compared with is the user's own, and answers alike each time.
 
-Looked at once, after calibration and before anything is scored, in three passes over a few rows of a calibration batch.
+Looked at once, after calibration and before anything is scored, in a few passes over a few rows of a calibration batch.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
     _warn_of_unknown(model, found)
     check_savable: Any = getattr(adapter, "check_savable", None)
     if check_savable is not None:
-        check_savable(model, float_model, fresh(batch))
+        check_savable(model, float_model, fresh(batch), answers)
     return Sample(batch, example, found.same)
 
 

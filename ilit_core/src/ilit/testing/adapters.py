@@ -302,7 +302,7 @@ class AdapterContract:
             "describe_all": (case.model, case.batches, (CalibrationSize(1),)),
             "own_outputs": (case.model, batch),
             "first_difference": (case.model, adapter.damaged(case.model), batch),
-            "check_savable": (case.model, plain, batch),
+            "check_savable": (case.model, plain, batch, case.adapter.outputs(plain, batch)),
             "blank": (case.model,),
         }
         calls |= {
@@ -418,7 +418,7 @@ class AdapterContract:
         """The check before the search objects to nothing that saving takes."""
         case, check_savable = prepared.case, _ability(prepared.case, "check_savable")
         lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
-        check_savable(case.model, lowered, case.batches[0])
+        check_savable(case.model, lowered, case.batches[0], case.adapter.outputs(lowered, case.batches[0]))
 
     def test_the_saved_recipe_names_adapter_and_recipe(self, prepared: Prepared, tmp_path: Path) -> None:
         """``recipe.json`` says under ``adapter`` who reads the folder, and under ``recipe`` what its ops run in."""

@@ -351,9 +351,9 @@ class FakeAdapter:
                 return name
         return ""
 
-    def check_savable(self, model: FakeModel, float_model: FakeModel, batch: Any) -> None:
+    def check_savable(self, model: FakeModel, float_model: FakeModel, batch: Any, answers: Any) -> None:
         """Refuse weights that are not float32, which is all that ``save`` writes."""
-        del float_model, batch
+        del float_model, batch, answers
         for name, weight in model.weights.items():
             if weight.dtype != np.float32:
                 raise ModelError(f"op '{name}': an artefact holds float32, its weight is {weight.dtype}; convert it")

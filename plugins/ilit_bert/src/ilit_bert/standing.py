@@ -25,12 +25,11 @@ FEW_ROWS = 200
 """Below, a good model may score no better than a constant answer by bad luck, and its answers are looked at."""
 FEWEST_OTHERS = 5
 """Rows that are not of the commonest label: with fewer, next to nothing tells a good model from a constant answer."""
-_ONE_IN_20, _ONE_IN_40, _ONE_IN_100, _ONE_IN_700 = (
-    1.645,
-    1.96,
-    2.326,
-    3.0,
-)  # normal deviates that chance exceeds so often
+# Normal deviates that chance exceeds so often.
+_ONE_IN_20 = 1.645
+_ONE_IN_40 = 1.96
+_ONE_IN_100 = 2.326
+_ONE_IN_740 = 3.0
 _GOOD = 0.5  # the correlation with the labels that a good model is granted
 _ROUNDING = 1e-9
 
@@ -119,7 +118,7 @@ def _is_turned(standing: Standing) -> bool:
 
 def _is_weak(standing: Standing, title: str) -> bool:
     """Return whether the score shows that something is wrong."""
-    if standing.order_deviate > _ONE_IN_700:
+    if standing.order_deviate > _ONE_IN_740:
         return True
     if standing.others < FEWEST_OTHERS:
         return False

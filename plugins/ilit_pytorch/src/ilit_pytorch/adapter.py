@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -62,7 +62,15 @@ class PyTorchAdapter:
     def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> SearchSpace:
         """See ``ilit_pytorch.describe`` and ``ilit_pytorch.trace``: as many batches as it takes to reach every op."""
         _check_model(model)
-        return self._described(model, trace_all(uncompiled(model), batches, sizes), next(iter(batches)))
+        first: list[Any] = []
+
+        def noted() -> Iterator[Any]:
+            for batch in batches:
+                first[:] = first or [batch]
+                yield batch
+
+        structure = trace_all(uncompiled(model), noted(), sizes)
+        return self._described(model, structure, first[0])
 
     def _described(self, model: torch.nn.Module, structure: Structure, example: Any) -> SearchSpace:
         eager = uncompiled(model)
@@ -149,9 +157,9 @@ class PyTorchAdapter:
         """See ``ilit_pytorch.sameness``."""
         return first_difference(model, other, batch)
 
-    def check_savable(self, model: Any, float_model: Any, batch: Any) -> None:
+    def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any) -> None:
         """See ``ilit_pytorch.sameness``."""
-        check_savable(model, float_model, batch)
+        check_savable(model, float_model, batch, answers)
 
     def blank(self, model: Any) -> torch.nn.Module:
         """See ``ilit_pytorch.state``."""
@@ -183,7 +191,6 @@ class PyTorchAdapter:
     def load(self, folder: Path, model: Any = None) -> torch.nn.Module:
         """Read a tuned model; without ``model`` an installed plugin builds the architecture from ``config.json``."""
         folder = Path(folder)
-        artefact.read_recipe(folder)
         return artefact.load(folder, model if model is not None else _build(folder))
 
 
@@ -202,6 +209,7 @@ def _runnable(model: torch.nn.Module) -> torch.nn.Module:
 def _build(folder: Path) -> torch.nn.Module:
     from ilit.plugins import registry
 
+    artefact.read_recipe(folder)  # first, since a config that was damaged builds another architecture
     config = artefact.read_config(folder)
     built = registry().hook.ilit_pytorch_build(config=config)
     if not isinstance(built, torch.nn.Module):

@@ -18,7 +18,7 @@ from ilit.errors import ArtefactError, IlitWarning, ModelError
 from ilit.recipe import Recipe
 from ilit_pytorch import cpu, integrity, tensorfile
 from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
-from ilit_pytorch.lower import QUANT_METHOD, Provenance, lowered_modules
+from ilit_pytorch.lower import QUANTIZATION, Provenance, lowered_modules, say_in_config
 from ilit_pytorch.modules.lowered import RESTORE, Lowered
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.state import extra_tensors, fill_extra, float_state
@@ -83,9 +83,10 @@ def content_of(model: Any) -> Content:
         raise ArtefactError(f"{type(model).__name__} was not lowered by ilit; save what tune() returned")
     state = float_state(model, provenance.paths)
     tensors, aliases = _without_aliases(state.tensors)
-    for path, module in zip(provenance.paths, lowered_modules(model), strict=True):
+    made = list(zip(provenance.paths, lowered_modules(model), strict=True))
+    for path, module in made:
         tensors.update({f"{path}{MARK}{name}": tensor for name, tensor in module.tensors().items()})
-    guards = [f"{path}.weight" for path in provenance.paths if f"{path}{MARK}weight" in tensors]
+    guards = [_guard(path, module) for path, module in made if f"{path}{MARK}weight" in tensors]
     tensors.update({name: torch.empty(0) for name in guards})
     recipe = {
         "format": FORMAT,
@@ -94,15 +95,20 @@ def content_of(model: Any) -> Content:
         "cpu": asdict(provenance.cpu),
         "versions": {"torch": torch.__version__},
         "recipe": provenance.recipe.to_json(),
-        "modules": [
-            _entry(path, module) for path, module in zip(provenance.paths, lowered_modules(model), strict=True)
-        ],
+        "modules": [_entry(path, module) for path, module in made],
         "aliases": aliases,
         "attributes": sorted(state.attributes),
         "guards": guards,
         "extra": state.extra,
     }
     return Content(recipe, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def _guard(path: str, module: Lowered) -> str:
+    """Return the name of the float weight; in torch's fused forms the op is the first of two."""
+    meta = module.meta()
+    fused = meta.get("post_op") == "relu" or meta.get("op", (None, False))[1]
+    return f"{path}.0.weight" if fused else f"{path}.weight"
 
 
 def _entry(path: str, module: Lowered) -> dict[str, Any]:
@@ -119,8 +125,7 @@ def architecture(model: torch.nn.Module) -> dict[str, Any]:
     name = type(model).__name__
     if hasattr(config, "to_json_string") and hasattr(config, "to_dict"):
         plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-        quantized = {"quantization_config": {"quant_method": QUANT_METHOD, "format": FORMAT}}
-        return {**plain, "architectures": plain.get("architectures") or [name], **quantized}
+        return {**plain, "architectures": plain.get("architectures") or [name], "quantization_config": QUANTIZATION}
     return {"class": f"{type(model).__module__}.{type(model).__qualname__}", "architectures": [name]}
 
 
@@ -203,6 +208,8 @@ def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
     _check_filled(loaded, paths, {*floats, *recipe["aliases"]}, folder)
     loaded.ilit = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)  # type: ignore[assignment]  # a module may hold any attribute
+    if replacements:
+        say_in_config(loaded)
     return loaded.eval()
 
 

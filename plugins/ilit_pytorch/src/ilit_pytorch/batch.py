@@ -81,8 +81,8 @@ def check_input(model: torch.nn.Module, inputs: Any) -> None:
     required = [name for name, p in named.items() if p.default is p.empty]
     if len(required) == 1 and not named.keys() & inputs.keys():
         raise DataError(
-            f"{kind}.forward takes '{required[0]}' and none of {', '.join(map(str, inputs))}, which a dict gives it as "
-            f"keywords; where the dict itself is '{required[0]}', put it into a tuple: ({{...}},)"
+            f"{kind}.forward has no parameter '{next(iter(inputs), '')}'; name the key '{required[0]}' as the forward "
+            f"does, or, where it takes the dict itself, put that into a tuple: ({{...}},)"
         )
     for key in inputs:
         if key not in named:

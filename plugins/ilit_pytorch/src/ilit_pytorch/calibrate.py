@@ -80,7 +80,7 @@ class Seen:
 
     def take(self, name: str, value: torch.Tensor, axis: int | None) -> None:
         """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
-        rows = value.numel() // value.shape[-1] if value.numel() else 0
+        rows = value.numel() // (value.shape[-1] if value.ndim else 1) if value.numel() else 0
         if axis in (None, -1):
             value = self.intake.padding.without(value)
         if not value.numel():

@@ -104,6 +104,13 @@ def own_copy(tensor: torch.Tensor) -> torch.Tensor:
     return copied
 
 
+def writes(tensor: torch.Tensor) -> tuple[int, bool]:
+    """Return what is another once a tensor was written to, be it by way of ``data``, which torch does not count."""
+    core: Any = torch._C  # noqa: SLF001 - no public name, and no types
+    version = -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - no public name
+    return version, core._is_cow_tensor(tensor)  # noqa: SLF001 - as above
+
+
 class _Memo(dict[int, Any]):
     """``copy.deepcopy``'s memo, in which parameters are found as the clone's own, made when they are first asked for.
 

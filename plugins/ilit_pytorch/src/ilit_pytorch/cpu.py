@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ilit.adapter import Cpu
-from ilit_pytorch.deprecation import hear_deprecation
+from ilit_pytorch.deprecation import silence_deprecation
 
 INT16_MAX = 32767
 
@@ -51,7 +51,7 @@ def onednn_saturates() -> bool:
 @functools.cache
 def torch_quantized_saturates() -> bool:
     """Return whether the kernels behind ``torch.ao.nn.quantized`` saturate here, by experiment."""
-    hear_deprecation()
+    silence_deprecation()
     scales, zeros = torch.ones(32, dtype=torch.float64), torch.zeros(32, dtype=torch.int64)
     weight = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
         torch.full((32, 64), 127, dtype=torch.int8), scales, zeros, 0

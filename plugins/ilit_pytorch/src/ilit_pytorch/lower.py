@@ -30,8 +30,8 @@ from ilit_pytorch.weights import float_op
 BIAS_CORRECTION = "bias_correction"
 """The model-wide transform of a recipe; False where it is absent."""
 
-QUANT_METHOD = "ilit"
-"""What a transformers config calls the quantization of a lowered model, which transformers by itself cannot read."""
+QUANTIZATION = {"quant_method": "ilit"}
+"""What a transformers config says of a lowered model, which transformers by itself cannot read."""
 
 KEEPS_SCALE = ActivationParams(1.0, 0, 255)
 """For a FloatFunctional of which only ``add_scalar`` or ``mul_scalar`` is used: torch derives the output's own."""
@@ -71,16 +71,16 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
         leave_fast_path(lowered)
     provenance = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
     if new:
-        _say_in_config(lowered)
+        say_in_config(lowered)
     lowered.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
     return lowered
 
 
-def _say_in_config(lowered: Any) -> None:
+def say_in_config(lowered: Any) -> None:
     """Let a transformers config, the clone's own, say what the model is, so that ``save_pretrained`` writes it."""
-    config = getattr(lowered, "config", None)
+    config: Any = getattr(lowered, "config", None)
     if hasattr(config, "to_json_string"):
-        config.quantization_config = {"quant_method": QUANT_METHOD}
+        config.quantization_config = dict(QUANTIZATION)
 
 
 def build_op(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:

@@ -42,7 +42,8 @@ def forward_seconds_and_bytes(model: torch.nn.Module, inputs: Any) -> tuple[floa
 def model_bytes(model: torch.nn.Module) -> int:
     """Return the bytes of parameters, buffers and packed weights, from shapes and dtypes; a shared one counts once."""
     seen: dict[int, int] = {}
-    for module in model.modules():
+    inside = [vars(module).get("quantized") for module in model.modules() if isinstance(module, Lowered)]
+    for module in (*model.modules(), *(part for one in inside if one is not None for part in one.modules())):
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if isinstance(module, Lowered):
             own += [value for value in vars(module).values() if isinstance(value, torch.Tensor)]

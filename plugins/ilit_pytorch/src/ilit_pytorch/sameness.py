@@ -12,20 +12,19 @@ from typing import Any
 
 import torch
 
-from ilit.errors import ArtefactError, IlitWarning, ModelError
-from ilit.outputs import apart, identical
+from ilit.errors import IlitWarning, ModelError, one_line
+from ilit.fidelity import ROUNDING
+from ilit.outputs import apart
 from ilit_pytorch import artefact
 from ilit_pytorch.batch import as_numpy, call, model_input, predictions
-from ilit_pytorch.clone import MODULE_STATE, uncompiled
+from ilit_pytorch.clone import MODULE_STATE, own_copy, uncompiled, writes
 from ilit_pytorch.state import blank
-
-ROUNDING = 1e-5  # of a module's outputs' spread
 
 
 def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
     """Return the predictions of the very model that the user gave, in eval mode; it is left as it was.
 
-    What a forward writes into modules, buffers, plain containers and ``config`` is taken back.
+    What a forward writes into modules, tensors, plain containers at any depth and ``config`` is taken back.
     """
     with _put_back(uncompiled(model)) as eager, torch.no_grad(), torch.random.fork_rng(devices=[]):
         return predictions(call(eager, model_input(batch)))
@@ -51,7 +50,7 @@ def first_difference(model: torch.nn.Module, other: torch.nn.Module, batch: Any)
     return ""
 
 
-def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: Any) -> None:
+def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: Any, answers: Any) -> None:
     """Try in memory, on the all-float recipe, whether an artefact holds all that the answers depend on.
 
     Warns of modules and tensors that only a function of the owner's holds, such as a patched forward: these are not
@@ -61,6 +60,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
         model: the user's own, the architecture.
         float_model: what ``lower`` made of the all-float recipe.
         batch: a few rows.
+        answers: what ``float_model`` answers on them, as ``Adapter.outputs`` gives it.
 
     Raises:
         ModelError: something cannot be held, or the model read back answers differently; says what.
@@ -74,11 +74,16 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     kind = type(uncompiled(model)).__name__
     try:
         back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
-        # Torch sums in another order where a weight asks for a gradient, which those read back do not.
-        same = apart(_answers(back, batch), _answers(float_model, batch)) <= ROUNDING
-    except ArtefactError as error:
-        raise ModelError(f"{kind} cannot be saved and read back: {error}") from error
-    if same or not identical(_answers(float_model, batch), _answers(float_model, batch)):
+        found = _answers(back, batch)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{kind} cannot be saved and read back into an architecture without values ({one_line(error)}); keep what "
+            "its forward depends on in parameters and buffers"
+        ) from error
+    # Torch sums in another order where a weight asks for a gradient, which those read back do not.
+    if apart(found, answers) <= ROUNDING or apart(_answers(float_model, batch), answers) > ROUNDING:
         return
     where = next((p for (p, a), (_, b) in _pairs(float_model, back, batch) if apart(b, a) > ROUNDING), "")
     raise ModelError(
@@ -122,40 +127,59 @@ def _put_back(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Give the model in eval mode, without compiled forwards, and put everything back that a forward may write."""
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
-    plain = _plain_containers(modules)
-    buffers = [(b, b._version, b.clone()) for b in {id(b): b for b in model.buffers()}.values()]  # noqa: SLF001 - no public name
+    containers, tensors = _held_by(modules)
     try:
         for module in modules:
             vars(module)["training"] = False
             vars(module).pop("_compiled_call_impl", None)
         yield model
     finally:
-        for container, content in plain:
-            _refill(container, content)
         for module, before in zip(modules, attributes, strict=True):
             vars(module).clear()
             vars(module).update(before)
-        with torch.no_grad():
-            for buffer, version, value in buffers:
-                if buffer._version != version:  # noqa: SLF001 - as above
-                    buffer.copy_(value)
+        for container, content in containers:
+            _refill(container, content)
+        for tensor, before_writes, value in tensors:
+            if writes(tensor) != before_writes:
+                tensor.data.copy_(value)
 
 
-def _plain_containers(modules: list[torch.nn.Module]) -> list[tuple[Any, Any]]:
-    """Return the dicts, lists and sets that modules hold, and their configs' attributes, each with its content."""
-    found: dict[int, tuple[Any, Any]] = {}
-    for module in modules:
-        for value in vars(module).values():
-            container = vars(value) if hasattr(value, "to_json_string") else value
-            if isinstance(container, dict | list | set):
-                found[id(container)] = (container, container.copy())
-    return list(found.values())
+def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], list[tuple[torch.Tensor, Any, Any]]]:
+    """Return the dicts, lists and sets that modules hold, at any depth, and the tensors, each with what is in it.
+
+    A tensor's value shares its memory until one of the two is written to; where that cannot be it is copied, but for
+    parameters: hardly a forward writes into these, and a copy of all would take the model's size.
+    """
+    containers: dict[int, tuple[Any, Any]] = {}
+    tensors: dict[int, tuple[torch.Tensor, Any, Any]] = {}
+    waiting: list[Any] = [vars(module) for module in modules]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor) and id(value) not in tensors:
+            kept = _value_of(value)
+            if kept is not None:
+                tensors[id(value)] = (value, writes(value), kept)
+        held = vars(value) if hasattr(value, "to_json_string") else value
+        if isinstance(held, tuple):
+            waiting.extend(held)
+        elif isinstance(held, dict | list | set) and id(held) not in containers:
+            containers[id(held)] = (held, held.copy())
+            waiting.extend(held.values() if isinstance(held, dict) else held)
+    return list(containers.values()), list(tensors.values())
+
+
+def _value_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return a tensor's value, to be put back; None where it would take a copy of a parameter."""
+    try:
+        return own_copy(tensor.detach())
+    except RuntimeError:  # memory or a layout that cannot be shared so
+        return None if isinstance(tensor, torch.nn.Parameter) else tensor.detach().clone()
 
 
 def _refill(container: Any, content: Any) -> None:
     if isinstance(container, list):
         container[:] = content
-    elif container != content or isinstance(container, dict):
+    else:
         container.clear()
         container.update(content)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,7 +81,7 @@ def extra_tensors(extra: Any) -> set[str]:
 
 
 def blank(model: torch.nn.Module) -> torch.nn.Module:
-    """Return a clone of a float model in which no tensor has its value: NaN, or 0 where there is none; no memory."""
+    """Return a clone of a float model in which no tensor has its value: NaN, or 0 where there is none."""
     clone = structural_clone(model)
     for module in clone.modules():
         for place in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - the clone's own
@@ -94,8 +95,10 @@ def _blanked(value: Any) -> Any:
     """Return the same with every tensor overwritten, those in plain containers too."""
     if isinstance(value, torch.Tensor):
         fill: Any = float("nan") if value.is_floating_point() or value.is_complex() else 0
-        empty = torch.full((), fill, dtype=value.dtype).expand(value.shape)
-        return torch.nn.Parameter(empty, requires_grad=False) if isinstance(value, torch.nn.Parameter) else empty
+        if isinstance(value, torch.nn.Parameter):
+            empty = torch.full((), fill, dtype=value.dtype).expand(value.shape)  # takes no memory
+            return torch.nn.Parameter(empty, requires_grad=False)
+        return torch.full(value.shape, fill, dtype=value.dtype)
     if type(value) is dict:
         value.update((key, _blanked(item)) for key, item in value.items())
     elif type(value) is list:
@@ -151,13 +154,17 @@ def _check_entries(module: torch.nn.Module, path: str) -> None:
 def _check_tensor(name: str, tensor: torch.Tensor) -> None:
     plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
     kind = str(tensor.layout if tensor.layout != torch.strided else tensor.dtype).removeprefix("torch.")
-    if plain:
-        try:
-            safetensors.torch.save({name: torch.empty(0, dtype=tensor.dtype)})
-        except (KeyError, ValueError, safetensors.SafetensorError):
-            plain = False
-    if not plain:
+    if not plain or not _can_be_written(tensor.dtype):
         raise ModelError(f"{name} is a {kind} tensor, which safetensors cannot hold; keep it as a plain dense tensor")
+
+
+@functools.cache
+def _can_be_written(dtype: torch.dtype) -> bool:
+    try:
+        safetensors.torch.save({"of this dtype": torch.empty(0, dtype=dtype)})
+    except (KeyError, ValueError, safetensors.SafetensorError):
+        return False
+    return True
 
 
 def _encoded(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -432,7 +432,7 @@ def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
         seen.ops.append(name)
     seen.watches[name] = watch_weights(inner_op(module))
     module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
-    module.register_forward_hook(_note_end(seen))
+    module.register_forward_hook(_note_end(seen), always_call=True)
 
 
 def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ilit_pytorch.batch import call
-from ilit_pytorch.clone import structural_clone, submodule
+from ilit_pytorch.clone import structural_clone, submodule, writes
 from ilit_pytorch.ops import inner_op
 
 _NAMES = ("weight", "bias")
@@ -68,13 +68,7 @@ def _watched(place: int, hook: Callable[..., Any], watch: Watch) -> Callable[...
 def _held(op: Any) -> tuple[Any, ...]:
     """Return weight and bias as the op holds them, each with its count of writes; nothing is computed for this."""
     held = [op._parameters.get(name, vars(op).get(name)) for name in _NAMES]  # noqa: SLF001 - reading might compute
-    return tuple((tensor, *_writes(tensor)) if isinstance(tensor, torch.Tensor) else None for tensor in held)
-
-
-def _writes(tensor: torch.Tensor) -> tuple[int, bool]:
-    """Return what tells that a clone's tensor was written to, be it by way of ``data``, which torch does not count."""
-    core: Any = torch._C  # noqa: SLF001 - no public name, and no types
-    return tensor._version, core._is_cow_tensor(tensor)  # noqa: SLF001 - as above
+    return tuple((tensor, *writes(tensor)) if isinstance(tensor, torch.Tensor) else None for tensor in held)
 
 
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -90,7 +84,7 @@ class Settled:
 
     def clone_of(self, model: torch.nn.Module, inputs: Any) -> torch.nn.Module:
         """Return the clone, whose computed weights are those of a forward with ``inputs``."""
-        state = tuple((id(t), t._version) for t in (*model.parameters(), *model.buffers()))  # noqa: SLF001 - no public name
+        state = tuple((id(t), writes(t)[0]) for t in (*model.parameters(), *model.buffers()))
         if self.clone is None or state != self.of:
             self.clone, self.of = structural_clone(model), state
             with torch.no_grad():
@@ -106,6 +100,9 @@ def float_op(model: torch.nn.Module, name: str, calibration: Any) -> Any:
         model: the user's.
         name: path of the op.
         calibration: the model's ``TorchCalibration``.
+
+    Returns:
+        The Linear, convolution or Embedding: the user's own, or a clone's where its weight is computed.
     """
     if calibration.structure.sites[name].computed:
         model = calibration.settled.clone_of(model, calibration.probe_batches[0])

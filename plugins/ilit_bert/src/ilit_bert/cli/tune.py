@@ -63,19 +63,19 @@ def tune(
     from ilit_bert import tune as work
 
     job = work.TuneJob(
-        model,
-        task,
-        data_dir,
-        output,
-        config,
-        metric,
-        max_length,
-        batch_size,
-        calibration_samples,
-        eval_samples,
-        seed,
-        label_names(labels),
-        allow_weak_baseline,
+        model=model,
+        task=task,
+        data_dir=data_dir,
+        output=output,
+        config=config,
+        metric=metric,
+        max_length=max_length,
+        batch_size=batch_size,
+        calibration_samples=calibration_samples,
+        eval_samples=eval_samples,
+        seed=seed,
+        labels=label_names(labels),
+        allow_weak_baseline=allow_weak_baseline,
     )
     with only_json(as_json), progress(f"{task}: evaluating") as step:
         tuned = work.tune(job, step)

@@ -11,8 +11,8 @@ from ilit.errors import LoweringError
 from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
 from ilit_pytorch.modules.answer import answer
-from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import dequantized
+from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]
@@ -77,19 +77,19 @@ class Int8Conv(Lowered):
         self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
         self.axes = len(shape[0]) + 2
 
-    @property
+    @read_only
     def bias(self) -> torch.Tensor | None:
         """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
         return self.int8_bias if self.biased else None
 
-    @property
+    @read_only
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
         packed, scale, axes = self.packed, self.weight_scale, self.axes
         shape = tuple(packed.shape)
         if len(shape) > axes:  # a 1d weight is packed with an axis of 1 before its own
             shape = (*shape[:-2], shape[-1])
-        return self._read_as(shape, lambda: dequantized(kernels.unpack_conv(packed, axes), scale))
+        return Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_conv(packed, axes), scale))
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (rows, out, *size) for (rows, in, *size); a single unbatched row works as well.

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import dequantized
+from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 
 @restorable
@@ -27,11 +27,11 @@ class Int8Embedding(Lowered):
         self.codes: torch.Tensor
         self.weight_scale: torch.Tensor
 
-    @property
+    @read_only
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (rows, width); its values are computed when read."""
         codes, scale = self.codes, self.weight_scale
-        return self._read_as(tuple(codes.shape), lambda: dequantized(codes, scale))
+        return Dequantized(tuple(codes.shape), self.dtype, lambda: dequantized(codes, scale))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., width) for integer indices (...): float32, or what the model has been cast to."""

@@ -17,9 +17,10 @@ from torch.ao.quantization.quantization_mappings import get_default_static_quant
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
-from ilit_pytorch.deprecation import hear_deprecation
+from ilit_pytorch.deprecation import silence_deprecation
 from ilit_pytorch.modules.conv import Geometry
-from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, restorable
+from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, read_only, restorable
+from ilit_pytorch.modules.weight import Dequantized
 from ilit_pytorch.qparams import ActivationParams
 
 TORCH_OPS: dict[tuple[str, bool], type] = {
@@ -38,7 +39,7 @@ def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor
     """Return a quint8 tensor; one that is quantized already is returned as it is."""
     if activation.is_quantized:
         return activation
-    hear_deprecation()
+    silence_deprecation()
     return torch.quantize_per_tensor(activation, params.scale, params.zero_point, torch.quint8)
 
 
@@ -129,19 +130,21 @@ class IslandOp(_Island):
         self.int8_bias: torch.Tensor | None
         self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
         self.axes = weight.ndim  # of a batch; a Linear takes more as well
-        self.quantized = _torch_op(op, weight, weight_scale, bias, shape)
+        self.quantized: Any
+        # Past torch's __setattr__: as a submodule it would put packed weights into the state dict.
+        vars(self)["quantized"] = _torch_op(op, weight, weight_scale, bias, shape)
         self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
 
-    @property
+    @read_only
     def bias(self) -> torch.Tensor | None:
         """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
         return self.int8_bias if self.biased else None
 
-    @property
+    @read_only
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
         weight = self.quantized.weight()
-        return self._read_as(tuple(weight.shape), weight.dequantize)
+        return Dequantized(tuple(weight.shape), self.dtype, weight.dequantize)
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module on a quint8 activation; a single unbatched row works as well."""
@@ -229,7 +232,8 @@ class IslandMapped(_Island):
         """Build torch's quantized form of ``original``; ``params`` are the output's."""
         super().__init__(params)
         self.original = original
-        self.quantized = _torch_form(original, params)
+        self.quantized: Any
+        vars(self)["quantized"] = _torch_form(original, params)  # as in ``IslandOp``
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module; outside the island, where the activation is float, the original."""
@@ -311,7 +315,7 @@ class _OutputParams:
 
 
 def _torch_form(original: torch.nn.Module, params: ActivationParams) -> torch.nn.Module:
-    hear_deprecation()
+    silence_deprecation()
     quantized = QUANTIZED_FORMS[type(original)]
     bare = original.__class__.__new__(original.__class__)
     bare.__dict__ = {**original.__dict__, "activation_post_process": _OutputParams(params)}  # the original stays clean
@@ -327,7 +331,7 @@ def _torch_op(
     shape: Geometry | None,
 ) -> Any:
     """Return torch's quantized module around plain int8 codes; bit-equal to one converted by torch itself."""
-    hear_deprecation()
+    silence_deprecation()
     out, inner = weight.shape[:2]
     if shape is None:
         module: Any = TORCH_OPS[op](inner, out)

@@ -17,8 +17,8 @@ from ilit_pytorch.modules.activation import (
     quantizer_tensors,
 )
 from ilit_pytorch.modules.answer import answer
-from ilit_pytorch.modules.lowered import Lowered, frozen, restorable
-from ilit_pytorch.modules.weight import dequantized
+from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.modules.weight import Dequantized, dequantized
 
 
 @restorable
@@ -58,17 +58,17 @@ class Int8Linear(Lowered):
         vars(self).update(in_features=int(inner), out_features=int(out))
         self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
 
-    @property
+    @read_only
     def bias(self) -> torch.Tensor | None:
         """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
         return self.int8_bias if self.biased else None
 
-    @property
+    @read_only
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
         packed, scale = self.packed, self.weight_scale
         shape = (int(packed.shape[1]), int(packed.shape[0]))
-        return self._read_as(shape, lambda: dequantized(kernels.unpack_linear(packed), scale))
+        return Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_linear(packed), scale))
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""

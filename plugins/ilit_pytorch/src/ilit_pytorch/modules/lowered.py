@@ -14,13 +14,12 @@ import torch
 
 from ilit.errors import LoweringError
 from ilit_pytorch.clone import MODULE_STATE
-from ilit_pytorch.modules.weight import Dequantized
 
 OWN = "int8_"
 """Begins the names of a lowered module's entries in a state dict."""
 FORM = "form"
-_WEIGHT = "_dequantized"
 _WEIGHT_NAMES = ("weight", "bias", "parametrizations")
+_REPLACED = ("weight", "bias")
 _PLACES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -112,14 +111,15 @@ class Lowered(torch.nn.Module):
         """Whether a float op's weight and bias, or what they are computed from, go by this name."""
         return name in _WEIGHT_NAMES or (self.computed and name.startswith(tuple(f"{own}_" for own in _WEIGHT_NAMES)))
 
-    def _read_as(self, shape: tuple[int, ...], dequantize: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Return what stands for the float weight, the same one at each read; ``dequantize`` must not hold ``self``."""
-        known: torch.Tensor | None = vars(self).get(_WEIGHT)
-        if torch.compiler.is_compiling():
-            return Dequantized(shape, self.dtype, dequantize)
-        if known is None:
-            known = vars(self)[_WEIGHT] = Dequantized(shape, self.dtype, dequantize)
-        return known
+    def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
+        """Register a parameter that hangs on the module.
+
+        Raises:
+            LoweringError: it is to replace the weight or bias.
+        """
+        if name in _REPLACED:
+            _refuse_another(self, name)
+        super().register_parameter(name, param)
 
     # --- State dict -------------------------------------------------------------------------------------------------
 
@@ -145,10 +145,12 @@ class Lowered(torch.nn.Module):
         given = {key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}
         others = {key: value for key, value in state_dict.items() if not key.startswith(start)}
         made = {name: self._parameters.pop(name) for name in self.made & self._parameters.keys()}
-        torch.nn.Module._load_from_state_dict(  # noqa: SLF001 - as above
-            self, others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        self._parameters.update(made)
+        try:
+            torch.nn.Module._load_from_state_dict(  # noqa: SLF001 - as above
+                self, others, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+            )
+        finally:
+            self._parameters.update(made)
         missing = [f"{start}{name}" for name in expected if name not in given]
         missing_keys.extend(missing)
         if strict:
@@ -161,7 +163,6 @@ class Lowered(torch.nn.Module):
 
     def _become(self, other: Lowered) -> None:
         """Be made of what another module of this class is made of."""
-        vars(self).pop(_WEIGHT, None)
         for name in self.made:
             for place in _PLACES:
                 if name in vars(other)[place]:
@@ -180,8 +181,7 @@ class Lowered(torch.nn.Module):
         state = {name: value for name, value in vars(self).items() if name not in self.made}
         for name in _PLACES:
             state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
-        for name in ("_compiled_call_impl", _WEIGHT):
-            state.pop(name, None)
+        state.pop("_compiled_call_impl", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -201,12 +201,13 @@ class Lowered(torch.nn.Module):
         if like.device.type != "cpu":
             raise LoweringError(f"an INT8 model of ilit runs on the CPU only, not on '{like.device}'; leave it there")
         vars(self)["dtype"] = like.dtype
-        vars(self).pop(_WEIGHT, None)
         places = [(place, name) for place in _PLACES for name in self._fixed(place)]
         held = {(place, name): vars(self)[place].pop(name) for place, name in places}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has not typed it
-        for (place, name), value in held.items():
-            vars(self)[place][name] = value
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has not typed it
+        finally:
+            for (place, name), value in held.items():
+                vars(self)[place][name] = value
         return self
 
     def _fixed(self, place: str) -> list[str]:
@@ -218,6 +219,22 @@ def _is_biased(original: torch.nn.Module) -> bool:
     """Whether the float op has a bias; nothing is computed for this."""
     inner = original._modules["0"] if isinstance(original, torch.nn.Sequential) else original  # noqa: SLF001 - torch's fused forms
     return inner is not None and ("bias" not in inner._parameters or inner._parameters["bias"] is not None)  # noqa: SLF001 - reading might compute
+
+
+def _refuse_another(module: torch.nn.Module, name: str, *_: Any) -> None:
+    raise LoweringError(
+        f"the {name} of an INT8 op cannot be replaced ({type(module).__name__}): its codes would stay as they are; "
+        "change the float model and tune it again"
+    )
+
+
+def read_only(read: Callable[[Any], Any]) -> property:
+    """Return a property for ``weight`` or ``bias`` that refuses to be set."""
+
+    def refuse(module: torch.nn.Module, _: Any) -> None:
+        _refuse_another(module, read.__name__)
+
+    return property(read, refuse, doc=read.__doc__)
 
 
 def frozen(tensor: torch.Tensor) -> torch.nn.Parameter:

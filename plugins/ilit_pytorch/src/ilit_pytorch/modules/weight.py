@@ -78,9 +78,8 @@ def _writes(name: str, args: Any, kwargs: Any) -> bool:
     """Whether a function writes into a weight: torch's names for these end with one underscore."""
     in_place = (name.endswith("_") and not name.endswith("__")) or name in ("__set__", "__setitem__")
     into, first = kwargs.get("out"), next(iter((*args, *kwargs.values())), None)
-    return (in_place and isinstance(first, Dequantized)) or (
-        into is not None and tree_any(lambda leaf: isinstance(leaf, Dequantized), into)
-    )
+    written = [first] * in_place + [into]
+    return tree_any(lambda leaf: isinstance(leaf, Dequantized), written)
 
 
 def dequantized(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
