@@ -72,7 +72,7 @@ def test_training_learns(tokenizer):
     """Some steps of training make the loss smaller, and the model comes back in eval mode."""
     torch.manual_seed(0)
     losses = []
-    model = train_model(new_model(tokenizer), tokenizer, ROWS[:32] * 12, lambda _, loss: losses.append(loss))
+    model = train_model(new_model(tokenizer), tokenizer, ROWS[:32] * 24, lambda _, loss: losses.append(loss))
 
     assert not model.training
     assert min(losses[-3:]) < 0.9 * losses[0]

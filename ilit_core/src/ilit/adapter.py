@@ -92,7 +92,8 @@ class Adapter(Protocol):
       seconds in INT8, one timing per distinct op shape, at the sizes seen in calibration;
     * ``describe_all(model, batches: Iterable, sizes: Sequence[CalibrationSize]) -> SearchSpace``: as ``describe``, for
       models that reach other modules on other data: looks on over calibration batches, as many as the longest of
-      ``sizes`` takes, until every module that can be quantized was reached. Called instead of ``describe``;
+      ``sizes`` takes, until every module that can be quantized was reached. Called instead of ``describe``. A module
+      that no batch reaches costs a second pass over the calibration data;
     * ``own_outputs(model, batch)``: as ``outputs``, of the user's own model object as it stands, in eval mode, not of
       a copy; everything is put back afterwards. Shows before the search whether a copy is the same function;
     * ``first_difference(model, other, batch) -> str``: path of the first module in running order whose output differs
