@@ -80,3 +80,29 @@ def test_nothing_is_trained_by_chance(bench: Callable[..., Any]) -> None:
     lowered = bench(torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.LayerNorm(16)), x).lower(static=["0"])
     with pytest.raises(RuntimeError, match="does not require grad"):
         lowered(x).sum().backward()
+
+
+def test_gradients_do_not_end_at_a_stub(stubbed: Any) -> None:
+    """Quantized tensors have none, so a graph that goes into them is refused where it does."""
+    lowered = stubbed.lower(static=["conv1", "conv2"])
+    with pytest.raises(LoweringError, match="run the model under torch"):
+        lowered(stubbed.inputs.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("kind", ["linear", "embedding"])
+def test_a_thawed_op_refuses_backward(bench: Callable[..., Any], kind: str) -> None:
+    """Whoever thaws a lowered model and trains it is stopped at its first backward, not at half a model."""
+    first = torch.nn.Linear(8, 8) if kind == "linear" else torch.nn.Embedding(8, 8)
+    x = torch.randn(16, 8) if kind == "linear" else torch.randint(0, 8, (16,))
+    config = STATIC if kind == "linear" else OpConfig("int8", "weight_only", STATIC.weight)
+    lowered = bench(torch.nn.Sequential(first, torch.nn.LayerNorm(8)), x).lower(**{"0": config})
+    with pytest.raises(LoweringError, match="an INT8 op has no gradient"):
+        lowered.requires_grad_(True)(x).sum().backward()
+
+
+@pytest.mark.parametrize("value", [torch.ones(4, 32, dtype=torch.int64), torch.ones(4, 32) > 0, None])
+def test_other_inputs_are_refused(bench: Callable[..., Any], value: Any) -> None:
+    """As the float op refuses them, in one line."""
+    lowered = bench(torch.nn.Sequential(torch.nn.Linear(32, 16)), torch.randn(8, 32)).lower(static=["0"])
+    with pytest.raises(LoweringError, match="takes a floating-point tensor, not"):
+        lowered[0](value)

@@ -322,3 +322,74 @@ def test_scripted_and_half_models_are_refused_with_the_cure() -> None:
         half = torch.nn.Sequential(torch.nn.Linear(8, 3)).to(dtype)
         with pytest.raises(ModelError, match=r"has its weights in b?float16; give model\.float\(\)"):
             adapter.describe(half, (torch.randn(4, 8, dtype=dtype), None))
+
+
+class CompiledForward(torch.nn.Module):
+    """A class whose forward was compiled as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(8, 8), torch.nn.Linear(8, 3)
+
+    @torch.compile(backend="eager")
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).relu())
+
+
+def test_a_forward_compiled_in_its_class_is_run_as_it_was_written(bench: Callable[..., Any]) -> None:
+    """Compiled code would pass by the hooks that calibrate, and by the modules that are replaced."""
+    model, x = CompiledForward().eval(), torch.randn(64, 8)
+    with torch.no_grad():
+        model(x)
+    subject = bench(model, x)
+    assert subject.close(subject.lower(static=subject.ops), 0.05)
+
+
+def test_a_class_that_makes_other_modules_in_its_copies_is_refused(bench: Callable[..., Any]) -> None:
+    """Nothing could stand in place of its ops."""
+
+    class Rebuilding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(8, 3)
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            new = Rebuilding()
+            new.load_state_dict(self.state_dict())
+            return new
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    with pytest.raises(ModelError, match="nothing to quantize: fc: a class .*, so nothing can stand in place of fc"):
+        bench(Rebuilding(), torch.randn(8, 8))
+
+
+def test_a_hook_that_removes_itself_stays_on_the_model() -> None:
+    """What runs once in a copy is still to run in the model."""
+    model, calls = torch.nn.Sequential(torch.nn.Linear(4, 4)), []
+
+    def once(_module: Any, _args: Any) -> None:
+        calls.append(1)
+        handle.remove()
+
+    handle = model[0].register_forward_pre_hook(once)
+    structural_clone(model)(torch.randn(3, 4))
+    assert len(model[0]._forward_pre_hooks) == 1
+
+
+FORMS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "tuned": (lambda model: setattr(model, "ilit", 1), "has an attribute 'ilit'"),
+    "dotted": (lambda model: model._modules.update({"x.y": torch.nn.ReLU()}), "the module name 'x.y' has a dot"),
+    "without values": (lambda model: model.to("meta"), "weights without values"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_what_has_no_form_to_tune_is_refused(name: str) -> None:
+    """In one line with the cure."""
+    change, text = FORMS[name]
+    model = torch.nn.Sequential(torch.nn.Linear(8, 3))
+    change(model)
+    with pytest.raises(ModelError, match=text):
+        PyTorchAdapter().describe(model, (torch.randn(4, 8), None))

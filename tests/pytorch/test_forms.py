@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,80 @@ def test_what_is_patched_stays_in_float(name: str) -> None:
     ops, left = described(model, 16, 8)
     assert ops == {"first", "last"}
     assert left == {"middle": reason}
+
+
+RESERVED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "parameter": (lambda op: op.register_parameter("weight_scale", torch.nn.Parameter(torch.ones(8))), "weight_scale"),
+    "buffer": (lambda op: op.register_buffer("packed", torch.ones(8)), "packed"),
+    "attribute": (lambda op: setattr(op, "quantizer", "mine"), "quantizer"),
+    "submodule": (lambda op: setattr(op, "post_op", torch.nn.ReLU()), "post_op"),
+}
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_what_has_our_names_stays_in_float(name: str) -> None:
+    """An op's own attribute and a part of the INT8 module's cannot both go by one name."""
+    hang, taken = RESERVED[name]
+    model = Net(lambda net: None)
+    hang(model.middle)
+    ops, left = described(model, 16, 8)
+    assert ops == {"first", "last"}
+    assert f"it has a '{taken}' of its own" in left["middle"]
+
+
+def test_ops_with_state_of_their_own_stay_in_float() -> None:
+    """Extra state and hooks on a state dict speak of the float op."""
+
+    class Extra(torch.nn.Linear):
+        def get_extra_state(self) -> Any:
+            return 1
+
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    model = Net(lambda net: None)
+    model.middle.__class__ = Extra
+    model.last.register_state_dict_post_hook(lambda *_: None)
+    ops, left = described(model, 16, 8)
+    assert ops == {"first"}
+    assert "state dict of its own" in left["middle"]
+    assert "hooks on its state dict" in left["last"]
+
+
+def test_a_forward_that_takes_gradients_keeps_its_op_in_float() -> None:
+    """As of energies and forces: the gradient would have to go through the INT8 op."""
+
+    class Force(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                return torch.autograd.grad(self.middle(x).sum(), x)[0] + self.first(x).detach()
+
+    model = Force(lambda net: None)
+    adapter = PyTorchAdapter()
+    adapter.describe(model, (torch.randn(16, 8), None))
+    left = adapter._structures[model].left
+    assert "has no gradient" in left["middle"]
+
+
+def test_a_scripted_layer_is_named() -> None:
+    """Its neighbours are ops as before."""
+    model = Net(lambda net: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch has deprecated scripting
+        model.middle = torch.jit.script(model.middle)
+    ops, left = described(model, 16, 8)
+    assert (ops, left) == ({"first", "last"}, {"middle": "it is scripted or traced; put the eager module there"})
+
+
+@pytest.mark.parametrize("place", ["stub", "reader"])
+def test_hooks_behind_a_stub_are_given_tensors(bench: Callable[..., Any], nets: Any, place: str) -> None:
+    """What a stub shares is for INT8 ops only, so where a hook would be given it nothing is shared."""
+    model = nets.SharedReaders()
+    module = model.stub if place == "stub" else model.query
+    module.register_forward_hook(lambda _own, args, output: output + torch.tanh(args[0]))
+    subject = bench(model, torch.randn(64, 8))
+    assert subject.close(subject.lower(static=subject.ops), 0.1)
 
 
 class BetweenStubs(torch.nn.Module):

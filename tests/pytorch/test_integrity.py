@@ -117,11 +117,64 @@ def test_numbers_out_of_range_are_refused(saved: Any, name: str) -> None:
         PyTorchAdapter().load(saved.folder, model=net())
 
 
+SEALED: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
+    "no bias": (lambda t: t.pop("0::bias"), "0 lacks its bias"),
+    "a smoothing": (
+        lambda t: t.update({"2::smoothing": torch.ones(16)}),
+        "2 is made of .*, and the files have .*smoothing",
+    ),
+    "a stray part": (lambda t: t.update({"0::more": torch.ones(1)}), "0 is made of"),
+    "a stray module": (lambda t: t.update({"9::weight": torch.ones(1)}), "9::weight is no part of"),
+    "a short scale": (lambda t: t.update({"0::weight_scale": torch.ones(2)}), "weight_scale is .*, not float32 of 16"),
+}
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_parts_are_those_that_the_recipe_describes(saved: Any, name: str) -> None:
+    """No more and no fewer, whatever the digests say."""
+    change, text = SEALED[name]
+    retouch(saved.folder, change, seal=True)
+    with pytest.raises(ArtefactError, match=text):
+        PyTorchAdapter().load(saved.folder, model=net())
+
+
+def test_another_geometry_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """A convolution of the architecture given that strides otherwise is not the one that was tuned."""
+    subject = bench(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, stride=2)), torch.randn(8, 1, 9, 9))
+    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
+    with pytest.raises(ArtefactError, match=r"has the geometry .*, the architecture given"):
+        PyTorchAdapter().load(tmp_path, model=torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, stride=1)))
+
+
+JSONS: dict[str, dict[str, Any]] = {
+    "files": {"files": 3},
+    "modules": {"modules": {"a": 1}},
+    "aliases": {"aliases": [1]},
+    "extra": {"extra": {"0": {"tensor": "0.bias"}}},
+    "cpu": {"cpu": {}},
+    "digests": {"sha256": []},
+}
+
+
+@pytest.mark.parametrize("name", JSONS)
+def test_json_of_another_shape_is_refused_in_one_line(saved: Any, name: str) -> None:
+    """Never with an error of Python's or torch's own."""
+    file = saved.folder / "recipe.json"
+    recipe = {**json.loads(file.read_text()), **JSONS[name]}
+    file.write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+    with pytest.raises(ArtefactError) as caught:
+        PyTorchAdapter().load(saved.folder, model=net())
+    assert "\n" not in str(caught.value)
+
+
 METAS: dict[str, tuple[dict[str, Any], str]] = {
     "zero point 300": ({"zero_point": 300}, "the zero point 300 is not within the codes 0 to 255"),
     "negative zero point": ({"zero_point": -1}, "the zero point -1 is not within"),
     "scale of NaN": ({"scale": "nan"}, "a scale is nan"),
     "scale of 0": ({"scale": "0x0.0p+0"}, "a scale is 0.0"),
+    "decimal scale": ({"scale": "abc"}, "is no hexadecimal number"),
+    "zero point as text": ({"zero_point": "7"}, "is not within"),
+    "zero point of 1.5": ({"zero_point": 1.5}, "is not within"),
     "codes of 9 bits": ({"max_code": 511}, "not within the codes"),
 }
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.ao.quantization import DeQuantStub
+from torch.ao.quantization import QuantStub as TorchQuantStub
 
 from ilit.errors import LoweringError
 from ilit.recipe import OpConfig, QuantSpec
@@ -110,6 +112,82 @@ def test_another_shape_is_refused(int8: Callable[..., Any]) -> None:
     x = torch.randn(32, 8)
     with pytest.raises(RuntimeError, match=r"int8_weight is torch.int8 \(3, 8\), this INT8 module has .*\(4, 8\)"):
         int8(large, x).load_state_dict(int8(small, x).state_dict())
+
+
+NUMBERS: dict[str, tuple[str, Any, str]] = {
+    "scale of NaN": ("int8_input_scale", float("nan"), "a scale is nan"),
+    "scale of 0": ("int8_input_scale", 0.0, "a scale is 0.0"),
+    "zero point": ("int8_input_zero_point", 300, "zero point 300 is not within the codes 0 to 255"),
+    "weight scale": ("int8_weight_scale", float("nan"), "weight_scale holds a value"),
+    "code": ("int8_weight", -128, "codes from -127"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_out_of_range_are_not_loaded(int8: Callable[..., Any], name: str) -> None:
+    """As in an artefact: nothing is taken over, and the entry is named."""
+    entry, value, text = NUMBERS[name]
+    lowered, x = int8(two_linears(1), torch.randn(32, 8)), torch.randn(4, 8)
+    before, state = lowered(x), {key: tensor.clone() for key, tensor in lowered.state_dict().items()}
+    state[f"0.{entry}"].fill_(value)
+    with pytest.raises(RuntimeError, match=text):
+        lowered.load_state_dict(state)
+    assert torch.equal(lowered(x), before)
+
+
+def test_codes_that_saturate_here_are_not_loaded(int8: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state of 8-bit codes on both sides, of a CPU that sums exactly, is refused by one that does not."""
+    lowered = int8(two_linears(1), torch.randn(32, 8))
+    state = {key: tensor.clone() for key, tensor in lowered.state_dict().items()}
+    state["0.int8_weight"].fill_(127)
+    monkeypatch.setattr("ilit_pytorch.cpu.int8_class", lambda: "A")
+    with pytest.raises(RuntimeError, match="saturate in silence on this CPU"):
+        lowered.load_state_dict(state)
+
+
+WRONG: dict[str, Callable[[torch.Tensor], Any]] = {
+    "cast": lambda tensor: tensor.float() if tensor.dtype != torch.float32 else tensor.double(),
+    "a number": lambda _tensor: 1.0,
+    "nothing": lambda _tensor: None,
+    "without values": lambda tensor: tensor.to("meta"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_entries_of_another_kind_are_refused(int8: Callable[..., Any], name: str) -> None:
+    """By name, in torch's one error."""
+    lowered = int8(two_linears(1), torch.randn(32, 8))
+    state = {key: WRONG[name](tensor) for key, tensor in lowered.state_dict().items()}
+    with pytest.raises(RuntimeError, match=r"0: int8_\w+ is .*, this INT8 module has"):
+        lowered.load_state_dict(state)
+
+
+def test_what_is_written_into_a_state_dict_stays_there(int8: Callable[..., Any], bench: Callable[..., Any]) -> None:
+    """No other model lowered from the same calibration sees it, be it that the two share their smoothing."""
+    subject = bench(two_linears(1), torch.randn(32, 8))
+    one, other = (subject.lower(**dict.fromkeys(subject.ops, SMOOTHED)) for _ in range(2))
+    before = subject.run(other)
+    for tensor in one.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.add_(1.0)
+    assert subject.run(other).tobytes() == before.tobytes()
+    again = subject.lower(**dict.fromkeys(subject.ops, SMOOTHED))
+    assert subject.run(again).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm2d(4), torch.nn.GroupNorm(2, 4)], ids=["batch", "group"])
+def test_assigned_tensors_reach_what_is_made_of_them(bench: Callable[..., Any], norm: torch.nn.Module) -> None:
+    """Between stubs torch's quantized forms follow the tensors that ``assign=True`` puts into the float ones."""
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        own = copy.deepcopy(norm)
+        torch.nn.init.normal_(own.weight)
+        net = torch.nn.Sequential(TorchQuantStub(), torch.nn.Conv2d(1, 4, 3), own, DeQuantStub())
+        subject = bench(net, torch.randn(8, 1, 6, 6))
+        models.append(subject.lower(static=["1"]))
+    models[1].load_state_dict(models[0].state_dict(), assign=True)
+    assert subject.run(models[1]).tobytes() == subject.run(models[0]).tobytes()
 
 
 def test_a_loaded_state_is_a_copy(int8: Callable[..., Any]) -> None:
@@ -321,6 +399,15 @@ def test_it_is_exported(int8: Callable[..., Any], recipe: str) -> None:
     """``torch.export`` gives a program with the same bits."""
     lowered, x = int8(two_linears(1), torch.randn(32, 8), RECIPES[recipe]), torch.randn(4, 8)
     assert torch.equal(torch.export.export(lowered, (x,)).module()(x), lowered(x))
+
+
+def test_it_is_exported_for_any_number_of_rows(int8: Callable[..., Any]) -> None:
+    """Large batches included, which are quantized block by block otherwise."""
+    lowered = int8(two_linears(1), torch.randn(32, 8), SMOOTHED)
+    program = torch.export.export(lowered, (torch.randn(4, 8),), dynamic_shapes=({0: torch.export.Dim("rows", min=2)},))
+    for rows in (2, 7, 200_000):
+        x = torch.randn(rows, 8)
+        assert torch.equal(program.module()(x), lowered(x))
 
 
 def test_what_cannot_be_exported_is_refused(int8: Callable[..., Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import deque, namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,110 @@ def hidden_in_a_list(model: Any) -> None:
 
 class Opaque:
     """State that is no tensor and no plain value."""
+
+
+class Held:
+    """A plain object."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Slotted:
+    """An object without a dict."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+Pair = namedtuple("Pair", "value")
+HOLDERS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "array": (lambda t: t.numpy(), torch.from_numpy),
+    "named tuple": (Pair, lambda held: held.value),
+    "deque": (lambda t: deque([t]), lambda held: held[0]),
+    "object": (Held, lambda held: held.value),
+    "slots": (Slotted, lambda held: held.value),
+    "nested": (lambda t: {"a": [Held(t)]}, lambda held: held["a"][0].value),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_state_in_any_holder_is_missed_before_the_search(bench: Callable[..., Any], name: str) -> None:
+    """Wherever a module keeps numbers that its answers depend on, an artefact without them is no artefact."""
+    hold, read = HOLDERS[name]
+
+    class Holding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.held = torch.nn.Linear(8, 4), hold(torch.full((8,), 3.0))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x * read(self.held))
+
+    with pytest.raises(ModelError, match="state that is neither parameter nor buffer"):
+        check_savable(bench(Holding(), torch.randn(16, 8)))
+
+
+class Referring(torch.nn.Module):
+    """Calls a module that is none of its own."""
+
+    def __init__(self, refer: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.fc, self.last = torch.nn.Linear(8, 8), torch.nn.Linear(8, 4)
+        self.refer = refer(torch.nn.Linear(8, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.refer()(self.fc(x)))
+
+
+KEPT: list[Any] = []
+
+
+def by_weak_reference(module: torch.nn.Module) -> Any:
+    """Keep the module elsewhere."""
+    KEPT.append(module)
+    return weakref.ref(module)
+
+
+def by_default(module: torch.nn.Module) -> Any:
+    """Keep the module as a function's default."""
+    return lambda module=module: module
+
+
+@pytest.mark.parametrize("refer", [by_weak_reference, by_default])
+def test_modules_that_are_none_of_the_models_are_refused(
+    bench: Callable[..., Any], refer: Callable[[Any], Any]
+) -> None:
+    """A copy would run the user's own, and an artefact would not have them."""
+    with pytest.raises(ModelError, match=r"uses a parameter \(8, 8\) of a module that is none of its submodules"):
+        check_savable(bench(Referring(refer), torch.randn(16, 8)))
+
+
+def test_a_buffer_that_is_an_attribute_too_comes_back(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """Two names of one tensor, of which one is no buffer; and a buffer of None that a forward fills."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(8, 4)
+            self.register_buffer("scale", torch.full((8,), value))
+            self.again = self.scale
+            self.register_buffer("late", None)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.late is None:
+                self.late = torch.ones(8)
+            return self.fc(x * self.scale + self.again) + self.late.sum()
+
+    model = Twice(2.0).eval()
+    model(torch.randn(2, 8))
+    subject = bench(model, torch.randn(16, 8))
+    check_savable(subject)
+    lowered = subject.lower(static=["fc"])
+    subject.adapter.save(lowered, tmp_path)
+    assert subject.run(subject.adapter.load(tmp_path, model=Twice(0.0))).tobytes() == subject.run(lowered).tobytes()
 
 
 UNSAVABLE: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {

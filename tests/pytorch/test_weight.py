@@ -54,7 +54,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "row": lambda w: w[0],
     "transposed": lambda w: w.t(),
     "clone": lambda w: w.clone(),
-    "numpy": lambda w: torch.from_numpy(w.numpy()),
+    "numpy": lambda w: torch.tensor(w.numpy()),
     "list": lambda w: torch.tensor(w.tolist()),
 }
 
@@ -65,7 +65,7 @@ def test_its_values_are_the_dequantized_ones(counted: Any, what: str) -> None:
     weight, _ = counted
     plain = torch.arange(6.0).reshape(2, 3)
     found = VALUES[what](weight)
-    assert type(found) is torch.Tensor
+    assert not isinstance(found, Dequantized)
     assert torch.equal(found, VALUES[what](plain))
 
 
@@ -76,6 +76,11 @@ WRITES: dict[str, Callable[[Any], Any]] = {
     "initialised": torch.nn.init.zeros_,
     "out": lambda w: torch.add(torch.ones(2, 3), 1, out=w),
     "one of many": lambda w: torch._foreach_add_([torch.ones(2, 3), w], 1.0),
+    "a row of its data": lambda w: w.data[0].zero_(),
+    "a row": lambda w: w[0].fill_(1.0),
+    "transposed": lambda w: w.T.mul_(2.0),
+    "a view of a view": lambda w: w.view(-1)[:2].view(2, 1).zero_(),
+    "activation in place": lambda w: torch.nn.functional.relu(w, inplace=True),
     "replaced data": lambda w: setattr(w, "data", torch.zeros(2, 3)),
 }
 
@@ -86,6 +91,31 @@ def test_writing_is_refused(counted: Any, what: str) -> None:
     weight, _ = counted
     with pytest.raises(LoweringError, match="the weight of an INT8 op cannot be written"):
         WRITES[what](weight)
+
+
+MEMORY: dict[str, Callable[[Any], Any]] = {
+    "pointer": lambda w: w.data_ptr(),
+    "storage": lambda w: w.untyped_storage(),
+    "shared": lambda w: w.share_memory_(),
+    "parameter": torch.nn.Parameter,
+    "thawed": lambda w: w.requires_grad_(True),
+}
+
+
+@pytest.mark.parametrize("what", MEMORY)
+def test_it_has_no_memory_of_its_own(counted: Any, what: str) -> None:
+    """What reads or shares memory is told to take a copy, instead of being given memory that is gone."""
+    weight, _ = counted
+    with pytest.raises(LoweringError, match=r"weight\.clone\(\)"):
+        MEMORY[what](weight)
+    assert torch.nn.Parameter(weight.clone()).requires_grad
+
+
+def test_an_array_of_it_is_read_only(counted: Any) -> None:
+    """As a view of it is."""
+    weight, _ = counted
+    with pytest.raises(ValueError, match="read-only"):
+        weight.numpy()[0] = 1.0
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])

@@ -121,7 +121,9 @@ def assess(
     sample = first_look(parts.adapter, model, float_model, data.example)
     begun = run.seconds()
     if isinstance(yardstick.source, Judge):
-        score = yardstick.source.score(float_model, None, Stop()).accuracy
+        # A model of its own, since it may do to it whatever it likes.
+        given = parts.adapter.lower(model, space.float_recipe(), calibration)
+        score = yardstick.source.score(given, None, Stop()).accuracy
         found = Found(yardstick.source, score, list(itertools.islice(data.calibration, KEPT_BATCHES)))
     else:
         found = _on_data(config, parts.adapter, yardstick, data, float_model, calibration, sample.repeats)

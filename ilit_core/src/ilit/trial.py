@@ -157,6 +157,8 @@ def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
             rows=score.rows,
             evidence=_evidence(bench, score, number),
         )
+        if bench.judge.is_function:  # which may have cast it, hooked it or taken it apart
+            model = bench.adapter.lower(bench.model, recipe, bench.calibration)
         if _is_suspect(bench, model, score.accuracy):
             bench.suspects.append(number)
         passes = score.complete and bench.criterion.is_met(score.accuracy, bench.baseline.accuracy)
@@ -234,7 +236,7 @@ def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
 
 def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord:
     """Return the passed record with both models' costs, and the objective's objection as reason."""
-    # An eval_func may have left the model in another state, so only a metric's evaluation counts as a warm-up.
+    # Of what an eval_func ran another model is measured, so only a metric's evaluation counts as a warm-up.
     warm = not bench.judge.is_function
     ours, theirs = interleave(bench.adapter, model, bench.float_model, bench.batches, warm=warm)
     reason = bench.objective.objection(ours, theirs)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ilit.adapter import Cpu
-from ilit.errors import ArtefactError, IlitWarning, ModelError
+from ilit.errors import ArtefactError, IlitError, IlitWarning, ModelError
 from ilit.recipe import Recipe
 from ilit_pytorch import cpu, integrity, tensorfile
 from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
 from ilit_pytorch.lower import QUANTIZATION, Provenance, lowered_modules, say_in_config
+from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.lowered import RESTORE, Lowered
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.state import extra_tensors, fill_extra, float_state
@@ -26,6 +28,7 @@ from ilit_pytorch.state import extra_tensors, fill_extra, float_state
 FORMAT = 2
 READ = (1, FORMAT)  # 1 has no digests, no class and no extra state
 RECIPE, CONFIG, TENSORS = "recipe.json", "config.json", "model.safetensors"
+_CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 MARK = "::"  # between module path and tensor name of what lowering made; no module path has it
 
 
@@ -143,7 +146,8 @@ def read_recipe(folder: Path) -> dict[str, Any]:
             "install the ilit-pytorch that wrote it, or tune again"
         )
     if recipe["format"] != READ[0]:
-        integrity.check_recipe(recipe, file)
+        with _told(file):
+            integrity.check_recipe(recipe, file)
     return recipe
 
 
@@ -163,16 +167,27 @@ def load(folder: Path, skeleton: torch.nn.Module) -> torch.nn.Module:
         ArtefactError: files are missing or damaged, or do not fit the skeleton.
     """
     recipe = read_recipe(folder)
-    try:
-        tensors = load_file(folder / TENSORS)
+    with _told(folder / RECIPE):
+        try:
+            tensors = load_file(folder / TENSORS)
+        except (OSError, SafetensorError) as error:
+            raise ArtefactError(f"{folder / TENSORS}: {error}; write the model again") from error
         if recipe["format"] != READ[0]:
             integrity.check_tensors(tensors, recipe["sha256"], folder / TENSORS)
         return restored(Content(recipe, tensors), skeleton, folder)
-    except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{folder / TENSORS}: {error}; write the model again") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # what reading JSON of another shape raises
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Turn whatever JSON of another shape, and tensors that do not fit it, raise into an ``ArtefactError``."""
+    try:
+        yield
+    except ArtefactError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, IlitError) as error:
+        what = str(error).strip().split("\n")[0]
         raise ArtefactError(
-            f"{folder / RECIPE}: does not describe this model ({type(error).__name__}: {error}); write the model again"
+            f"{file}: does not describe this model ({type(error).__name__}: {what}); write the model again"
         ) from error
 
 
@@ -188,19 +203,20 @@ def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch
         ArtefactError: the content does not fit the skeleton or this CPU.
     """
     recipe, tensors = content.recipe, content.tensors
-    skeleton = uncompiled(skeleton)
-    _check_class(folder, recipe, skeleton)
+    model = structural_clone(uncompiled(skeleton))
+    _check_class(folder, recipe, model)
     made = Cpu(**recipe["cpu"])
     _warn_of_other_class(folder, made)
     extra = recipe.get("extra", {})
     floats = {name: tensor for name, tensor in tensors.items() if MARK not in name}
-    model = structural_clone(skeleton)
     apart = {*recipe.get("attributes", ()), *recipe.get("guards", ()), *extra_tensors(extra)}
-    _fill(model, {name: tensor for name, tensor in floats.items() if name not in apart}, recipe["aliases"], folder)
+    aliases = {alias: name for alias, name in recipe["aliases"].items() if alias not in apart}
+    _fill(model, {name: tensor for name, tensor in floats.items() if name not in apart}, aliases, folder)
     for name in recipe.get("attributes", ()):
         owner, _, leaf = name.rpartition(".")
         vars(_submodule(model, owner, folder))[leaf] = floats[recipe["aliases"].get(name, name)]
     replacements = {str(entry["path"]): _rebuilt(folder, entry, model, tensors) for entry in recipe["modules"]}
+    _check_names(folder, recipe, tensors)
     loaded = structural_clone(model, replacements)
     if replacements:
         leave_fast_path(loaded)
@@ -225,9 +241,44 @@ def _rebuilt(
     original = _submodule(model, path, folder)
     _check_weight(folder, path, own, original)
     integrity.check_numbers(f"{folder}: {path}", kind, meta, own)
-    new = RESTORE[kind](meta, own, original)
-    vars(new).update(computed=bool(entry.get("computed")), computing=tuple(entry.get("computing", ())))
-    return new
+    _check_kind(f"{folder}: {path}", kind, meta, own, original)
+    new: Any = RESTORE[kind](meta, own, original)
+    if new.tensors().keys() != own.keys():
+        raise ArtefactError(
+            f"{folder}: {path} is made of {', '.join(new.tensors())}, and the files have {', '.join(own)}; write the "
+            "model again"
+        )
+    module: torch.nn.Module = new
+    vars(module).update(computed=bool(entry.get("computed")), computing=tuple(entry.get("computing", ())))
+    return module
+
+
+def _check_names(folder: Path, recipe: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse tensors of modules that the recipe does not have, and names that are tensor and alias at once."""
+    paths = {str(entry["path"]) for entry in recipe["modules"]}
+    stray = next((name for name in tensors if MARK in name and name.partition(MARK)[0] not in paths), None)
+    stray = stray or next((alias for alias in recipe["aliases"] if alias in tensors), None)
+    if stray is not None:
+        raise ArtefactError(
+            f"{folder / TENSORS}: {stray} is no part of what the recipe describes; write the model again"
+        )
+
+
+def _check_kind(
+    place: str, kind: str, meta: Mapping[str, Any], own: Mapping[str, torch.Tensor], original: torch.nn.Module
+) -> None:
+    """Compare an INT8 module with the float one it is to stand for: kind, geometry, whether there is a bias."""
+    inner = inner_op(original)
+    wanted: Any = {"linear": torch.nn.Linear, "embedding": torch.nn.Embedding, "conv": _CONVOLUTIONS}.get(kind)
+    if wanted is not None and not isinstance(inner, wanted):
+        raise ArtefactError(f"{place} is an INT8 {kind}, the architecture given has a {type(inner).__name__} there")
+    if kind == "conv":
+        found = [meta[name] for name in ("stride", "padding", "dilation", "groups")]
+        there = geometry(inner)
+        if there is None or list(there) != found:
+            raise ArtefactError(f"{place} has the geometry {found}, the architecture given {there and list(there)}")
+    if kind in ("linear", "conv") and inner._parameters.get("bias") is not None and "bias" not in own:  # noqa: SLF001 - reading might compute
+        raise ArtefactError(f"{place} lacks its bias; write the model again")
 
 
 def _check_class(folder: Path, recipe: Mapping[str, Any], skeleton: torch.nn.Module) -> None:
@@ -267,9 +318,9 @@ def _fill(
         module = _submodule(model, parent, folder)
         kind: dict[str, Any] = module._parameters if leaf in module._parameters else module._buffers  # noqa: SLF001 - set in place
         old, tensor = kind.get(leaf), tensors[stored]
-        if old is None:
+        if old is None and leaf not in module._buffers:  # noqa: SLF001 - a buffer of None may be filled by a forward
             raise ArtefactError(f"{folder}: the architecture given has no {name}; give the one that was tuned")
-        if old.shape != tensor.shape:
+        if old is not None and old.shape != tensor.shape:
             raise ArtefactError(
                 f"{folder}: {name} is {tuple(tensor.shape)}, the architecture given has {tuple(old.shape)}"
             )
@@ -314,7 +365,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise ArtefactError(f"{file}: no such file; name the folder of a tuned model") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{file}: {error}; write the model again") from error
     if not isinstance(content, dict):
         raise ArtefactError(f"{file}: not a JSON object; write the model again")

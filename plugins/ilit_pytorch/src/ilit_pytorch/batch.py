@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,17 @@ def batches_of(loader: Iterable[Any], what: str) -> Iterator[Any]:
 
 
 def call(model: torch.nn.Module, inputs: Any) -> Any:
-    """Run the model: a mapping as keywords, a tuple or list as positions, anything else as the one argument."""
+    """Run the model: a mapping as keywords, a tuple or list as positions, anything else as the one argument.
+
+    What is compiled in its class or beside it runs as written: compiled code passes by hooks and replaced modules.
+    """
+    if "torch._dynamo" in sys.modules:  # else nothing is compiled, and importing it takes seconds
+        with torch.compiler.set_stance("force_eager"):
+            return _call(model, inputs)
+    return _call(model, inputs)
+
+
+def _call(model: torch.nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, Mapping):
         return model(**inputs)
     if isinstance(inputs, tuple | list):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from ilit.errors import ModelError
 
@@ -55,6 +56,8 @@ def structural_clone(
             f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
             "keep what is not tensors, modules or plain values out of the model"
         ) from error
+    if replaced and not all(_is_plain(type(module)) for module in modules):  # type: ignore[arg-type]  # a class is hashable
+        _check_replaced(clone, replaced)
     # ``eval`` takes a millisecond for a large model, and mostly does what copying has done.
     kinds: set[Any] = {type(module) for module in modules if module.training}
     if any(_must_be_called(kind) for kind in kinds):
@@ -62,6 +65,16 @@ def structural_clone(
     if kinds:
         _end_training(memo)
     return clone
+
+
+def _check_replaced(clone: torch.nn.Module, replaced: Mapping[str, torch.nn.Module]) -> None:
+    """Refuse a copy that a class has made in a way of its own, with other modules than those that were to replace."""
+    held = {id(module) for module in _all_modules(clone)}
+    lost = next((path for path, new in replaced.items() if id(new) not in held), None)
+    if lost is not None:
+        raise ModelError(
+            f"a class makes copies of its own, so nothing can stand in place of {lost}; remove its __deepcopy__"
+        )
 
 
 def _end_training(memo: dict[int, Any]) -> None:
@@ -172,6 +185,8 @@ def _copied(value: Any, memo: _Memo) -> Any:
         return types.MethodType(value.__func__, _copied(value.__self__, memo))
     if kind is types.FunctionType:
         return _copied_function(value, memo)
+    if kind is RemovableHandle:
+        return RemovableHandle(OrderedDict())  # a hook that removes itself removes none of the model's
     if not isinstance(value, torch.nn.Module):
         return value if _is_computed(value) else copy.deepcopy(value, memo)
     if uncompiled(value) is not value:
@@ -221,7 +236,7 @@ def _content(cell: types.CellType) -> Any:
 def _speaks_of(content: Any, memo: _Memo) -> bool:
     """Whether a variable of a function is one of the model's modules, or a method or function that holds one."""
     owner = content.__self__ if isinstance(content, types.MethodType) else content
-    return isinstance(content, types.FunctionType) or id(owner) in memo.modules
+    return isinstance(content, types.FunctionType | RemovableHandle) or id(owner) in memo.modules
 
 
 def _copied_module(value: torch.nn.Module, memo: _Memo) -> torch.nn.Module:

@@ -15,19 +15,20 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit.errors import one_line
+from ilit.errors import ModelError, one_line
 from ilit.outputs import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit_pytorch.batch import call, first_rows, predictions
 from ilit_pytorch.calibrate import Seen, TorchCalibration, island_outputs
 from ilit_pytorch.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.lower import lower
+from ilit_pytorch.modules.answer import answer
 from ilit_pytorch.modules.lowered import Lowered, frozen
 from ilit_pytorch.modules.weight import Dequantized
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams
-from ilit_pytorch.trace import TRACED_ROWS, Island, Structure
+from ilit_pytorch.trace import TRACED_ROWS, Island, Structure, has_hooks
 
 logger = logging.getLogger("ilit.pytorch")
 
@@ -104,11 +105,13 @@ class _FloatForm(Lowered):
 
     @property
     def bias(self) -> torch.Tensor | None:
-        return self.int8_bias if self.biased else None  # type: ignore[return-value]  # a parameter or None
+        return self.int8_bias if self.biased else None
 
     def forward(self, input: Any) -> Any:  # noqa: A002 - named as torch names it
         op: Any = vars(self)["op"]
-        return type(op).forward(op, input)  # past its hooks, which this module has taken over
+        with torch.no_grad():
+            output = type(op).forward(op, input)  # past its hooks, which this module has taken over
+        return output if isinstance(op, torch.nn.Embedding) else answer(output, input, self.weight_scale)
 
 
 def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
@@ -139,6 +142,8 @@ def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) 
         changed = structural_clone(reference.model, new)
         leave_fast_path(changed)
         found = _answers(changed, reference.inputs)
+    except ModelError as error:  # what ilit says of copying it
+        return one_line(error)
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises is the reason
         return f"with an INT8 module in its place the forward raises {one_line(error)}"
     if reference.wanted is None or identical(reference.wanted, found):
@@ -180,8 +185,7 @@ def _passable_islands(model: torch.nn.Module, structure: Structure, inputs: Any)
 def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str:
     """Return which module of an island has hooks, which would be given quantized tensors."""
     for name in (*island.stubs, *island.ops, *island.others, *island.functionals, *structure.dequant_stubs):
-        module = submodule(model, name)
-        if module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001 - no public name
+        if has_hooks(submodule(model, name)):
             return f"{name} has hooks, which are for float tensors"
     return ""
 

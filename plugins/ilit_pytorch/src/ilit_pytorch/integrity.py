@@ -89,12 +89,17 @@ def check_numbers(place: str, kind: str, meta: Mapping[str, Any], tensors: Mappi
     """
     for part in (meta, meta.get("quantizer", {}), meta.get("inner", {}).get("meta", {})):
         if "scale" in part:
-            _check_static(place, float.fromhex(part["scale"]), int(part["zero_point"]), int(part["max_code"]))
+            _check_static(place, part["scale"], part["zero_point"], part["max_code"])
+        if "bits" in part and part["bits"] not in (7, 8):
+            raise ArtefactError(
+                f"{place}: activations of {part['bits']!r} bits are none of 7 and 8; write the model again"
+            )
     for name in ("weight_scale", "smoothing", "bias", "centre"):
         _check_finite(place, name, tensors.get(name), positive=name in ("weight_scale", "smoothing"))
     weight = tensors.get("weight")
     if weight is None or not weight.numel():
         return
+    _check_lengths(place, weight, tensors)
     low, high = (int(bound) for bound in torch.aminmax(weight))
     if weight.dtype != torch.int8 or low < -_MOST_CODE:
         raise ArtefactError(f"{place}: its weight is no int8 tensor of codes from -127; write the model again")
@@ -116,10 +121,24 @@ def _largest_activation(kind: str, meta: Mapping[str, Any]) -> int:
     return int(quantizer["max_code"]) if "max_code" in quantizer else (1 << int(quantizer["bits"])) - 1
 
 
-def _check_static(place: str, scale: float, zero_point: int, max_code: int) -> None:
+def _check_lengths(place: str, weight: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+    lengths = {"weight_scale": weight.shape[0], "bias": weight.shape[0]}
+    lengths |= dict.fromkeys(("smoothing", "centre"), weight.shape[-1])
+    for name, length in lengths.items():
+        tensor = tensors.get(name)
+        if tensor is not None and (tensor.shape != (length,) or tensor.dtype != torch.float32):
+            raise ArtefactError(
+                f"{place}: {name} is {tensor.dtype} {tuple(tensor.shape)}, not float32 of {length}; write it again"
+            )
+
+
+def _check_static(place: str, text: Any, zero_point: Any, max_code: Any) -> None:
+    if not isinstance(text, str) or ("0x" not in text and text not in ("nan", "inf", "-inf")):
+        raise ArtefactError(f"{place}: the scale {text!r} is no hexadecimal number; write the model again")
+    scale = float.fromhex(text)
     if not (math.isfinite(scale) and scale > 0.0):
         raise ArtefactError(f"{place}: a scale is {scale}, not positive and finite; write the model again")
-    if not 0 <= zero_point <= max_code <= 255:
+    if type(zero_point) is not int or type(max_code) is not int or not 0 <= zero_point <= max_code <= 255:
         raise ArtefactError(
             f"{place}: the zero point {zero_point} is not within the codes 0 to {max_code}; write the model again"
         )

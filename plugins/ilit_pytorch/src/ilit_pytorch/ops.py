@@ -18,11 +18,22 @@ _BY_FORWARD: dict[Any, str] = {
 }
 _CLASSES = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Embedding)
 _PLAIN_CALL = torch.nn.Module.__call__
+_STATE_METHODS = ("get_extra_state", "set_extra_state", "_save_to_state_dict", "_load_from_state_dict")
+_STATE_HOOKS = (
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+)  # fmt: skip
+RESERVED = frozenset({
+    "axes", "biased", "codes", "computed", "computing", "dtype", "geometry", "int8_bias", "int8_kernels", "kind",
+    "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+})  # fmt: skip
+"""What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
 
 
 def op_kind(module: torch.nn.Module) -> str | None:
     """Return the op's kind, or None where a kernel could not stand for this module."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return None
     kind = _BY_FORWARD.get(type(inner_op(module)).forward)
     return kind if kind is not None and not why_float(module) else None
 
@@ -53,6 +64,9 @@ def why_float(module: torch.nn.Module) -> str:
         return patched
     if _BY_FORWARD.get(type(inner).forward) is None:
         return f"its class {type(inner).__name__} has a forward of its own"
+    own = next(filter(None, map(_own_state, {module, inner})), "")
+    if own:
+        return own
     if is_fused(module) and any(part._forward_hooks or part._forward_pre_hooks for part in module.children()):  # noqa: SLF001 - no public name
         return "hooks stand on what is fused in it"
     if isinstance(inner, torch.nn.Embedding):
@@ -70,6 +84,24 @@ def _patch(module: torch.nn.Module) -> str:
     if type(module).__call__ is not _PLAIN_CALL:
         return f"its class {type(module).__name__} has a __call__ of its own"
     return ""
+
+
+def _own_state(module: torch.nn.Module) -> str:
+    """Return what of a module's state or attributes an INT8 module could not take over."""
+    taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
+    if taken:
+        return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"
+    if any(getattr(type(module), name) is not getattr(torch.nn.Module, name) for name in _STATE_METHODS):
+        return f"its class {type(module).__name__} has a state dict of its own"
+    if any(not _is_torchs(hook) for name in _STATE_HOOKS for hook in vars(module).get(name, {}).values()):
+        return "hooks on its state dict speak of its float weight"
+    return ""
+
+
+def _is_torchs(hook: Any) -> bool:
+    """Whether a state-dict hook is one by which torch keeps the parts of a weight that it computes."""
+    plain = getattr(hook, "hook", hook)  # torch wraps those of a user
+    return str(getattr(plain, "__module__", "")).startswith("torch.")
 
 
 def _weight_problem(inner: Any) -> str:

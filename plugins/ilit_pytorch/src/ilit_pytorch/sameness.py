@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_iter
 
 from ilit.errors import IlitWarning, ModelError, one_line
 from ilit.fidelity import ROUNDING
@@ -65,13 +67,15 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     Raises:
         ModelError: something cannot be held, or the model read back answers differently; says what.
     """
-    for path, name in _held_by_functions(uncompiled(model)):
+    held = list(_held_by_functions(float_model))
+    for path, name, _ in held:
         message = (
             f"{path or 'the model'}: a function hung on it holds {name}, which is no part of the model and is not "
             "saved with it; register it as a submodule, parameter or buffer"
         )
         warnings.warn(message, IlitWarning, stacklevel=2)
     kind = type(uncompiled(model)).__name__
+    _refuse_strangers(kind, float_model, batch, [value for _, _, value in held])
     try:
         back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
         found = _answers(back, batch)
@@ -91,6 +95,37 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
         "state that is neither parameter nor buffer; keep it by register_buffer, or by get_extra_state and "
         "set_extra_state"
     )
+
+
+class _Strangers(TorchFunctionMode):
+    """Notes the parameters that functions are given and that are none of a model's own."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.own = {id(parameter) for parameter in model.parameters()}
+        self.found: list[torch.nn.Parameter] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = tree_iter((args, kwargs or {}))
+        self.found += [one for one in leaves if isinstance(one, torch.nn.Parameter) and id(one) not in self.own]
+        return func(*args, **(kwargs or {}))
+
+
+def _refuse_strangers(kind: str, float_model: torch.nn.Module, batch: Any, known: list[Any]) -> None:
+    """Refuse a model whose forward reaches for modules that are not in it: a copy of it runs the user's own.
+
+    ``known`` is what functions hung on it hold, which is warned of: with these it works, they stay in float.
+    """
+    with _Strangers(float_model) as strangers:
+        _answers(float_model, batch)
+    modules = [value for value in known if isinstance(value, torch.nn.Module)]
+    allowed = {id(value) for value in known} | {id(p) for module in modules for p in module.parameters()}
+    shapes = [tuple(parameter.shape) for parameter in strangers.found if id(parameter) not in allowed]
+    if shapes:
+        raise ModelError(
+            f"{kind}: its forward uses a parameter {shapes[0]} of a module that is none of its submodules (behind a "
+            "weak reference, in a list, a global or a function); register that module as a submodule"
+        )
 
 
 def _answers(model: torch.nn.Module, batch: Any) -> Any:
@@ -159,13 +194,21 @@ def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], lis
             kept = _value_of(value)
             if kept is not None:
                 tensors[id(value)] = (value, writes(value), kept)
-        held = vars(value) if hasattr(value, "to_json_string") else value
+        held = getattr(value, "__dict__", None) if _is_plain_object(value) else value
         if isinstance(held, tuple):
             waiting.extend(held)
         elif isinstance(held, dict | list | set) and id(held) not in containers:
             containers[id(held)] = (held, held.copy())
             waiting.extend(held.values() if isinstance(held, dict) else held)
     return list(containers.values()), list(tensors.values())
+
+
+def _is_plain_object(value: Any) -> bool:
+    """Whether a value is an object of some class that keeps its state in attributes, as a config does."""
+    kinds = (torch.Tensor, torch.nn.Module, type, types.FunctionType, types.MethodType, types.ModuleType)
+    return not isinstance(value, (*kinds, dict, list, set, tuple)) and isinstance(
+        getattr(value, "__dict__", None), dict
+    )
 
 
 def _value_of(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -187,22 +230,22 @@ def _refill(container: Any, content: Any) -> None:
 # --- What a function holds -----------------------------------------------------------------------------------------
 
 
-def _held_by_functions(model: torch.nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield (module path, name) of modules and tensors with values that functions hung on the model hold alone."""
+def _held_by_functions(model: torch.nn.Module) -> Iterator[tuple[str, str, Any]]:
+    """Yield (module path, name, itself) of each module and tensor that functions hung on the model hold alone."""
     own = {id(module) for module in model.modules()} | {id(t) for t in (*model.parameters(), *model.buffers())}
     for path, module in model.named_modules():
         hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - no public name
         hung = (value for name, value in vars(module).items() if name not in MODULE_STATE)
         for function in (*hooks, *hung):
             if isinstance(function, types.FunctionType):
-                yield from ((path, name) for name in _strangers(function, own))
+                yield from ((path, name, value) for name, value in _strangers(function, own))
 
 
-def _strangers(function: types.FunctionType, own: set[int]) -> Iterator[str]:
+def _strangers(function: types.FunctionType, own: set[int]) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # a variable without a value yet
             value = cell.cell_contents
             if isinstance(value, torch.Tensor | torch.nn.Module) and id(value) not in own:
-                yield name
+                yield name, value
             elif isinstance(value, types.FunctionType) and value is not function:
                 yield from _strangers(value, own)

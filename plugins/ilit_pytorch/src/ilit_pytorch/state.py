@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import types
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -15,6 +19,7 @@ from ilit_pytorch.clone import MODULE_STATE, structural_clone
 from ilit_pytorch.modules.lowered import Lowered
 
 EXTRA = "extra_state"
+_PLAIN = (int, float, complex, str, bytes, type(None), type, types.FunctionType, types.MethodType, types.ModuleType)
 
 
 @dataclass(frozen=True)
@@ -81,31 +86,69 @@ def extra_tensors(extra: Any) -> set[str]:
 
 
 def blank(model: torch.nn.Module) -> torch.nn.Module:
-    """Return a clone of a float model in which no tensor has its value: NaN, or 0 where there is none."""
-    clone = structural_clone(model)
+    """Return a clone of a float model in which no tensor has its value: NaN, or 0 where there is none.
+
+    Nor has any array, wherever a module holds them: in containers, in objects and in modules that are none of its own.
+    """
+    clone = structural_clone(model, own=True)
+    seen: set[int] = set()
     for module in clone.modules():
-        for place in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - the clone's own
-            for name, value in list(place.items()):
-                if name not in MODULE_STATE:
-                    place[name] = _blanked(value)
+        _blank_module(module, seen)
     return clone
 
 
-def _blanked(value: Any) -> Any:
-    """Return the same with every tensor overwritten, those in plain containers too."""
+def _blank_module(module: torch.nn.Module, seen: set[int]) -> None:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    for place in (module._parameters, module._buffers, vars(module)):  # noqa: SLF001 - the clone's own
+        for name, value in list(place.items()):
+            if name not in MODULE_STATE:
+                place[name] = _blanked(value, seen)
+    for child in module._modules.values():  # noqa: SLF001 - as above
+        if child is not None:
+            _blank_module(child, seen)
+
+
+def _blanked(value: Any, seen: set[int]) -> Any:
+    """Return the same with every tensor and array overwritten, at any depth."""
     if isinstance(value, torch.Tensor):
-        fill: Any = float("nan") if value.is_floating_point() or value.is_complex() else 0
-        if isinstance(value, torch.nn.Parameter):
-            empty = torch.full((), fill, dtype=value.dtype).expand(value.shape)  # takes no memory
-            return torch.nn.Parameter(empty, requires_grad=False)
-        return torch.full(value.shape, fill, dtype=value.dtype)
-    if type(value) is dict:
-        value.update((key, _blanked(item)) for key, item in value.items())
-    elif type(value) is list:
-        value[:] = map(_blanked, value)
-    elif type(value) is tuple:
-        return tuple(map(_blanked, value))
+        return _blank_tensor(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fciub":
+        return np.full_like(value, np.nan if value.dtype.kind in "fc" else 0)
+    if isinstance(value, torch.nn.Module):
+        _blank_module(value, seen)
+        return value
+    if isinstance(value, tuple):
+        parts = [_blanked(item, seen) for item in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if id(value) in seen or isinstance(value, _PLAIN):
+        return value
+    seen.add(id(value))
+    if isinstance(value, dict):
+        value.update((key, _blanked(item, seen)) for key, item in list(value.items()))
+    elif isinstance(value, list | deque):
+        for place, item in enumerate(list(value)):
+            value[place] = _blanked(item, seen)
+    else:
+        _blank_object(value, seen)
     return value
+
+
+def _blank_object(value: Any, seen: set[int]) -> None:
+    """Overwrite what a plain object holds in its attributes or slots."""
+    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ()) if isinstance(name, str)]
+    for name in (*list(getattr(value, "__dict__", {})), *slots):
+        with contextlib.suppress(AttributeError, TypeError):  # an empty slot, or a frozen object
+            object.__setattr__(value, name, _blanked(getattr(value, name), seen))
+
+
+def _blank_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    fill: Any = float("nan") if tensor.is_floating_point() or tensor.is_complex() else 0
+    if isinstance(tensor, torch.nn.Parameter):
+        empty = torch.full((), fill, dtype=tensor.dtype).expand(tensor.shape)  # takes no memory
+        return torch.nn.Parameter(empty, requires_grad=False)
+    return torch.full(tensor.shape, fill, dtype=tensor.dtype)
 
 
 def _float_path(model: torch.nn.Module, path: str, paths: Mapping[str, str]) -> str | None:
@@ -115,7 +158,7 @@ def _float_path(model: torch.nn.Module, path: str, paths: Mapping[str, str]) -> 
         return path
     head, _, rest = path.removeprefix(f"{owner}.").partition(".")
     module = model.get_submodule(owner)
-    if head != "original":
+    if head != "original" or not (isinstance(module, Lowered) and module.wraps_original()):
         made = isinstance(module, Lowered) and head in module.made
         return None if made else path
     if isinstance(module._modules.get("original"), Lowered):  # noqa: SLF001 - the wrapper speaks for what is inside
@@ -143,11 +186,17 @@ def _check_entries(module: torch.nn.Module, path: str) -> None:
         return
     entries: dict[str, Any] = {}
     module._save_to_state_dict(entries, "", False)  # noqa: SLF001 - as above
+    own = {*module._parameters, *module._buffers, torch.nn.modules.module._EXTRA_STATE_KEY_SUFFIX}  # noqa: SLF001 - as above
     for name, value in entries.items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(
                 f"{_named(module, path)} keeps {name!r} as a {type(value).__name__}, which an artefact without pickle "
                 "cannot hold; quantize the float model, or keep tensors in buffers"
+            )
+        if name.partition(".")[0] not in own | module._modules.keys():  # noqa: SLF001 - as above
+            raise ModelError(
+                f"{_named(module, path)} keeps {name!r} in its state dict only, where no artefact looks; keep it by "
+                "register_buffer"
             )
 
 

@@ -162,6 +162,8 @@ def _pass(model: torch.nn.Module, batch: Any, number: int) -> _Seen:
         raise
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
+        if isinstance(error, TypeError) and isinstance(inputs, list | tuple) and "positional argument" in first_line:
+            first_line += ", and a list or tuple is given as positions: where the forward takes it whole, give ([...],)"
         which = "the first batch" if number == 1 else f"batch {number} of the calibration data"
         raise ModelError(
             f"{type(model).__name__} raised on {which}: {type(error).__name__}: {first_line}; "
@@ -179,6 +181,14 @@ def refuse_form(model: torch.nn.Module) -> None:
     if isinstance(model, torch.jit.ScriptModule):
         name = getattr(model, "original_name", kind)
         raise ModelError(f"{name} is scripted or traced, so its layers cannot be replaced; give the eager model")
+    if hasattr(model, "ilit"):
+        raise ModelError(f"{kind} has an attribute 'ilit': it is tuned already, or uses our name; give the float model")
+    eager = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    dotted = next((name for module in eager for name in module._modules if "." in name), None)  # noqa: SLF001 - no public name
+    if dotted is not None:
+        raise ModelError(f"{kind}: the module name {dotted!r} has a dot, so that no path leads to it; rename it")
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(f"{kind} has weights without values (on the device 'meta'); load them first")
     weights = [p.dtype for p in model.parameters() if p.is_floating_point() and p.ndim > 1]
     halves = {torch.bfloat16, torch.float16, torch.float64}
     if weights and all(dtype in halves for dtype in weights):
@@ -286,6 +296,7 @@ class _Seen:
     joined: dict[str, str] = field(default_factory=dict)
     dequant_stubs: list[str] = field(default_factory=list)
     ops: list[str] = field(default_factory=list)
+    hooked: set[str] = field(default_factory=set)
     never: set[str] = field(default_factory=set)
     watches: dict[str, Watch] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -305,6 +316,7 @@ class _Seen:
         """Add what a pass over another batch has shown; new ops come last."""
         self.watches.update((name, later.watches[name]) for name in later.kinds if name not in self.kinds)
         self.left.update(later.left)
+        self.hooked |= later.hooked
         self.kinds = {**self.kinds, **later.kinds}
         for name, all_marks in later.marks.items():
             self.marks.setdefault(name, []).extend(all_marks)
@@ -331,6 +343,8 @@ class _Seen:
             sources = {marks & self.shared for marks in all_marks}
             if len(sources) > 1:  # fed by different stubs in different calls: it cannot rely on either
                 self.leaky.update(stub for source in sources for stub in source)
+        for name in self.hooked & self.marks.keys():  # hooks are for tensors, and so are given none shared
+            self.leaky.update(stub for marks in self.marks[name] for stub in marks & self.shared)
         roots = list(dict.fromkeys(self.root(stub) for stub in self.stubs))
         number = {root: index for index, root in enumerate(roots)}
         sites = {
@@ -407,6 +421,7 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
             _watch_op(name, module, seen)
         elif isinstance(module, QuantStub):
             seen.shared.add(name)
+            seen.leaky |= {name} if has_hooks(module) else set()
             module.register_forward_hook(_mark_output(name, seen))
         elif isinstance(module, TorchQuantStub):
             inside_op.update(id(child) for child in module.modules())
@@ -419,9 +434,16 @@ def _watch(clone: torch.nn.Module, seen: _Seen) -> None:
             inside_op.update(id(child) for child in module.modules())
             module.activation_post_process.register_forward_pre_hook(_note(name, seen.functionals))
             _note_scalar_calls(name, module, seen)
-        elif type(module) in (fused.BNReLU2d, fused.BNReLU3d) or next(module.children(), None) is None:
+        elif _is_leaf(module):
             inside_op.update(id(child) for child in module.modules())
             module.register_forward_pre_hook(_note(name, seen.others))
+
+
+def _is_leaf(module: torch.nn.Module) -> bool:
+    """Whether a module's inside is of no interest; a scripted one takes no hooks."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    return type(module) in (fused.BNReLU2d, fused.BNReLU3d) or next(module.children(), None) is None
 
 
 def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
@@ -431,8 +453,15 @@ def _watch_op(name: str, module: torch.nn.Module, seen: _Seen) -> None:
     else:
         seen.ops.append(name)
     seen.watches[name] = watch_weights(inner_op(module))
+    if has_hooks(module):
+        seen.hooked.add(name)
     module.register_forward_pre_hook(_note_op(name, kind, is_fused(module), seen), with_kwargs=True)
     module.register_forward_hook(_note_end(seen), always_call=True)
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Return whether forward hooks or pre-hooks stand on a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - no public name
 
 
 def _note_op(name: str, kind: str, relu: bool, seen: _Seen) -> Callable[..., None]:

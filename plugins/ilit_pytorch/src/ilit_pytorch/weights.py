@@ -42,7 +42,8 @@ class Watch:
 
     def values(self) -> tuple[torch.Tensor, ...]:
         """Copies of the weight and bias as they are now."""
-        return tuple(getattr(self.op, name).detach().clone() for name in _NAMES if getattr(self.op, name) is not None)
+        held = [getattr(self.op, name, None) for name in _NAMES]
+        return tuple(value.detach().clone() for value in held if value is not None)
 
 
 def watch_weights(op: Any) -> Watch:

@@ -57,7 +57,7 @@ class StaticQuantizer:
 
     def _blockwise(self, activation: torch.Tensor) -> torch.Tensor:
         """Return the codes, a large activation's made block by block: what is computed between stays in the caches."""
-        if activation.numel() <= BLOCK or not activation.is_contiguous():
+        if torch.compiler.is_exporting() or activation.numel() <= BLOCK or not activation.is_contiguous():
             return self._codes(activation).to(torch.uint8)
         rows = activation.view(-1, activation.shape[-1])
         codes = torch.empty(rows.shape, dtype=torch.uint8)
@@ -164,6 +164,9 @@ def codes_of(activation: torch.Tensor | SharedActivation, quantizer: Quantizer) 
 
 def _float32(activation: torch.Tensor) -> torch.Tensor:
     """Return the values to quantize: half a code is less than a bfloat16 or float16 number can tell."""
+    if not isinstance(activation, torch.Tensor) or not activation.dtype.is_floating_point:
+        kind = activation.dtype if isinstance(activation, torch.Tensor) else type(activation).__name__
+        raise LoweringError(f"an INT8 op takes a floating-point tensor, not {kind}")
     plain = activation.detach() if activation.requires_grad else activation
     return plain if plain.dtype == torch.float32 else plain.float()
 
@@ -177,9 +180,12 @@ def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:
 
 
 def quantizer_tensors(quantizer: Quantizer) -> dict[str, torch.Tensor]:
-    """Return what ``quantizer_meta`` cannot hold: ``smoothing`` and ``centre``, float32 (in,), where there are any."""
+    """Return what ``quantizer_meta`` cannot hold: ``smoothing`` and ``centre``, float32 (in,), where there are any.
+
+    They are copies: ops and recipes share one smoothing, and what somebody does to a state dict is done to that alone.
+    """
     smoothing = quantizer.smoothing if isinstance(quantizer, StaticQuantizer) else None
-    return {} if smoothing is None else {"smoothing": smoothing.vector, "centre": smoothing.centre}
+    return {} if smoothing is None else {"smoothing": smoothing.vector.clone(), "centre": smoothing.centre.clone()}
 
 
 def quantizer_from(meta: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Quantizer:

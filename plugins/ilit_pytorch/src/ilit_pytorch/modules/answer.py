@@ -24,19 +24,29 @@ class _NoBackward(torch.autograd.Function):
         )
 
 
-def answer(output: torch.Tensor, given: torch.Tensor | SharedActivation) -> torch.Tensor:
+def answer(
+    output: torch.Tensor, given: torch.Tensor | SharedActivation, scale: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return a Linear's or convolution's float32 ``output`` as the float op would give it.
 
     In the dtype that autocast asks for, else in the input's. Where gradients are recorded and the input takes part, so
     does the answer, and its backward raises ``LoweringError``: a graph that ended here in silence would train the
-    layers after an INT8 op as if there were none before it.
+    layers after an INT8 op as if there were none before it. So it does where somebody thaws ``scale``, the op's own.
     """
     dtype = given.dtype
     if torch.is_autocast_enabled("cpu") and dtype != torch.float64:
         dtype = torch.get_autocast_dtype("cpu")
     if output.dtype != dtype:
         output = output.to(dtype)
-    if torch.is_grad_enabled() and given.requires_grad:
-        tensor = given.tensor if isinstance(given, SharedActivation) else given
-        return _NoBackward.apply(output, tensor)  # type: ignore[no-any-return,no-untyped-call]  # torch has not typed it
+    tensor = given.tensor if isinstance(given, SharedActivation) else given
+    return without_backward(output, tensor, scale)
+
+
+def without_backward(output: torch.Tensor, *sources: torch.Tensor | None) -> torch.Tensor:
+    """Return an answer whose backward is refused where one of its sources asks for a gradient."""
+    if torch.is_grad_enabled():
+        for source in sources:
+            if source is not None and source.requires_grad:
+                refusing: torch.Tensor = _NoBackward.apply(output, source)  # type: ignore[no-untyped-call]  # torch has not typed it
+                return refusing
     return output

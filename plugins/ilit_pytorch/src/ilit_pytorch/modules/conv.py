@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch._prims_common import suggest_memory_format  # as the float op decides
 
 from ilit.errors import LoweringError
 from ilit_pytorch import kernels
@@ -31,14 +32,6 @@ def geometry(conv: Convolution) -> Geometry | None:
     else:
         padding = [int(p) for p in conv.padding]
     return [int(s) for s in conv.stride], padding, dilation, int(conv.groups)
-
-
-def _memory_format(activation: torch.Tensor) -> torch.memory_format:
-    """Return channels_last where the activation is so and in no other way, else contiguous, as torch's own do."""
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(activation.ndim)
-    if last is None or activation.is_contiguous() or not activation.is_contiguous(memory_format=last):
-        return torch.contiguous_format
-    return last
 
 
 @restorable
@@ -99,7 +92,7 @@ class Int8Conv(Lowered):
         with torch.no_grad():
             output = self._int8(input)
         plain = input.tensor if isinstance(input, SharedActivation) else input
-        return answer(output.contiguous(memory_format=_memory_format(plain)), input)
+        return answer(output.contiguous(memory_format=suggest_memory_format(plain)), input, self.weight_scale)
 
     def _int8(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - as above
         codes, scale, zero_point = codes_of(input, self.quantizer)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ilit_pytorch.modules.answer import without_backward
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
 from ilit_pytorch.modules.weight import Dequantized, dequantized
 
@@ -38,7 +39,7 @@ class Int8Embedding(Lowered):
         with torch.no_grad():
             rows = torch.nn.functional.embedding(input, self.codes)  # (..., width), int8
             found = rows * torch.nn.functional.embedding(input, self.weight_scale[:, None])  # (..., width) * (..., 1)
-        return found if self.dtype == torch.float32 else found.to(self.dtype)
+        return without_backward(found if self.dtype == torch.float32 else found.to(self.dtype), self.weight_scale)
 
     def meta(self) -> dict[str, Any]:
         """Return nothing: tensors are all."""

@@ -40,11 +40,11 @@ def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor
     if activation.is_quantized:
         return activation
     silence_deprecation()
-    return torch.quantize_per_tensor(activation, params.scale, params.zero_point, torch.quint8)
+    return torch.quantize_per_tensor(activation.float(), params.scale, params.zero_point, torch.quint8)
 
 
-def _dequantized(value: Any) -> Any:
-    return value.dequantize() if isinstance(value, torch.Tensor) and value.is_quantized else value
+def _dequantized(value: Any, dtype: torch.dtype = torch.float32) -> Any:
+    return value.dequantize().to(dtype) if isinstance(value, torch.Tensor) and value.is_quantized else value
 
 
 class _Island(Lowered):
@@ -73,7 +73,11 @@ class IslandStart(_Island):
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Quantize an activation of any shape."""
-        return quantize(activation if activation.is_quantized else activation.float(), self.params)
+        if torch.is_grad_enabled() and activation.requires_grad:
+            raise LoweringError(
+                "quantized tensors between torch's stubs have no gradient; run the model under torch.no_grad()"
+            )
+        return quantize(activation, self.params)
 
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], __: torch.nn.Module) -> IslandStart:
@@ -88,8 +92,9 @@ class IslandEnd(Lowered):
     kind: ClassVar[str] = "island_end"
 
     def forward(self, activation: Any) -> Any:
-        """Dequantize a tensor, or each tensor of a tuple."""
-        return tree_map(_dequantized, activation)
+        """Dequantize a tensor, or each tensor of a tuple, in the dtype that the float model would give."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.dtype
+        return tree_map(lambda leaf: _dequantized(leaf, dtype), activation)
 
     @staticmethod
     def restore(_: Mapping[str, Any], __: Mapping[str, torch.Tensor], ___: torch.nn.Module) -> IslandEnd:
@@ -226,19 +231,28 @@ class IslandMapped(_Island):
     """A module without weights of its own to quantize that torch has a quantized form of, such as BatchNorm2d."""
 
     kind: ClassVar[str] = "island_mapped"
-    made = frozenset({"params", "original", "quantized"})
+    made = frozenset({"params", "original", "quantized", "made_of"})
 
     def __init__(self, original: torch.nn.Module, params: ActivationParams) -> None:
         """Build torch's quantized form of ``original``; ``params`` are the output's."""
         super().__init__(params)
         self.original = original
         self.quantized: Any
-        vars(self)["quantized"] = _torch_form(original, params)  # as in ``IslandOp``
+        self._build()
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module; outside the island, where the activation is float, the original."""
+        if self.made_of != tuple(map(id, self.original.state_dict(keep_vars=True).values())):
+            self._build()  # other tensors were put into the original
         output: torch.Tensor = (self.quantized if activation.is_quantized else self.original)(activation)
         return output
+
+    def _build(self) -> None:
+        vars(self)["quantized"] = _torch_form(self.original, self.params)  # as in ``IslandOp``
+        self.made_of = tuple(map(id, self.original.state_dict(keep_vars=True).values()))
+
+    def _fixed(self, place: str) -> list[str]:
+        return [name for name in vars(self)[place] if name in self.made]
 
     @staticmethod
     def restore(meta: Mapping[str, Any], _: Mapping[str, torch.Tensor], original: torch.nn.Module) -> IslandMapped:

@@ -74,7 +74,7 @@ class Int8Linear(Lowered):
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""
         with torch.no_grad():
             output = self._int8(input)
-        return answer(output, input)
+        return answer(output, input, self.weight_scale)
 
     def _int8(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
         codes, scale, zero_point = codes_of(activation, self.quantizer)

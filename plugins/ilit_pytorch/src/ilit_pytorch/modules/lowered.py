@@ -12,8 +12,9 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from ilit.errors import LoweringError
+from ilit.errors import ArtefactError, LoweringError
 from ilit_pytorch.clone import MODULE_STATE
+from ilit_pytorch.integrity import check_numbers
 
 OWN = "int8_"
 """Begins the names of a lowered module's entries in a state dict."""
@@ -103,9 +104,19 @@ class Lowered(torch.nn.Module):
                 self._forward_pre_hooks.pop(number)
                 self._forward_pre_hooks_with_kwargs.pop(number, None)
 
+    def __getattr__(self, name: str) -> Any:
+        """Answer for a wrapper what it has not itself with what the module inside has."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            original = vars(self).get("_modules", {}).get("original") if self.wraps_original() else None
+            if original is None:
+                raise
+            return getattr(original, name)
+
     def wraps_original(self) -> bool:
         """Whether a clone of the float module is inside, with all that hangs on it."""
-        return "original" in self._modules
+        return "original" in self.made
 
     def _is_weight(self, name: str) -> bool:
         """Whether a float op's weight and bias, or what they are computed from, go by this name."""
@@ -155,7 +166,7 @@ class Lowered(torch.nn.Module):
         missing_keys.extend(missing)
         if strict:
             unexpected_keys.extend(f"{start}{name}" for name in given if name not in expected)
-        problem = "" if missing or not expected else _misfit(prefix, expected, given)
+        problem = "" if missing or not expected else _misfit(self, prefix, expected, given)
         if problem:
             error_msgs.append(problem)
         elif not missing and expected:
@@ -174,7 +185,11 @@ class Lowered(torch.nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Copy and pickle it by what it is made of, since packed weights are opaque to both."""
-        return rebuild, (type(self), *_parts(self), self._modules.get("original")), self._hung()
+        return (
+            rebuild,
+            (type(self), *_parts(self), self._modules.get("original") if self.wraps_original() else None),
+            self._hung(),
+        )
 
     def _hung(self) -> dict[str, Any]:
         """Return what the constructor has not made."""
@@ -288,24 +303,40 @@ def _form_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_state(module: Lowered, given: Mapping[str, torch.Tensor]) -> Any:
     """Return a module of the same form made of entries of a state dict; it shares no memory with them."""
-    meta = json.loads(json.dumps(_parts(module)[0]))
+    return RESTORE[module.kind](*_given_parts(module, given), module._modules.get("original"))  # type: ignore[arg-type]  # noqa: SLF001 - None where none is wrapped
+
+
+def _given_parts(module: Lowered, given: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return meta and tensors, copies, that the entries of a state dict describe."""
+    meta, own = _parts(module)
+    meta = json.loads(json.dumps(meta))
     for place, name in _static_places(meta):
         place["scale"] = float(given[f"{name}_scale"]).hex()
         place["zero_point"] = int(given[f"{name}_zero_point"])
-    tensors = {name: given[name].detach().clone() for name in _parts(module)[1]}
-    return RESTORE[module.kind](meta, tensors, module._modules.get("original"))  # type: ignore[arg-type]  # noqa: SLF001 - None where none is wrapped
+    return meta, {name: given[name].detach().clone() for name in own}
 
 
-def _misfit(prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, Any]) -> str:
+def _misfit(module: Lowered, prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, Any]) -> str:
     """Return why the entries cannot be this module's, else an empty string."""
     where = prefix.removesuffix(".") or "the model"
-    theirs, ours = (bytes(state[FORM].tolist()).decode(errors="replace") for state in (given, expected))
+    for name, tensor in expected.items():
+        value = given[name]
+        if not isinstance(value, torch.Tensor) or value.dtype != tensor.dtype or value.device != tensor.device:
+            found = (
+                f"{value.dtype} on {value.device}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+            )
+            return f"{where}: {OWN}{name} is {found}, this INT8 module has {tensor.dtype} on {tensor.device}"
+    theirs, ours = (bytes(state[FORM].flatten().tolist()).decode(errors="replace") for state in (given, expected))
     if theirs != ours:
         return f"{where}: the state is of another recipe: {theirs}, where this INT8 module is {ours}"
     for name, tensor in expected.items():
-        if given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
+        if given[name].shape != tensor.shape:
             return (
                 f"{where}: {OWN}{name} is {given[name].dtype} {tuple(given[name].shape)}, "
                 f"this INT8 module has {tensor.dtype} {tuple(tensor.shape)}"
             )
+    try:
+        check_numbers(where, module.kind, *_given_parts(module, given))
+    except ArtefactError as error:
+        return str(error)
     return ""
