@@ -361,7 +361,7 @@ def test_a_class_that_makes_other_modules_in_its_copies_is_refused(bench: Callab
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(x)
 
-    with pytest.raises(ModelError, match="nothing to quantize: fc: a class .*, so nothing can stand in place of fc"):
+    with pytest.raises(ModelError, match=r"nothing to quantize: fc: a class .*, so nothing can stand in place of fc"):
         bench(Rebuilding(), torch.randn(8, 8))
 
 
