@@ -12,6 +12,11 @@ from torch.ao.quantization import DeQuantStub
 from torch.ao.quantization import QuantStub as TorchQuantStub
 
 from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch.modules.conv import Int8Conv
+from ilit_pytorch.modules.embedding import Int8Embedding
+from ilit_pytorch.modules.island import IslandOp
+from ilit_pytorch.modules.linear import Int8Linear
+from ilit_pytorch.ops import RESERVED as RESERVED_NAMES
 
 
 class Net(torch.nn.Module):
@@ -264,3 +269,9 @@ def test_hooks_between_stubs_are_given_float_tensors(bench: Callable[..., Any], 
     subject.run(lowered)
     assert seen == [False]
     assert subject.close(lowered, 0.1)
+
+
+def test_every_part_of_ours_is_reserved() -> None:
+    """A part that is added to an INT8 module is a name that no op in INT8 may have."""
+    parts = Int8Linear.made | Int8Conv.made | Int8Embedding.made | IslandOp.made
+    assert parts - {"in_features", "out_features", "op", "params", "shape"} <= RESERVED_NAMES
