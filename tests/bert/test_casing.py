@@ -58,6 +58,12 @@ def bert(lowercase, strip_accents=None):
     }
 
 
+def test_accents_are_read_where_the_config_speaks_of_case_alone(checkpoint):
+    """``tokenizer_config.json`` that says no more than that text is lowercased leaves accents to tokenizer.json."""
+    normalizer = bert(lowercase=True, strip_accents=False)
+    assert read(checkpoint(CASED, says={"do_lower_case": True}, normalizer=normalizer)) == ["anna", "é", "reads"]
+
+
 @pytest.mark.parametrize("model", ["BertConfig", "DistilBertConfig", "ElectraConfig"])
 @pytest.mark.parametrize("says", [None, {"model_max_length": 64}], ids=["no file", "file that is silent"])
 def test_a_cased_vocabulary_alone(checkpoint, says, model, caplog):

@@ -186,10 +186,11 @@ def test_suite_runs_all_and_tells_the_gravest(sentiment, capsys, tmp_path):
 def reported(**changes) -> TuneReport:
     """Return a report of a run that passed, with changes."""
     values = {field.name: None for field in dataclasses.fields(TuneReport)}
-    return TuneReport(**{**values, "passed": True, "interrupted": False, **changes})
+    return TuneReport(**{**values, "passed": True, "output": "tuned", "interrupted": False, **changes})
 
 
 GOOD, MISSED, STOPPED = reported(), reported(passed=False), reported(interrupted=True)
+UNKEPT = reported(output=None)
 MISTAKE, BUG = {"error": "x", "mistake": True}, {"error": "x"}
 ENDINGS = {
     "all passed": ([{"report": GOOD}, {"report": GOOD}], 0),
@@ -208,9 +209,9 @@ def test_exit_code_of_a_suite(ending):
     assert suite_exit_code([SuiteResult("n", "t", "m", **result) for result in results]) == code
 
 
-@pytest.mark.parametrize(("report", "code"), [(GOOD, 0), (MISSED, 1), (STOPPED, 130)], ids=["met", "missed", "stopped"])
+@pytest.mark.parametrize(("report", "code"), [(GOOD, 0), (MISSED, 1), (UNKEPT, 1), (STOPPED, 130)])
 def test_exit_code_of_a_run(report, code):
-    """Met, missed, interrupted."""
+    """Met, missed, met with no model kept, interrupted."""
     assert exit_code(report) == code
 
 

@@ -61,6 +61,13 @@ class Positioned(FakeModel):
         return found + np.sin(np.arange(len(x), dtype=np.float32))[:, None] * found.std()
 
 
+class Served(FakeModel):
+    """Answers the first 24 rows of a batch, as experts with a capacity do."""
+
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x) * (np.arange(len(x)) < 24)[:, None]
+
+
 def only_layer2(space: Any, baseline: Any) -> Iterator[Any]:
     """Ask for one recipe."""
     yield Trial(space.recipe({"layer2": FLOAT32}))
@@ -96,7 +103,7 @@ SORTED = [(x[np.argsort(y)], np.sort(y)) for x, y in [[np.concatenate(part) for 
 UNLIKE = [(x[at : at + 32], y[at : at + 32]) for x, y in SORTED for at in range(0, len(y), 32)]
 
 
-@pytest.mark.parametrize("kind", [Centred, HardlyCentred, Compared, Positioned])
+@pytest.mark.parametrize("kind", [Centred, HardlyCentred, Compared, Positioned, Served])
 @pytest.mark.parametrize("loader", [EVALUATION, UNLIKE, [EVALUATION[0]]], ids=["mixed", "sorted", "one batch"])
 def test_scores_are_those_of_the_loaders_batches(tuner: Make, kind: type[FakeModel], loader: Any) -> None:
     """What is told of float32 and INT8 is what counting by hand gives, and the log says why rows stay."""

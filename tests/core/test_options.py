@@ -114,6 +114,7 @@ class Rooted(BaseModel):
         pytest.param(Generated, {"PATIENCE": 5}, {"patience": 5}, id="generated"),
         pytest.param(Open, {"patience": 5, "colour": "red"}, {"patience": 5, "colour": "red"}, id="open"),
         pytest.param(Older, {"tries": 5}, {"patience": 5}, id="an older name"),
+        pytest.param(Older, {"tries": 3}, {"patience": 3}, id="an older name with the default"),
         pytest.param(Rooted, {"plan": [{"steps": 2}]}, {"plan": Rooted.Inner([Schedule(steps=2)])}, id="a root"),
         pytest.param(Bounds, {"low": 5}, {"low": 5}, id="no model at all"),
     ],

@@ -76,6 +76,13 @@ def test_a_place_is_tried_before_it_is_needed(tmp_path: Path, name: str) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b", "\udcff"], ids=["too long", "with a NUL", "no text"])
+def test_names_that_no_folder_has_are_refused(tmp_path: Path, name: str) -> None:
+    """In one line, as any other."""
+    with pytest.raises(RunError, match=r"run.folder .*: cannot be written \(.*\); name another folder"):
+        try_folder(tmp_path / name)
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002], ids=oct)
 def test_every_file_has_the_mode_that_the_umask_says(tmp_path: Path, tuner: Any, mask: int) -> None:
     """Folders, journal, log, predictions, lock and model: who may read a run is for the user to say."""

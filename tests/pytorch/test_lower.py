@@ -129,3 +129,10 @@ def test_calibration_that_is_not_finite_is_refused(bench: Callable[..., Any]) ->
     subject = bench(torch.nn.Sequential(torch.nn.Linear(4, 4)), torch.tensor([[1.0, 2.0, float("nan"), 4.0]] * 3))
     with pytest.raises(LoweringError, match="0:in: calibration saw the range nan to nan"):
         subject.lower(static=["0"])
+
+
+def test_what_stays_in_float_is_frozen_too(bench: Any, nets: Any) -> None:
+    """Behind a stub as well: torch sums in another order where gradients are asked for, which nothing read back does."""
+    subject = bench(nets.SharedReaders(), torch.randn(16, 8))
+    lowered = subject.lower(static=["query"])
+    assert not any(parameter.requires_grad for parameter in lowered.parameters())

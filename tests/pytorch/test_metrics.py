@@ -184,6 +184,14 @@ def test_infinite_scores_have_an_order() -> None:
         assert not np.isnan(metric.margins()).any()
 
 
+@pytest.mark.parametrize("row", [[np.inf, np.inf, 0.0], [-np.inf, -np.inf, -np.inf]], ids=["infinity", "minus"])
+@pytest.mark.parametrize("make", [Accuracy, TopK, lambda: F1("micro")], ids=["accuracy", "topk", "f1"])
+def test_ties_of_infinity_are_no_answer(make: Callable[[], Any], row: list[float]) -> None:
+    """Which class came first would decide."""
+    with pytest.raises(EvaluationError, match="in 1 of 2 rows of a batch the largest score is infinite"):
+        make().update(np.array([[0.0, 1.0, 2.0], row]), np.array([2, 0]))
+
+
 @pytest.mark.parametrize("make", [MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError, Accuracy])
 def test_a_label_of_nan_is_refused_as_the_datas_fault(make: Callable[[], Any]) -> None:
     """The line says labels, not the model."""

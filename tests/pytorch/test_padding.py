@@ -272,3 +272,18 @@ def test_probes_leave_padding_out() -> None:
         outputs = [one(**inputs)[REAL].double().numpy() for one in (adapter.lower(model, recipe, calibration), model)]
     wanted = np.abs(outputs[0] - outputs[1]).mean() ** 2 * np.pi / 2 / outputs[1].var()
     assert found == pytest.approx(wanted)
+
+
+def test_what_has_a_masks_shape_and_is_no_text_is_not_masked() -> None:
+    """As many frames as tokens: shapes do not tell which activation is which, so padding counts, and that is said."""
+
+    class Both(torch.nn.Module):
+        def forward(self, input_ids: Any, attention_mask: Any, frames: Any) -> Any:
+            return input_ids
+
+    mask = (torch.arange(8) < torch.tensor([[3], [5]])).long()
+    given = {"input_ids": mask, "attention_mask": mask, "frames": torch.randn(2, 8, 4)}
+    found = padding_of(Both(), given)
+    assert not found.tokens
+    assert found.unread == "attention_mask of shape (2, 8), which another input has as well,"
+    assert padding_of(Both(), {**given, "frames": torch.randn(2, 7, 4)}).tokens

@@ -29,14 +29,22 @@ MOST_BYTES = 16 << 20  # of recorded outputs
 _log = logging.getLogger(__name__)
 
 
+def recorded_rows(count: int) -> list[int]:
+    """Return the numbers of up to ``RECORDED_ROWS`` of a batch's rows, evenly spread, its first and last among them.
+
+    The last since what comes first may be served first, as by experts with a capacity.
+    """
+    return sorted({int(at) for at in np.linspace(0, count - 1, min(count, RECORDED_ROWS)).round()}) if count else []
+
+
 @dataclass
 class Recorder:
-    """A metric that also keeps the outputs of the first rows of each batch, as long as there is room.
+    """A metric that also keeps the outputs of some rows of each batch, ``recorded_rows``, as long as there is room.
 
     Attributes:
         metric: what judges, and is asked for all else.
-        answers: batch by batch, leaf by leaf the rows' count and the first of them; as many batches as there was
-            room for.
+        answers: batch by batch, leaf by leaf the rows' count and some of them; as many batches as there was room
+            for.
     """
 
     metric: Metric
@@ -47,10 +55,10 @@ class Recorder:
         """Take a batch."""
         if self._bytes <= MOST_BYTES:
             found = {path: array for path, array in arrays(outputs).items() if array.ndim}
-            first = {path: (len(array), array[:RECORDED_ROWS]) for path, array in found.items()}
-            self._bytes += sum(rows.nbytes for _, rows in first.values())
+            some = {path: (len(array), array[recorded_rows(len(array))]) for path, array in found.items()}
+            self._bytes += sum(rows.nbytes for _, rows in some.values())
             if self._bytes <= MOST_BYTES:
-                self.answers.append({path: (count, rows.copy()) for path, (count, rows) in first.items()})
+                self.answers.append(some)
         self.metric.update(outputs, labels)
 
     def result(self) -> float:
@@ -79,14 +87,14 @@ def dependence(
         make: makes a fresh metric, to compare predictions where outputs have no rows or took too much room.
     """
     answers = _of_rows(recorded, kept)
-    rows = _together(kept, RECORDED_ROWS if answers else max(kept.counts), len(answers) or len(kept.counts))
+    rows = _together(kept, len(answers))
     if len(rows) < 2 and max(kept.counts) < 2:
         return ""
     places = [kept.places[row] for row in rows]
     try:
         (batch,) = adapter.regroup(kept.batches, [places])
         distance = (
-            _outputs_apart(adapter, float_model, batch, answers, places)
+            _outputs_apart(adapter, float_model, batch, kept, answers, places)
             if answers
             else _predictions_apart(adapter, float_model, batch, make(), recorded.metric, rows)
         )
@@ -111,16 +119,20 @@ def _of_rows(recorded: Recorder, kept: Kept) -> Answers:
     return [{path: found[path][1] for path in sorted(common)} for found in recorded.answers] if common else []
 
 
-def _together(kept: Kept, rows_each: int, batches: int) -> list[int]:
-    """Return rows of one shape for one batch: the first of each batch, then the second of each, and so on; backwards.
+def _together(kept: Kept, recorded: int) -> list[int]:
+    """Return rows of one shape for one batch, backwards: one of each batch, in another place of each, then the next.
+
+    They are recorded ones of the first ``recorded`` batches, or any rows where no batch is recorded.
 
     Of the shapes the one that most batches have. Where the rows would be one of the loader's batches over again, half
     of them are other company all the same, and backwards they are in other places.
     """
     places, shapes = kept.places, kept.shapes or []
-    able = [row for row, (batch, at) in enumerate(places) if batch < batches and at < rows_each]
+    known = [recorded_rows(count) if recorded else list(range(count)) for count in kept.counts]
+    ranks = {(batch, at): rank for batch, ats in enumerate(known) for rank, at in enumerate(ats)}
+    able = [row for row, place in enumerate(places) if place in ranks and place[0] < (recorded or len(kept.counts))]
     by_shape: dict[Hashable, list[int]] = {}
-    for row in sorted(able, key=lambda row: places[row][::-1]):
+    for row in sorted(able, key=lambda row: ((ranks[places[row]] - places[row][0]) % RECORDED_ROWS, places[row][0])):
         by_shape.setdefault(shapes[row], []).append(row)
     rows = max(by_shape.values(), key=lambda rows: (len({places[row][0] for row in rows}), len(rows)), default=[])
     rows = rows[: max(kept.counts)]
@@ -130,9 +142,12 @@ def _together(kept: Kept, rows_each: int, batches: int) -> list[int]:
     return rows[::-1]
 
 
-def _outputs_apart(adapter: Adapter, float_model: Any, batch: Any, answers: Answers, places: Sequence[Place]) -> float:
+def _outputs_apart(
+    adapter: Adapter, float_model: Any, batch: Any, kept: Kept, answers: Answers, places: Sequence[Place]
+) -> float:
     found = arrays(adapter.outputs(float_model, batch))
-    wanted = {path: np.stack([answers[number][path][row] for number, row in places]) for path in answers[0]}
+    where = [(number, recorded_rows(kept.counts[number]).index(at)) for number, at in places]
+    wanted = {path: np.stack([answers[number][path][rank] for number, rank in where]) for path in answers[0]}
     return apart({path: found.get(path) for path in wanted}, wanted)
 
 

@@ -202,17 +202,25 @@ def _names_and_parts(made: Any, given: Mapping[Any, Any]) -> tuple[Names | None,
 
 
 def _is_read(model: Callable[..., Any], options: Mapping[str, Any], path: Path, made: Any) -> bool:
-    """Whether the options are others without the one at ``path``, as where a validator takes an older name."""
+    """Whether the options are others without the one at ``path``, as where a validator takes an older name.
+
+    A value that is the default anyway tells nothing, so one that nothing takes is tried in its place as well.
+    """
     try:
-        return bool(model(**_without(options, path)) != made)
+        return bool(model(**_without(options, path)) != made or model(**_without(options, path, object())) != made)
     except pydantic.ValidationError:
         return True
 
 
-def _without(value: Any, path: Path) -> Any:
+_REMOVED = object()
+
+
+def _without(value: Any, path: Path, instead: Any = _REMOVED) -> Any:
+    """Return options without the one at ``path``, or with another value there."""
     first, rest = path[0], path[1:]
     if isinstance(value, list | tuple):
-        return [_without(item, rest) if str(at) == first else item for at, item in enumerate(value)]
-    if not rest:
-        return {key: item for key, item in value.items() if str(key) != first}
-    return {key: _without(item, rest) if str(key) == first else item for key, item in value.items()}
+        return [_without(item, rest, instead) if str(at) == first else item for at, item in enumerate(value)]
+    if rest:
+        return {key: _without(item, rest, instead) if str(key) == first else item for key, item in value.items()}
+    others = {key: instead if str(key) == first else item for key, item in value.items()}
+    return {key: item for key, item in others.items() if item is not _REMOVED}

@@ -97,17 +97,20 @@ def try_folder(parent: Path) -> None:
         RunError: they cannot.
     """
     place = parent.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
+        if b"\0" in str(parent).encode():  # which fails where nothing could name it: no log, no library
+            raise ValueError("a NUL in a name")
+        while not place.exists() and place != place.parent:
+            place = place.parent
         with tempfile.TemporaryDirectory(dir=place):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _no_folder(parent, error) from error
 
 
-def _no_folder(parent: Path, error: OSError) -> RunError:
-    return RunError(f"run.folder {parent}: cannot be written ({error.strerror}); name another folder")
+def _no_folder(parent: Path, error: OSError | ValueError) -> RunError:
+    why = error.strerror if isinstance(error, OSError) else "no such name is possible"
+    return RunError(f"run.folder {ascii(str(parent))[1:-1]}: cannot be written ({why}); name another folder")
 
 
 def create_folder(parent: Path, config_text: str, now: datetime) -> Path:

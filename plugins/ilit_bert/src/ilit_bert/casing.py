@@ -68,17 +68,16 @@ def _said(source: str, present: Any) -> tuple[bool, bool | None] | None:
 
     ``present`` is the normalizer that transformers made of them; it knows a ``tokenizer_config.json`` from elsewhere.
     """
-    config = _json(source, "tokenizer_config.json")
-    if isinstance(config.get("do_lower_case"), bool):
-        return bool(config["do_lower_case"]), present.strip_accents
-    file = _json(source, "tokenizer.json")
-    if "normalizer" not in file:
-        return None
-    parts = list(_parts(file["normalizer"]))
-    lowers = any(part["type"] == "Lowercase" or part.get("lowercase") is True for part in parts)
+    config, file = _json(source, "tokenizer_config.json"), _json(source, "tokenizer.json")
+    parts = list(_parts(file["normalizer"])) if "normalizer" in file else []
     strips = next((part.get("strip_accents") for part in parts if part["type"] == "BertNormalizer"), None)
     if any(part["type"] == "StripAccents" for part in parts):
         strips = True
+    if isinstance(config.get("do_lower_case"), bool):
+        return bool(config["do_lower_case"]), config.get("strip_accents", strips if parts else present.strip_accents)
+    if "normalizer" not in file:
+        return None
+    lowers = any(part["type"] == "Lowercase" or part.get("lowercase") is True for part in parts)
     return lowers, config.get("strip_accents", strips)
 
 

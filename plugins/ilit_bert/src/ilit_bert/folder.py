@@ -69,8 +69,9 @@ def _told_by_name(folder: Path) -> Iterator[None]:
     """Turn what the disk refuses into an ``ArtefactError`` that names the folder."""
     try:
         yield
-    except OSError as error:
-        raise ArtefactError(f"{folder}: cannot be written ({error.strerror}); name another folder") from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such name is possible"
+        raise ArtefactError(f"{folder}: cannot be written ({why}); name another folder") from error
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -223,7 +223,7 @@ def _lowered_modules(model: torch.nn.Module, recipe: Recipe, calibration: TorchC
 
 
 def _own(model: torch.nn.Module, name: str) -> torch.nn.Module:
-    return structural_clone(submodule(model, name), own=True)
+    return structural_clone(submodule(model, name), own=True).requires_grad_(False)
 
 
 def _island_modules(

@@ -273,6 +273,7 @@ def class_scores(outputs: Any, labels: Any, metric: str) -> tuple[np.ndarray, np
             f"{metric}: outputs must be (rows, classes) with a label a row, not {scores.shape} with {labels.shape}"
         )
     refuse_nan(scores, metric)
+    refuse_ties_of_infinity(scores, metric)
     return scores, _class_numbers(labels, scores.shape[1], metric)
 
 
@@ -324,6 +325,23 @@ def refuse_nan(outputs: np.ndarray, metric: str) -> None:
         raise EvaluationError(
             f"{metric}: the model gave NaN for {count} of {len(np.atleast_1d(outputs))} rows of a batch, which is no "
             "answer; mend the model (a root or logarithm of a negative number, 0 / 0), or leave such rows out"
+        )
+
+
+def refuse_ties_of_infinity(scores: np.ndarray, metric: str) -> None:
+    """Let pass scores (rows, classes) with one largest; infinite ones may be, two that are equal and infinite not.
+
+    Raises:
+        EvaluationError: in some row the largest score is infinite and stands at several classes.
+    """
+    if not np.issubdtype(scores.dtype, np.floating) or bool(np.isfinite(scores).all()):
+        return
+    best = scores.max(axis=1, keepdims=True)
+    count = int((np.isinf(best[:, 0]) & ((scores == best).sum(axis=1) > 1)).sum())
+    if count:
+        raise EvaluationError(
+            f"{metric}: in {count} of {len(scores)} rows of a batch the largest score is infinite and stands at "
+            "several classes, which is no answer; mend the model (an overflow, a logarithm of 0), or leave them out"
         )
 
 

@@ -62,6 +62,9 @@ def padding_of(model: torch.nn.Module, inputs: Any) -> Padding:
         name: mask for name, mask in ((name, token_mask(value)) for name, value in given.items()) if mask is not None
     }
     unread = next((f"{name} of shape {tuple(given[name].shape)}" for name in given if name not in read), "")
+    taken = next((name for name, mask in read.items() if _coincides(named, mask)), "")
+    if taken:
+        return Padding(unread=f"{taken} of shape {tuple(read[taken].shape)}, which another input has as well,")
     masks = list(read.values())
     if masks and _decodes_unmasked(model, named):
         masks.append(_decoder_mask(named, masks[0]))
@@ -72,6 +75,18 @@ def padding_of(model: torch.nn.Module, inputs: Any) -> Padding:
     for mask in by_shape.values():
         _note(padding, mask)
     return padding
+
+
+def _coincides(named: Mapping[str, Any], mask: torch.Tensor) -> bool:
+    """Whether something that is no text has as many entries a row as there are tokens, as of frames or patches."""
+    others = (value for name, value in named.items() if not name.endswith(("inputs_embeds", "mask", "mask_labels")))
+    return any(
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.ndim > 2
+        and value.shape[:2] == mask.shape
+        for value in others
+    )
 
 
 def _note(padding: Padding, mask: torch.Tensor) -> None:

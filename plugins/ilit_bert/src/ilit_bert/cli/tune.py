@@ -93,7 +93,8 @@ def as_mapping(tuned: TuneReport) -> Mapping[str, Any]:
 
 def exit_code(tuned: TuneReport) -> int:
     """Return how the command ends."""
-    return INTERRUPTED if tuned.interrupted else DONE if tuned.passed else MISSED
+    kept = tuned.passed and tuned.output is not None
+    return INTERRUPTED if tuned.interrupted else DONE if kept else MISSED
 
 
 def show(tuned: TuneReport, console: Console) -> None:
