@@ -132,7 +132,7 @@ def test_calibration_that_is_not_finite_is_refused(bench: Callable[..., Any]) ->
 
 
 def test_what_stays_in_float_is_frozen_too(bench: Any, nets: Any) -> None:
-    """Behind a stub as well: torch sums in another order where gradients are asked for, which nothing read back does."""
+    """Behind a stub as well: torch sums in another order where gradients are asked for, and nothing read back does."""
     subject = bench(nets.SharedReaders(), torch.randn(16, 8))
     lowered = subject.lower(static=["query"])
     assert not any(parameter.requires_grad for parameter in lowered.parameters())
