@@ -67,7 +67,7 @@ def test_set_up_is_two_commands() -> None:
     commands = [block.strip() for block in blocks(README, "bash") if "pip install" in block]
     assert commands == [
         "pip install -r requirements/demo.txt && ilit bert demo",
-        "pip install -r requirements/tests.txt && pytest",
+        "pip install -r requirements/tests.txt && pytest -n auto --dist loadfile",
     ]
     wanted = {f"./{folder.relative_to(ROOT)}" for folder in DISTRIBUTIONS}
     assert wanted <= set((ROOT / "requirements" / "ilit.txt").read_text().split())
