@@ -268,6 +268,17 @@ def test_what_a_function_holds_is_warned_of(bench: Callable[..., Any]) -> None:
         check_savable(subject)
 
 
+PATCH = torch.nn.Linear(8, 8)
+
+
+def test_what_a_patch_reads_of_globals_is_warned_of(bench: Callable[..., Any]) -> None:
+    """As what it holds: a script's own variables are globals."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    model[0].forward = lambda x: PATCH(x) * 2
+    with pytest.warns(IlitWarning, match="0: a function hung on it holds PATCH, which is no part of the model"):
+        check_savable(bench(model, torch.randn(16, 8)))
+
+
 def test_an_attribute_called_kind_confuses_nothing(bench: Callable[..., Any], tmp_path: Path) -> None:
     """A module of the user's that has what our own modules have is saved like any other."""
 

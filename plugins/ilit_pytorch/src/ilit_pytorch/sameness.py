@@ -241,11 +241,21 @@ def _held_by_functions(model: torch.nn.Module) -> Iterator[tuple[str, str, Any]]
                 yield from ((path, name, value) for name, value in _strangers(function, own))
 
 
-def _strangers(function: types.FunctionType, own: set[int]) -> Iterator[tuple[str, Any]]:
+def _strangers(
+    function: types.FunctionType, own: set[int], known: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, Any]]:
+    """Yield by name what a function's variables hold, its own and the globals it reads, and ``own`` has not."""
+    for name, value in _variables(function):
+        held = value.__self__ if isinstance(value, types.MethodType) else value
+        if isinstance(held, torch.Tensor | torch.nn.Module) and id(held) not in own:
+            yield name, held
+        elif isinstance(value, types.FunctionType) and value.__closure__ and id(value) not in known:
+            yield from _strangers(value, own, known | {id(function), id(value)})
+
+
+def _variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # a variable without a value yet
-            value = cell.cell_contents
-            if isinstance(value, torch.Tensor | torch.nn.Module) and id(value) not in own:
-                yield name, value
-            elif isinstance(value, types.FunctionType) and value is not function:
-                yield from _strangers(value, own)
+            yield name, cell.cell_contents
+    names = function.__code__.co_names
+    yield from ((name, function.__globals__[name]) for name in names if name in function.__globals__)
