@@ -7,6 +7,7 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,7 @@ from ilit.evidence import Evidence
 from ilit.journal import Finished, Header, Journal, JournalWriter, Probed, Started, Tried, read_journal
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome
 
 DATA = Path(__file__).parents[1] / "data"
 INT8 = OpConfig("int8", "static", QuantSpec(granularity="per_channel"), QuantSpec("uint8", "asym"))
@@ -45,8 +46,8 @@ PASSED = TrialRecord(
     1, RECIPE, "passed", 0.9, "", "model-wise", 1.5, Measurement(0.001, 100, 50), Measurement(0.002, 400, 60), 7
 )
 ENTRIES = (
-    Probed(1, RECIPE.digest, True, ProbeOutcome(0.25, {"a": 0.125}), "first look"),
-    Probed(2, RECIPE.digest, False, ProbeOutcome(math.inf, reason="engine: no")),
+    Probed(1, RECIPE.digest, OpErrorOutcome({"a": 0.125}), "first look"),
+    Probed(2, RECIPE.digest, DistanceOutcome(math.inf, "engine: no")),
     Started(3, 1, RECIPE.digest),
     Tried(3, PASSED),
     Started(4, 2, RECIPE.digest),
@@ -78,13 +79,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
-    """Rows, evidence, op timings and smoothing come back equal, in the same format version."""
+    """Rows, evidence and smoothing come back equal."""
     proof = Evidence(
         1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
     )
     recipe = RECIPE.with_ops({"a": replace(INT8, smoothing=0.7)})
     entries = (
-        Probed(1, RECIPE.digest, False, ProbeOutcome(math.inf, speedups={"a": 1.5}), "how fast", timed=True),
         Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
         Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
     )
@@ -93,6 +93,29 @@ def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
         writer.append(entry)
     writer.close()
     assert read_journal(tmp_path / "journal.jsonl").entries == entries
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "figures"),
+    [
+        (DistanceOutcome(0.25), "distance", {"distance": 0.25, "reason": ""}),
+        (DistanceOutcome(math.inf, "engine: no"), "distance", {"distance": None, "reason": "engine: no"}),
+        (OpErrorOutcome({"a": 0.5, "b": math.inf}), "op_errors", {"errors": {"a": 0.5, "b": None}, "reason": ""}),
+        (OpErrorOutcome({}, "engine: no"), "op_errors", {"errors": {}, "reason": "engine: no"}),
+        (OpSpeedOutcome({"a": 1.5}), "op_speeds", {"speedups": {"a": 1.5}, "reason": ""}),
+        (OpSpeedOutcome({}, "engine: no"), "op_speeds", {"speedups": {}, "reason": "engine: no"}),
+    ],
+    ids=["distance", "no distance", "errors", "no errors", "speeds", "no speeds"],
+)
+def test_a_probe_has_its_kind_and_figures_alone(tmp_path: Path, outcome: Any, kind: str, figures: Any) -> None:
+    """Each kind is told by name and comes back as it was, whether it has figures or failed."""
+    file = tmp_path / "journal.jsonl"
+    writer, probed = JournalWriter(file, HEADER), Probed(1, RECIPE.digest, outcome, "a look")
+    writer.append(probed)
+    writer.close()
+    assert read_journal(file).entries == (probed,)
+    assert probed.kind == kind
+    assert json.loads(file.read_text().splitlines()[1])["probe"] == {"kind": kind, **figures}
 
 
 def test_what_stays_in_float_is_read_back(tmp_path: Path) -> None:
@@ -189,21 +212,34 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sound file of a later version is not half read."""
     with monkeypatch.context() as later:
-        later.setattr("ilit.journal.FORMAT_VERSION", 2)
+        later.setattr("ilit.journal.FORMAT_VERSION", 3)
         file = written(tmp_path)
-    with pytest.raises(RunError, match="line 1: format version 2, this ilit reads 1"):
+    with pytest.raises(RunError, match="line 1: format version 3, this ilit reads 1 to 2;"):
         read_journal(file)
 
 
-def test_an_unknown_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        ("dream", {}, "unknown kind 'dream'"),
+        (
+            "probe",
+            {"request": 1, "digest": "", "why": "", "probe": {"kind": "op_dreams"}},
+            "unknown kind of probe 'op_dreams'",
+        ),
+    ],
+)
+def test_an_unknown_record_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, body: Any, text: str
+) -> None:
     """A sound line of a kind this version does not know is an error with its line, never skipped."""
     with monkeypatch.context() as other:
-        other.setattr("ilit.journal._entry_to_json", lambda entry: ("dream", {}))
+        other.setattr("ilit.journal._entry_to_json", lambda entry: (kind, body))
         file = tmp_path / "journal.jsonl"
         writer = JournalWriter(file, HEADER)
         writer.append(ENTRIES[0])
         writer.close()
-    with pytest.raises(RunError, match=r"line 2 is no record of format version 1 .*unknown kind 'dream'"):
+    with pytest.raises(RunError, match=rf"line 2 is no record of format version 2 .*{text}"):
         read_journal(file)
 
 
@@ -231,3 +267,20 @@ def test_version_1_stays_readable() -> None:
     """The file in tests/data was written when the format was new and is read as it was meant."""
     journal = read_journal(DATA / "journal-v1.jsonl")
     assert journal == Journal(replace(HEADER, recipes=10**30), ENTRIES)
+
+
+def test_the_probes_of_version_1_are_of_one_kind_each() -> None:
+    """Its flags say which figures of a line were asked for; a probe with both flags was timed."""
+    why, failed = ("how far", "how wrong", "how fast", "both asked"), "engine: no"
+    outcomes = (
+        (DistanceOutcome(0.25), why[0]),
+        (DistanceOutcome(math.inf, failed), ""),
+        (OpErrorOutcome({"a": 0.125, "b": math.inf}), why[1]),
+        (OpErrorOutcome({}, failed), ""),
+        (OpSpeedOutcome({"a": 1.5}), why[2]),
+        (OpSpeedOutcome({}, failed), ""),
+        (OpSpeedOutcome({"a": 0.5}), why[3]),
+    )
+    probes = tuple(Probed(number, RECIPE.digest, *each) for number, each in enumerate(outcomes, 1))
+    header = replace(HEADER, recipes=10**30, left_in_float={"layer1": "its forward was replaced"})
+    assert read_journal(DATA / "journal-v1-probes.jsonl") == Journal(header, probes)

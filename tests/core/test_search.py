@@ -28,7 +28,16 @@ from ilit.result import TrialRecord
 from ilit.rows import Course, Courses
 from ilit.search import Ending, Limits, search
 from ilit.space import CalibrationSize
-from ilit.strategy import Baseline, Probe, Trial
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Trial,
+)
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
 from ilit.trial import Workbench
 
@@ -186,23 +195,58 @@ def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, v
     assert second.status == "missed"
 
 
-@pytest.mark.parametrize("per_op", [False, True], ids=["whole", "per op"])
-def test_probes_are_answered_and_counted_apart(loop: Loop, per_op: bool) -> None:
-    """A probe gives a distance, with the ops' own errors where asked for, and is no trial."""
+def test_each_kind_of_probe_is_answered_and_counted_apart(loop: Loop) -> None:
+    """A probe gives the outcome of its kind, and is no trial."""
     answers: list[Any] = []
-    ending = loop.run(asking(Probe(MISSES, per_op), answers=answers))
-    assert answers[0].distance == math.inf if per_op else 0.5 < answers[0].distance < 2
-    assert set(answers[0].per_op) == (set(MISSES.quantized_ops) if per_op else set())
-    assert (ending.probes, ending.trials) == (1, ())
+    ending = loop.run(asking(DistanceProbe(MISSES), OpErrorProbe(MISSES), OpSpeedProbe(MISSES), answers=answers))
+    distance, errors, speeds = answers
+    assert isinstance(distance, DistanceOutcome)
+    assert 0.5 < distance.distance < 2
+    assert isinstance(errors, OpErrorOutcome)
+    assert set(errors.errors) == set(MISSES.quantized_ops)
+    assert speeds == OpSpeedOutcome({})  # the fake adapter times no ops
+    assert (ending.probes, ending.trials) == (3, ())
+
+
+def test_ops_are_timed_where_the_adapter_can(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are the adapter's, for the recipe asked about."""
+    monkeypatch.setattr(
+        FakeAdapter, "time_ops", lambda _, model, recipe, calibration: {recipe.digest: np.float32(1.5)}, raising=False
+    )
+    answers: list[Any] = []
+    loop.run(asking(OpSpeedProbe(PASSES), answers=answers))
+    assert answers == [OpSpeedOutcome({PASSES.digest: 1.5})]
 
 
 def test_a_probe_that_fails_is_infinitely_far(loop: Loop) -> None:
     """The reason is told, and the search goes on."""
     answers: list[Any] = []
-    loop.run(asking(Probe(FAILS), Probe(PASSES), answers=answers))
+    loop.run(asking(DistanceProbe(FAILS), DistanceProbe(PASSES), answers=answers))
     assert answers[0].distance == float("inf")
     assert "no INT8 kernel" in answers[0].reason
     assert answers[1].distance < 0.1
+
+
+@pytest.mark.parametrize(
+    ("method", "probe", "outcome"),
+    [
+        ("probe", DistanceProbe(PASSES), DistanceOutcome(math.inf, "RuntimeError: no memory")),
+        ("probe_ops", OpErrorProbe(PASSES), OpErrorOutcome({}, "RuntimeError: no memory")),
+        ("time_ops", OpSpeedProbe(PASSES), OpSpeedOutcome({}, "RuntimeError: no memory")),
+    ],
+)
+def test_a_probe_that_raises_has_the_outcome_of_its_kind(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, method: str, probe: Any, outcome: Any
+) -> None:
+    """Without figures and with the reason, so that a strategy need not tell failures by another type."""
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(FakeAdapter, method, fail, raising=False)
+    answers: list[Any] = []
+    loop.run(asking(probe, answers=answers))
+    assert answers == [outcome]
 
 
 @pytest.mark.parametrize(
@@ -237,15 +281,16 @@ def test_a_recipe_is_evaluated_once(loop: Loop) -> None:
 
 
 def test_a_probe_is_run_once_and_is_no_trial(loop: Loop) -> None:
-    """The same probe is remembered; per op, it is another one; and neither answers a trial."""
-    ending = loop.run(asking(Probe(MISSES), Probe(MISSES), Probe(MISSES, per_op=True), Trial(MISSES)))
-    assert (ending.probes, len(ending.trials)) == (2, 1)
+    """The same probe is remembered; one of another kind is another one; and none answers a trial."""
+    kinds = [DistanceProbe(MISSES), OpErrorProbe(MISSES), OpSpeedProbe(MISSES), Trial(MISSES)]
+    ending = loop.run(asking(*kinds, *kinds))
+    assert (ending.probes, len(ending.trials)) == (3, 1)
 
 
 def test_a_tuple_is_answered_in_order(loop: Loop) -> None:
     """Trials and probes mixed, each answer at its request's place."""
     answers: list[Any] = []
-    loop.run(asking((Trial(FAILS), Probe(PASSES), Trial(MISSES), Trial(FAILS)), (), answers=answers))
+    loop.run(asking((Trial(FAILS), DistanceProbe(PASSES), Trial(MISSES), Trial(FAILS)), (), answers=answers))
     failed, probed, missed, again = answers[0]
     assert (failed.status, missed.status, again) == ("failed", "missed", failed)
     assert probed.distance < 0.1
@@ -265,7 +310,7 @@ def test_a_tuple_goes_through_the_executor(loop: Loop) -> None:
 
     loop.executor = Eager()
     answers: list[Any] = []
-    ending = loop.run(asking((Trial(PASSES), Trial(MISSES), Probe(PASSES)), answers=answers))
+    ending = loop.run(asking((Trial(PASSES), Trial(MISSES), DistanceProbe(PASSES)), answers=answers))
     assert pulled == [3]
     assert [record.number for record in ending.trials] == [1, 2]
     assert [answer.status for answer in answers[0][:2]] == ["passed", "missed"]
@@ -311,7 +356,7 @@ def test_with_a_budget_it_goes_on(loop: Loop) -> None:
 @pytest.mark.parametrize("whole", [False, True], ids=["one by one", "in a tuple"])
 def test_max_trials_is_a_limit(loop: Loop, whole: bool) -> None:
     """Probes and repeats do not count, trials do, within a tuple too."""
-    requests = [Probe(PASSES), Trial(MISSES), Trial(MISSES), Trial(FAILS), Trial(PASSES)]
+    requests = [DistanceProbe(PASSES), Trial(MISSES), Trial(MISSES), Trial(FAILS), Trial(PASSES)]
     ending = loop.run(asking(tuple(requests)) if whole else asking(*requests), trials=2)
     assert [record.status for record in ending.trials] == ["missed", "failed"]
     assert ending.reason == "tuning.max_trials 2 is reached after 2 trials"
@@ -343,7 +388,7 @@ def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, tri
 def test_before_the_first_the_float_model_tells_how_long_a_trial_takes(loop: Loop) -> None:
     """An eval_func that took longer on the float model than there is time is not begun at all."""
     loop.judge, loop.baseline_seconds = judge_by_function(lambda _: SCORE), 100.0
-    assert loop.run(asking(Probe(PASSES), Trial(PASSES)), seconds=99).trials == ()
+    assert loop.run(asking(DistanceProbe(PASSES), Trial(PASSES)), seconds=99).trials == ()
 
 
 def test_a_metrics_trial_is_ended_by_the_timeout(loop: Loop) -> None:
@@ -492,11 +537,13 @@ def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        pytest.param(PASSES, "yielded a Recipe; only Trial, Probe and tuples of them are requests", id="a recipe"),
+        pytest.param(
+            PASSES, "yielded a Recipe; only Trial, DistanceProbe, OpErrorProbe, OpSpeedProbe and tuples", id="a recipe"
+        ),
         pytest.param([Trial(PASSES)], "yielded a list", id="a list"),
         pytest.param((Trial(PASSES), None), "yielded a NoneType", id="None in a tuple"),
         pytest.param(Trial(Recipe({"layer9": FLOAT32})), "the space has no op 'layer9'", id="unknown op"),
-        pytest.param(Probe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
+        pytest.param(DistanceProbe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
         pytest.param(
             Trial(PASSES.with_ops({"layer0": replace(PASSES.ops["layer0"], approach="weight_only")})),
             "op 'layer0' may not be weight_only",
@@ -553,7 +600,7 @@ def test_the_strategy_gets_the_seeded_generator(loop: Loop) -> None:
 
     def script(rng: random.Random) -> Iterator[Any]:
         drawn.append(rng.random())
-        yield Probe(PASSES)
+        yield DistanceProbe(PASSES)
 
     before = random.getstate()
     loop.run(script)
@@ -566,7 +613,7 @@ def test_the_strategy_gets_the_seeded_generator(loop: Loop) -> None:
 
 def test_everything_is_in_the_journal_in_order(loop: Loop) -> None:
     """Each trial is announced before and recorded after, each probe recorded, all with request numbers."""
-    ending = loop.run(asking(Probe(PASSES, why="look"), (Trial(MISSES, "first"), Trial(MISSES)), Trial(FAILS)))
+    ending = loop.run(asking(DistanceProbe(PASSES, why="look"), (Trial(MISSES, "first"), Trial(MISSES)), Trial(FAILS)))
     probed, first, tried, second, failed = read_journal(loop.file).entries
     assert isinstance(probed, Probed)
     assert (probed.request, probed.digest, probed.why) == (1, PASSES.digest, "look")

@@ -32,7 +32,21 @@ from ilit.objective import Objective
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord, TuneResult
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.strategy import Baseline, Probe, ProbeOutcome, Requests, Strategy, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Probe,
+    ProbeOutcome,
+    Requests,
+    Strategy,
+    Trial,
+    TrialOutcome,
+)
 
 if TYPE_CHECKING:
     from ilit import testing
@@ -54,6 +68,8 @@ __all__ = [
     "Cpu",
     "Criterion",
     "DataError",
+    "DistanceOutcome",
+    "DistanceProbe",
     "EvaluationError",
     "Executor",
     "IlitError",
@@ -66,6 +82,10 @@ __all__ = [
     "Objective",
     "Op",
     "OpConfig",
+    "OpErrorOutcome",
+    "OpErrorProbe",
+    "OpSpeedOutcome",
+    "OpSpeedProbe",
     "PluginError",
     "Probe",
     "ProbeOutcome",

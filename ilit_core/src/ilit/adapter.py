@@ -142,7 +142,7 @@ class Adapter(Protocol):
         """Return how many INT8 kernels one forward pass of a lowered model runs."""
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Calibration) -> list[float]:
-        """Return each recipe's ``ProbeOutcome.distance``, measured on kept calibration batches."""
+        """Return each recipe's ``DistanceOutcome.distance``, measured on kept calibration batches."""
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
         """Return each INT8 op's own relative output error when it is fed its float32 input, as seen in calibration.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,19 @@ from ilit.pruning import Stop
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
 from ilit.statistics import evidence
-from ilit.strategy import Baseline, Probe, ProbeOutcome, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Probe,
+    ProbeOutcome,
+    Trial,
+    TrialOutcome,
+)
 
 ROUNDING = 1e-12
 _log = logging.getLogger(__name__)
@@ -258,17 +270,32 @@ def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:
 
 
 def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:
-    """Return the figures of one probe; whatever raises in it gives an infinite distance with the reason."""
+    """Return the outcome of the probe's kind; whatever raises in it makes one without figures, with the reason."""
     try:
-        if probe.timed:
-            time_ops = getattr(bench.adapter, "time_ops", None)
-            speedups = time_ops(bench.model, probe.recipe, bench.calibration) if time_ops is not None else {}
-            return ProbeOutcome(math.inf, speedups={name: float(value) for name, value in speedups.items()})
-        if probe.per_op:
-            per_op = bench.adapter.probe_ops(bench.model, probe.recipe, bench.calibration)
-            return ProbeOutcome(math.inf, {name: float(value) for name, value in per_op.items()})
-        (distance,) = bench.adapter.probe(bench.model, [probe.recipe], bench.calibration)
-        return ProbeOutcome(float(distance))
+        match probe:
+            case DistanceProbe(recipe):
+                (distance,) = bench.adapter.probe(bench.model, [recipe], bench.calibration)
+                return DistanceOutcome(float(distance))
+            case OpErrorProbe(recipe):
+                return OpErrorOutcome(_floats(bench.adapter.probe_ops(bench.model, recipe, bench.calibration)))
+            case OpSpeedProbe(recipe):
+                time_ops = getattr(bench.adapter, "time_ops", None)
+                speedups = time_ops(bench.model, recipe, bench.calibration) if time_ops is not None else {}
+                return OpSpeedOutcome(_floats(speedups))
     except Exception as error:  # noqa: BLE001 - the outcome carries it to the strategy, log.txt has the traceback
         _log.info("probe failed: %s", one_line(error), exc_info=True)
-        return ProbeOutcome(float("inf"), reason=one_line(error))
+        return _failed(probe, one_line(error))
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _failed(probe: Probe, reason: str) -> ProbeOutcome:
+    match probe:
+        case DistanceProbe():
+            return DistanceOutcome(math.inf, reason)
+        case OpErrorProbe():
+            return OpErrorOutcome({}, reason)
+        case OpSpeedProbe():
+            return OpSpeedOutcome({}, reason)

@@ -18,7 +18,7 @@ from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
 from ilit.run import open_run
 from ilit.statistics import sentence
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(
@@ -71,7 +71,7 @@ def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished |
     folder = Path("run")
     folder.mkdir()
     writer = JournalWriter(folder / "journal.jsonl", header)
-    writer.append(Probed(0, trials[0].recipe.digest, False, ProbeOutcome(0.1)))
+    writer.append(Probed(0, trials[0].recipe.digest, DistanceOutcome(0.1)))
     for number, trial in enumerate(trials, start=1):
         writer.append(Tried(number, trial))
     if finished:
