@@ -15,10 +15,21 @@ from hypothesis import strategies as st
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError
 from ilit.evidence import Evidence
-from ilit.journal import Finished, Header, Journal, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.journal import (
+    Finished,
+    Header,
+    Journal,
+    JournalWriter,
+    Probed,
+    Started,
+    Tried,
+    read_journal,
+    trial_from_json,
+    trial_to_json,
+)
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import ProbeOutcome, Status
 
 DATA = Path(__file__).parents[1] / "data"
 INT8 = OpConfig("int8", "static", QuantSpec(granularity="per_channel"), QuantSpec("uint8", "asym"))
@@ -78,7 +89,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
-    """Rows, evidence, op timings and smoothing come back equal, in the same format version."""
+    """Rows, evidence, op timings, smoothing and objections come back equal."""
     proof = Evidence(
         1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
     )
@@ -87,12 +98,32 @@ def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
         Probed(1, RECIPE.digest, False, ProbeOutcome(math.inf, speedups={"a": 1.5}), "how fast", timed=True),
         Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
         Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
+        Tried(3, replace(PASSED, number=2, objection="performance: slower")),
     )
     writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
     for entry in entries:
         writer.append(entry)
     writer.close()
     assert read_journal(tmp_path / "journal.jsonl").entries == entries
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "objection"),
+    [
+        pytest.param("passed", "", None, id="accepted"),
+        pytest.param("passed", "performance: slower", "performance: slower", id="objected to"),
+        pytest.param("missed", "", None, id="missed"),
+        pytest.param("failed", "engine: no", None, id="failed"),
+    ],
+)
+def test_a_trial_of_version_1_has_its_objection_in_the_reason(
+    status: Status, reason: str, objection: str | None
+) -> None:
+    """It is read as written today: what was against a passed recipe is its objection, no failure's reason."""
+    today = replace(PASSED, status=status, reason="" if objection else reason, objection=objection)
+    line = {**trial_to_json(today), "reason": reason}
+    del line["objection"]
+    assert trial_from_json(line) == today
 
 
 def test_what_stays_in_float_is_read_back(tmp_path: Path) -> None:

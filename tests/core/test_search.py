@@ -22,7 +22,7 @@ from ilit.evaluation import judge_by_function, judge_by_metric
 from ilit.executor import SerialExecutor
 from ilit.fidelity import Sample
 from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
-from ilit.objective import PERFORMANCE
+from ilit.objective import PERFORMANCE, Objective
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
 from ilit.rows import Course, Courses
@@ -130,6 +130,23 @@ def test_each_trial_is_answered_with_what_it_gave(loop: Loop) -> None:
     assert answers[2].accuracy is None
     assert answers[2].reason == "op 'layer3': the fake engine has no INT8 kernel for it; leave it in float32"
     assert ending.reason == "strategy scripted has no more recipes after 3 trials"
+
+
+@pytest.mark.parametrize(
+    ("given", "objection"),
+    [("area: too large", "area: too large"), (None, None), ("", None)],
+    ids=["text", "None", "empty"],
+)
+def test_what_the_objective_objects_to_is_passed_and_not_accepted(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, given: str | None, objection: str | None
+) -> None:
+    """Record and strategy have the objection apart from a failure's reason; an empty text, from a plugin, is none."""
+    monkeypatch.setattr(Objective, "objection", lambda self, int8, float32: given)
+    answers: list[Any] = []
+    (record,) = loop.run(asking(Trial(PASSES), answers=answers)).trials
+    assert (record.status, record.reason, record.objection) == ("passed", "", objection)
+    assert (answers[0].reason, answers[0].objection) == ("", objection)
+    assert record.accepted is answers[0].accepted is (objection is None)
 
 
 def test_only_passed_records_have_costs(loop: Loop) -> None:

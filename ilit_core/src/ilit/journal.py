@@ -298,10 +298,20 @@ def trial_to_json(record: TrialRecord) -> dict[str, Any]:
 
 def trial_from_json(data: Mapping[str, Any]) -> TrialRecord:
     """Read what ``trial_to_json`` wrote, of this or an older ilit, whose records have no rows and no evidence."""
+    data = _with_objection(data)
     costs = {key: None if data[key] is None else Measurement(**data[key]) for key in ("cost", "float_cost")}
     found = data.get("evidence")
     evidence = None if found is None else Evidence(**found)
     return TrialRecord(**{**data, **costs, "evidence": evidence, "recipe": Recipe.from_json(data["recipe"])})
+
+
+def _with_objection(trial: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a trial's JSON with the key ``objection``; format version 1 put what it says into ``reason``."""
+    if "objection" in trial:
+        return trial
+    if trial["status"] == "passed":
+        return {**trial, "reason": "", "objection": trial["reason"] or None}
+    return {**trial, "objection": None}
 
 
 def _finite(value: float) -> float | None:

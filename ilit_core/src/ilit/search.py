@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilit.choice import accepted, best_of, closest_of, most_promising
+from ilit.choice import best_of, closest_of, most_promising
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.journal import JournalWriter, Probed, Started, Tried
@@ -256,7 +256,7 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
 
     for index, answer in enumerate(session.executor.map(work, opened())):
         ledger.close(jobs[index], answer)
-        if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
+        if session.limits.until_met and isinstance(answer, TrialRecord) and answer.accepted:
             return "the criterion is met"
     return ends[0] if ends else session.spent()
 

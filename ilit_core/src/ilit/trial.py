@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.adapter import Adapter, Calibration
-from ilit.choice import accepted, relative_cost
+from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
 from ilit.evaluation import Judge, Score
@@ -235,12 +235,12 @@ def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
 
 
 def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord:
-    """Return the passed record with both models' costs, and the objective's objection as reason."""
+    """Return the passed record with both models' costs, and the objective's objection."""
     # Of what an eval_func ran another model is measured, so only a metric's evaluation counts as a warm-up.
     warm = not bench.judge.is_function
     ours, theirs = interleave(bench.adapter, model, bench.float_model, bench.batches, warm=warm)
-    reason = bench.objective.objection(ours, theirs)
-    return replace(record, status="passed", cost=ours, float_cost=theirs, reason=reason)
+    objection = bench.objective.objection(ours, theirs) or None  # a plugin's may be empty
+    return replace(record, status="passed", cost=ours, float_cost=theirs, objection=objection)
 
 
 def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
@@ -254,7 +254,7 @@ def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:
     """Return what the strategy is told of a record."""
     cost = None if record.cost is None else relative_cost(record, objective)
-    return TrialOutcome(record.status, record.accuracy, record.reason, accepted(record), cost)
+    return TrialOutcome(record.status, record.accuracy, record.reason, record.objection, cost)
 
 
 def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:

@@ -274,7 +274,7 @@ class _Live:
 
     def trial_finished(self, record: TrialRecord) -> None:
         score = score_in_full(record, self.header.higher_is_better) or "-"
-        about = "; ".join(part for part in (record.reason, record.why) if part)
+        about = "; ".join(part for part in (record.why_not, record.why) if part)
         _log.info(
             "trial %d %s: %s %s, %.1f s; %s",
             record.number,
@@ -437,7 +437,7 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         failed = [record.reason for record in result.trials if record.reason]
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
-    against = f", and passes, but {closest.reason}" if closest.reason else ""
+    against = f", and passes, but {closest.objection}" if closest.objection else ""
     # What is closest and was pruned lies beyond the target, which tells the metric's direction.
     scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
     saved = (result.folder / CLOSEST).is_dir()
