@@ -134,7 +134,7 @@ class _Session:
         left = self.bench.deadline - self.bench.seconds()
         if left <= 0:
             return f"tuning.timeout {self.limits.seconds:g} s is reached"
-        if isinstance(request, Trial) and self.bench.judge.is_function and left < self.usual_seconds():
+        if isinstance(request, Trial) and not self.bench.scorer.stops_early and left < self.usual_seconds():
             return f"tuning.timeout {self.limits.seconds:g} s leaves too little time for another eval_func"
         return ""
 
