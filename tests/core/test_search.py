@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ilit.adapter import Measurement
 from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, PluginError, RunError
@@ -239,6 +240,28 @@ def test_a_function_that_gives_the_float_score_is_noted(
     loop.run(asking(Trial(PASSES), Trial(MISSES)))
     assert loop.bench is not None
     assert loop.bench.suspects == suspects
+
+
+def test_a_model_that_a_function_had_is_not_measured(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function may have changed it in any way, so that costs are those of another one, lowered anew."""
+    had: list[Any] = []
+    measured: list[Any] = []
+    measure = FakeAdapter.measure
+
+    def eval_func(model: Any) -> float:
+        had.append(model)
+        return SCORE
+
+    def noted(self: FakeAdapter, model: Any, batch: Any) -> Measurement:
+        measured.append(model)
+        return measure(self, model, batch)
+
+    monkeypatch.setattr(FakeAdapter, "measure", noted)
+    loop.scorer = FunctionScorer(eval_func)
+    assert [record.status for record in loop.run(asking(Trial(PASSES))).trials] == ["passed"]
+    assert len(had) == 1
+    assert measured
+    assert not any(model is had[0] for model in measured)
 
 
 # --- Memo and tuples -------------------------------------------------------------------------------------------------
