@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,20 @@ from hypothesis import strategies as st
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError
 from ilit.evidence import Evidence
-from ilit.journal import Finished, Header, Journal, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.journal import (
+    Finished,
+    Header,
+    Journal,
+    JournalWriter,
+    Probed,
+    Started,
+    Tried,
+    read_journal,
+    trial_to_json,
+)
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
-from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome
+from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome, Status
 
 DATA = Path(__file__).parents[1] / "data"
 INT8 = OpConfig("int8", "static", QuantSpec(granularity="per_channel"), QuantSpec("uint8", "asym"))
@@ -79,7 +91,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
-    """Rows, evidence and smoothing come back equal."""
+    """Rows, evidence, smoothing and objections come back equal."""
     proof = Evidence(
         1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
     )
@@ -87,6 +99,7 @@ def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
     entries = (
         Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
         Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
+        Tried(3, replace(PASSED, number=2, objection="performance: slower")),
     )
     writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
     for entry in entries:
@@ -116,6 +129,30 @@ def test_a_probe_has_its_kind_and_figures_alone(tmp_path: Path, outcome: Any, ki
     assert read_journal(file).entries == (probed,)
     assert probed.kind == kind
     assert json.loads(file.read_text().splitlines()[1])["probe"] == {"kind": kind, **figures}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "objection"),
+    [
+        pytest.param("passed", "", None, id="accepted"),
+        pytest.param("passed", "performance: slower", "performance: slower", id="objected to"),
+        pytest.param("missed", "", None, id="missed"),
+        pytest.param("failed", "engine: no", None, id="failed"),
+    ],
+)
+def test_a_trial_of_version_1_has_its_objection_in_the_reason(
+    tmp_path: Path, status: Status, reason: str, objection: str | None
+) -> None:
+    """It is read as written today: what was against a passed recipe is its objection, no failure's reason."""
+    today = replace(PASSED, status=status, reason="" if objection else reason, objection=objection)
+    trial = {name: value for name, value in trial_to_json(today).items() if name != "objection"}
+    line = {"n": 1, "kind": "trial", "request": 1, "trial": {**trial, "reason": reason}}
+    header = (DATA / "journal-v1.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    canonical = partial(json.dumps, sort_keys=True, separators=(",", ":"))
+    checksum = hashlib.sha256(canonical(line).encode()).hexdigest()
+    file = tmp_path / "journal.jsonl"
+    file.write_text(f"{header}\n{canonical({**line, 'sha256': checksum})}\n", encoding="utf-8")
+    assert read_journal(file).entries == (Tried(1, today),)
 
 
 def test_what_stays_in_float_is_read_back(tmp_path: Path) -> None:

@@ -15,14 +15,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ilit.adapter import Measurement
 from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, PluginError, RunError
-from ilit.evaluation import judge_by_function, judge_by_metric
+from ilit.evaluation import FunctionScorer, MetricScorer, Scorer
 from ilit.executor import SerialExecutor
 from ilit.fidelity import Sample
 from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
-from ilit.objective import PERFORMANCE
+from ilit.objective import PERFORMANCE, Objective
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
 from ilit.rows import Course, Courses
@@ -74,7 +75,7 @@ class Loop:
         self.heard: list[TrialRecord] = []
         self.seconds: Callable[[], float] = lambda: 0.0
         self.executor: Any = SerialExecutor()
-        self.judge = judge_by_metric(ADAPTER, Courses(Course(DATA)), FakeAccuracy, "fake_accuracy")
+        self.scorer: Scorer = MetricScorer("fake_accuracy", ADAPTER, Courses(Course(DATA)), FakeAccuracy)
         self.bench: Workbench | None = None
         self.baseline_seconds = 0.0
 
@@ -84,8 +85,8 @@ class Loop:
         criterion = Criterion()
         baseline = Baseline(SCORE, criterion.target(SCORE))
         self.bench = Workbench(
-            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.judge, criterion, baseline, PERFORMANCE, DATA[:1],
-            Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
+            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.scorer, criterion, baseline, PERFORMANCE,
+            DATA[:1], Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
             seconds or math.inf, self.baseline_seconds,
         )  # fmt: skip
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
@@ -141,6 +142,23 @@ def test_each_trial_is_answered_with_what_it_gave(loop: Loop) -> None:
     assert ending.reason == "strategy scripted has no more recipes after 3 trials"
 
 
+@pytest.mark.parametrize(
+    ("given", "objection"),
+    [("area: too large", "area: too large"), (None, None), ("", None)],
+    ids=["text", "None", "empty"],
+)
+def test_what_the_objective_objects_to_is_passed_and_not_accepted(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, given: str | None, objection: str | None
+) -> None:
+    """Record and strategy have the objection apart from a failure's reason; an empty text, from a plugin, is none."""
+    monkeypatch.setattr(Objective, "objection", lambda self, int8, float32: given)
+    answers: list[Any] = []
+    (record,) = loop.run(asking(Trial(PASSES), answers=answers)).trials
+    assert (record.status, record.reason, record.objection) == ("passed", "", objection)
+    assert (answers[0].reason, answers[0].objection) == ("", objection)
+    assert record.accepted is answers[0].accepted is (objection is None)
+
+
 def test_only_passed_records_have_costs(loop: Loop) -> None:
     """A recipe that passed is measured beside the float model; others cost no further pass."""
     passed, missed = loop.run(asking(Trial(PASSES), Trial(MISSES))).trials
@@ -187,7 +205,7 @@ def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, v
             raise result
         return result
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     first, second = loop.run(asking(Trial(PASSES), Trial(ALSO_PASSES))).trials
     assert first.status == "failed"
     assert any(first.reason.startswith(text) for text in reason.split("|"))
@@ -262,10 +280,32 @@ def test_a_function_that_gives_the_float_score_is_noted(
 ) -> None:
     """Equal to the last digit though the outputs differ; where ilit evaluates itself, nothing is suspected."""
     if by_function:
-        loop.judge = judge_by_function(lambda model: score)
+        loop.scorer = FunctionScorer(lambda model: score)
     loop.run(asking(Trial(PASSES), Trial(MISSES)))
     assert loop.bench is not None
     assert loop.bench.suspects == suspects
+
+
+def test_a_model_that_a_function_had_is_not_measured(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function may have changed it in any way, so that costs are those of another one, lowered anew."""
+    had: list[Any] = []
+    measured: list[Any] = []
+    measure = FakeAdapter.measure
+
+    def eval_func(model: Any) -> float:
+        had.append(model)
+        return SCORE
+
+    def noted(self: FakeAdapter, model: Any, batch: Any) -> Measurement:
+        measured.append(model)
+        return measure(self, model, batch)
+
+    monkeypatch.setattr(FakeAdapter, "measure", noted)
+    loop.scorer = FunctionScorer(eval_func)
+    assert [record.status for record in loop.run(asking(Trial(PASSES))).trials] == ["passed"]
+    assert len(had) == 1
+    assert measured
+    assert not any(model is had[0] for model in measured)
 
 
 # --- Memo and tuples -------------------------------------------------------------------------------------------------
@@ -379,7 +419,7 @@ def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, tri
         now[0] += 40.0
         return SCORE - 0.5
 
-    loop.seconds, loop.judge, loop.baseline_seconds = lambda: now[0], judge_by_function(eval_func), 30.0
+    loop.seconds, loop.scorer, loop.baseline_seconds = lambda: now[0], FunctionScorer(eval_func), 30.0
     ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES), Trial(MISSES))), seconds=timeout)
     assert len(ending.trials) == trials
     assert ending.reason == f"tuning.timeout {timeout:g} s {reason}"
@@ -387,8 +427,33 @@ def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, tri
 
 def test_before_the_first_the_float_model_tells_how_long_a_trial_takes(loop: Loop) -> None:
     """An eval_func that took longer on the float model than there is time is not begun at all."""
-    loop.judge, loop.baseline_seconds = judge_by_function(lambda _: SCORE), 100.0
+    loop.scorer, loop.baseline_seconds = FunctionScorer(lambda _: SCORE), 100.0
     assert loop.run(asking(DistanceProbe(PASSES), Trial(PASSES)), seconds=99).trials == ()
+
+
+@pytest.mark.parametrize(
+    ("scorer", "statuses", "lowered"),
+    [
+        (MetricScorer("eval_func", ADAPTER, Courses(Course(DATA)), FakeAccuracy), ["passed"], 1),
+        (FunctionScorer(lambda model: ADAPTER.evaluate(model, DATA, FakeAccuracy())), [], 0),
+    ],
+    ids=["a metric of this name", "a function"],
+)
+def test_a_metric_may_be_called_eval_func(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, scorer: Scorer, statuses: list[str], lowered: int
+) -> None:
+    """What it is tells, not its name: it can be stopped, so it is begun, and its model is not made a second time."""
+    made: list[Recipe] = []
+    lower = FakeAdapter.lower
+
+    def counted(self: FakeAdapter, model: Any, recipe: Recipe, calibration: Any) -> Any:
+        made.append(recipe)
+        return lower(self, model, recipe, calibration)
+
+    monkeypatch.setattr(FakeAdapter, "lower", counted)
+    loop.scorer, loop.baseline_seconds = scorer, 100.0
+    assert [record.status for record in loop.run(asking(Trial(PASSES)), seconds=99).trials] == statuses
+    assert len(made) == lowered
 
 
 def test_a_metrics_trial_is_ended_by_the_timeout(loop: Loop) -> None:
@@ -417,7 +482,7 @@ def test_ctrl_c_keeps_what_is_in(loop: Loop) -> None:
             raise result
         return float(result)
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     ending = loop.run(asking(Trial(PASSES), Trial(MISSES), Trial(ALSO_PASSES)))
     assert ending.interrupted
     assert ending.reason == "interrupted by Ctrl-C after 1 trial"
@@ -433,8 +498,8 @@ WORSE = SPACE.recipe({"layer3": FLOAT32}, transforms={}).with_ops({"layer1": SPA
 
 @pytest.fixture
 def pruning(loop: Loop) -> Loop:
-    """Return the loop with a judge that knows the labels, so that misses are pruned."""
-    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), FakeAccuracy, "fake_accuracy")
+    """Return the loop with a scorer that knows the labels, so that misses are pruned."""
+    loop.scorer = MetricScorer("fake_accuracy", ADAPTER, Courses(Course(DATA, LABELS)), FakeAccuracy)
     return loop
 
 
@@ -475,7 +540,7 @@ class Rounded(FakeAccuracy):
 
 def test_rounding_prunes_nothing(loop: Loop) -> None:
     """A bound beyond the target by its last digit alone is not beyond it."""
-    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), Rounded, "rounded")
+    loop.scorer = MetricScorer("rounded", ADAPTER, Courses(Course(DATA, LABELS)), Rounded)
     loop.run(asking(Trial(PASSES)))
     assert [record.status for record in loop.heard] == ["passed"]
 
@@ -525,7 +590,7 @@ def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
             return (work(item) for item in batch)
 
     loop.executor, loop.seconds, loop.baseline_seconds = Slow(), lambda: now[0], 90.0
-    loop.judge = judge_by_function(lambda _: SCORE - 0.5)
+    loop.scorer = FunctionScorer(lambda _: SCORE - 0.5)
     ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES))), seconds=99)
     assert len(ending.trials) == 1
     assert ending.reason == "tuning.timeout 99 s leaves too little time for another eval_func after 1 trial"
@@ -637,7 +702,7 @@ def test_a_trial_is_announced_before_it_runs(loop: Loop) -> None:
         seen.append(len(loop.entries(Started)) - len(loop.entries(Tried)))
         return SCORE
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     loop.run(asking(Trial(PASSES), Trial(MISSES)))
     assert seen == [1, 1]
 

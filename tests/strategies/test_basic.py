@@ -112,7 +112,7 @@ def test_saturated_damage_is_still_told_apart() -> None:
     def answer(request: Request) -> Outcome:
         hurt = len(wreckers & set(request.recipe.quantized_ops))
         if isinstance(request, Trial):
-            return TrialOutcome("missed" if hurt else "passed", 0.4 if hurt else 0.9, accepted=not hurt)
+            return TrialOutcome("missed" if hurt else "passed", 0.4 if hurt else 0.9)
         if isinstance(request, OpErrorProbe):
             return OpErrorOutcome(dict.fromkeys(request.recipe.quantized_ops, 0.1))
         noise = int(request.recipe.digest[:4], 16) / 0xFFFF / 10
@@ -134,7 +134,7 @@ def test_dearer_int8_configs_of_growing_number_come_before_any_op_goes_to_float(
         if isinstance(request, Probe):
             return quiet(request)
         lost = 4.0 * sum(noise.get(config, 0.0) for config in request.recipe.ops.values())
-        return TrialOutcome("missed" if lost > 0.009 else "passed", 0.9 - lost, accepted=lost <= 0.009)
+        return TrialOutcome("missed" if lost > 0.009 else "passed", 0.9 - lost)
 
     evaluated = trials(space, answer)
 
@@ -183,7 +183,7 @@ def test_an_op_the_engine_rejects_goes_to_float() -> None:
         rejected = request.recipe.ops["layer.9"].quantized
         if isinstance(request, Probe):
             return probed(request, math.inf if rejected else 0.001, "rejected" if rejected else "")
-        return TrialOutcome("failed", None, "rejected") if rejected else TrialOutcome("passed", 0.9, accepted=True)
+        return TrialOutcome("failed", None, "rejected") if rejected else TrialOutcome("passed", 0.9)
 
     evaluated = trials(synthetic_space(38), answer)
 
@@ -211,7 +211,7 @@ def test_what_the_objective_rejects_is_followed_by_other_recipes() -> None:
         if isinstance(request, Probe):
             return probed(request, 0.001)
         fast = set(request.recipe.ops.values()) == {STATIC_KL}
-        return TrialOutcome("passed", 0.9, "" if fast else "slower than float32", accepted=fast)
+        return TrialOutcome("passed", 0.9, objection=None if fast else "slower than float32")
 
     space = synthetic_space({"a": (STATIC, STATIC_KL, FLOAT32), "b": (STATIC, STATIC_KL, FLOAT32)})
 
@@ -225,7 +225,7 @@ def test_where_all_is_rejected_the_ops_that_are_slow_in_int8_go_to_float() -> No
         if isinstance(request, Probe):
             return probed(request, 0.001, speedups={"layer.1": 0.5, "layer.2": 1.5})
         fast = request.recipe.ops["layer.1"] == FLOAT32
-        return TrialOutcome("passed", 0.9, "" if fast else "slower than float32", accepted=fast)
+        return TrialOutcome("passed", 0.9, objection=None if fast else "slower than float32")
 
     assert [recipe.float_ops for recipe in trials(SPACES["four-ops"], answer)] == [(), ("layer.1",)]
 

@@ -125,7 +125,7 @@ def trials_table(run: Run) -> Table:
             str(len(trial.recipe.float_ops)),
             f"{trial.seconds:.1f} s",
             _speed_up(trial),
-            escape("; ".join(text for text in (trial.why, trial.reason, pruned(trial, rows)) if text)),
+            escape("; ".join(text for text in (trial.why, trial.why_not, pruned(trial, rows)) if text)),
         )
     return table
 

@@ -15,8 +15,9 @@ the log. Damage anywhere else is refused, and the line named.
 
 Older versions are read; ``_CHANGES`` turns their lines into those of this one.
 
-* 1: a probe's line told its kind by the flags ``per_op`` and ``timed``, and held every kind's figures.
-* 2: a probe's line holds the figures of its kind alone.
+* 1: a probe's line told its kind by the flags ``per_op`` and ``timed``, and held every kind's figures; what was
+  against a passed recipe stood in ``reason``.
+* 2: a probe's line holds the figures of its kind alone; what is against a passed recipe is ``objection``.
 """
 
 from __future__ import annotations
@@ -272,7 +273,17 @@ def _probe_of_one_kind(record: Line) -> Line:
     return {**place, "probe": {**figures, "reason": record["reason"]}}
 
 
-_CHANGES: Mapping[int, tuple[Callable[[Line], Line], ...]] = {1: (_probe_of_one_kind,)}
+def _objection_of_its_own(record: Line) -> Line:
+    """Put what was against a passed recipe into ``objection``, and leave ``reason`` to failures."""
+    if record["kind"] != "trial":
+        return record
+    trial = record["trial"]
+    passed = trial["status"] == "passed"
+    parts = ("", trial["reason"] or None) if passed else (trial["reason"], None)
+    return {**record, "trial": {**trial, "reason": parts[0], "objection": parts[1]}}
+
+
+_CHANGES: Mapping[int, tuple[Callable[[Line], Line], ...]] = {1: (_probe_of_one_kind, _objection_of_its_own)}
 """Format version -> the steps, in order, that turn one of its lines into one of the next version."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilit.choice import accepted, best_of, closest_of, most_promising
+from ilit.choice import best_of, closest_of, most_promising
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.journal import JournalWriter, Probed, Started, Tried
@@ -132,7 +132,7 @@ class _Session:
         left = self.bench.deadline - self.bench.seconds()
         if left <= 0:
             return f"tuning.timeout {self.limits.seconds:g} s is reached"
-        if isinstance(request, Trial) and self.bench.judge.is_function and left < self.usual_seconds():
+        if isinstance(request, Trial) and not self.bench.scorer.stops_early and left < self.usual_seconds():
             return f"tuning.timeout {self.limits.seconds:g} s leaves too little time for another eval_func"
         return ""
 
@@ -254,7 +254,7 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
 
     for index, answer in enumerate(session.executor.map(work, opened())):
         ledger.close(jobs[index], answer)
-        if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
+        if session.limits.until_met and isinstance(answer, TrialRecord) and answer.accepted:
             return "the criterion is met"
     return ends[0] if ends else session.spent()
 

@@ -66,16 +66,21 @@ class TrialOutcome:
         status: ``passed`` and ``missed`` were evaluated in full, ``pruned`` was stopped once it could no longer
             pass, ``failed`` raised.
         accuracy: the metric; where ``pruned`` the best it could still have reached; None where ``failed``.
-        reason: for ``failed`` the error in one line, for ``passed`` why it cannot be ``best``, else empty.
-        accepted: passed and admissible under the objective, so that a search until the first hit may end.
+        reason: the error in one line where it ``failed``, else empty.
+        objection: why it ``passed`` and still cannot be ``best`` by the objective, else None.
         cost: the objective's cost as a share of the float32 model's; None where it was not measured.
     """
 
     status: Status
     accuracy: float | None = None
     reason: str = ""
-    accepted: bool = False
+    objection: str | None = None
     cost: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it passed without objection, so that a search until the first hit may end."""
+        return self.status == "passed" and self.objection is None
 
 
 @dataclass(frozen=True)

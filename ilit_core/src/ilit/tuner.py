@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration
 from ilit.artefact import KeptModel, keep
-from ilit.baseline import RunTime, Yardstick, assess, choose_yardstick
+from ilit.baseline import RunTime, Scoring, assess, choose_scoring
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config
@@ -129,7 +129,7 @@ class Tuner:
         begun = self._clock.seconds()
         with run_log() as log:
             try_folder(self.config.run_folder)
-            yardstick = choose_yardstick(self.config, eval_dataloader, eval_func, plugins)
+            scoring = choose_scoring(self.config, eval_dataloader, eval_func, plugins)
             parts = select_parts(self.config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
             with _threads(parts.adapter, self.config.threads):
@@ -137,9 +137,9 @@ class Tuner:
                 with _folder(self.config, self._clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
                     run = RunTime(folder, self._clock.seconds, _deadline(self.config, begun))
-                    bench = assess(self.config, parts, yardstick, model, data, space, calibration, run)
+                    bench = assess(self.config, parts, scoring, model, data, space, calibration, run)
                     _write_baseline(bench)
-                    header = _header(self.config, parts, yardstick, bench, self._clock)
+                    header = _header(self.config, parts, scoring, bench, self._clock)
                     with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
                         live = _Live(folder, header, plugins, journal)
                         live.started()
@@ -226,7 +226,7 @@ def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, fol
     return calibration
 
 
-def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench, clock: Clock) -> Header:
+def _header(config: Config, parts: Parts, scoring: Scoring, bench: Workbench, clock: Clock) -> Header:
     adapter, baseline = parts.adapter, bench.baseline
     digests = {
         "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
@@ -242,7 +242,7 @@ def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench
         cpu=adapter.cpu(),
         seed=config.random_seed,
         digests=digests,
-        metric=yardstick.name,
+        metric=scoring.name,
         criterion=bench.criterion.sentence(baseline.accuracy),
         baseline=baseline.accuracy,
         target=baseline.target,
@@ -274,7 +274,7 @@ class _Live:
 
     def trial_finished(self, record: TrialRecord) -> None:
         score = score_in_full(record, self.header.higher_is_better) or "-"
-        about = "; ".join(part for part in (record.reason, record.why) if part)
+        about = "; ".join(part for part in (record.why_not, record.why) if part)
         _log.info(
             "trial %d %s: %s %s, %.1f s; %s",
             record.number,
@@ -408,7 +408,7 @@ def _warn_of_deafness(bench: Workbench) -> None:
         return
     score = bench.baseline.accuracy
     try:
-        deaf = is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score)
+        deaf = is_deaf(bench.scorer, bench.adapter.damaged(bench.float_model), score)
     except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
         _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
         return
@@ -437,7 +437,7 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         failed = [record.reason for record in result.trials if record.reason]
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
-    against = f", and passes, but {closest.reason}" if closest.reason else ""
+    against = f", and passes, but {closest.objection}" if closest.objection else ""
     # What is closest and was pruned lies beyond the target, which tells the metric's direction.
     scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
     saved = (result.folder / CLOSEST).is_dir()

@@ -182,7 +182,7 @@ def _answer(trial: Callable[[Request], TrialOutcome], distance: Callable[[Reques
     return answer
 
 
-_PASSED = TrialOutcome("passed", 0.9, accepted=True)
+_PASSED = TrialOutcome("passed", 0.9)
 _MISSED = TrialOutcome("missed", 0.5)
 _FAILED = TrialOutcome("failed", None, "LoweringError: the engine rejects it")
 
@@ -190,7 +190,7 @@ ANSWERS: Mapping[str, Answer] = MappingProxyType(
     {
         "all-accepted": _answer(lambda _: _PASSED, lambda _: 0.0),
         "all-rejected-by-the-objective": _answer(
-            lambda _: TrialOutcome("passed", 0.9, "performance: slower than float32"), lambda _: 0.001
+            lambda _: TrialOutcome("passed", 0.9, objection="performance: slower than float32"), lambda _: 0.001
         ),
         "all-missed": _answer(lambda _: _MISSED, _hashed),
         "all-missed-alike": _answer(lambda _: _MISSED, lambda _: 1.0),
@@ -238,7 +238,7 @@ def planted(
             lost = math.fsum(hurts.values() if additive or not any(hurts.values()) else harm.values())
             accuracy = baseline.accuracy - lost if baseline.higher_is_better else baseline.accuracy + lost
             passed = lost <= abs(baseline.accuracy - baseline.target)
-            return TrialOutcome("passed" if passed else "missed", accuracy, accepted=passed)
+            return TrialOutcome("passed" if passed else "missed", accuracy)
         if isinstance(request, OpSpeedProbe):
             return OpSpeedOutcome({})
         beside = background if callable(background) else lambda _: background

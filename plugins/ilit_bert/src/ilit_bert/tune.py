@@ -355,7 +355,7 @@ def _remarks(record: TrialRecord | None, result: TuneResult, criterion: Criterio
     """Return what is to be known of the kept model beside its figures."""
     if record is None:
         return []
-    remarks = [record.reason] if record.reason else []
+    remarks = [record.why_not] if record.why_not else []
     if record.status == "pruned":
         reached = score_in_full(record, criterion.higher_is_better, evaluation_rows(result.trials))
         remarks.append(f"{result.metric} is {reached}")
