@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, TimesOps
 from ilit.choice import accepted, relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
@@ -261,8 +261,8 @@ def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:
     """Return the figures of one probe; whatever raises in it gives an infinite distance with the reason."""
     try:
         if probe.timed:
-            time_ops = getattr(bench.adapter, "time_ops", None)
-            speedups = time_ops(bench.model, probe.recipe, bench.calibration) if time_ops is not None else {}
+            timer, arguments = bench.adapter, (bench.model, probe.recipe, bench.calibration)
+            speedups = timer.time_ops(*arguments) if isinstance(timer, TimesOps) else {}
             return ProbeOutcome(math.inf, speedups={name: float(value) for name, value in speedups.items()})
         if probe.per_op:
             per_op = bench.adapter.probe_ops(bench.model, probe.recipe, bench.calibration)
