@@ -226,14 +226,28 @@ def test_each_kind_of_probe_is_answered_and_counted_apart(loop: Loop) -> None:
     assert (ending.probes, ending.trials) == (3, ())
 
 
-def test_ops_are_timed_where_the_adapter_can(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures are the adapter's, for the recipe asked about."""
-    monkeypatch.setattr(
-        FakeAdapter, "time_ops", lambda _, model, recipe, calibration: {recipe.digest: np.float32(1.5)}, raising=False
-    )
+class Timing(FakeAdapter):
+    """An adapter to which every op is twice as quick in INT8."""
+
+    def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> dict[str, float]:
+        return dict.fromkeys(recipe.quantized_ops, 2)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "speedups"),
+    [
+        pytest.param(Timing(), dict.fromkeys(MISSES.quantized_ops, 2.0), id="able"),
+        pytest.param(ADAPTER, {}, id="not able"),
+    ],
+)
+def test_ops_are_timed_where_the_adapter_can(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, adapter: FakeAdapter, speedups: dict[str, float]
+) -> None:
+    """Each op's ratio is answered; none where the adapter cannot time ops, which is no failure."""
+    monkeypatch.setitem(globals(), "ADAPTER", adapter)
     answers: list[Any] = []
-    loop.run(asking(OpSpeedProbe(PASSES), answers=answers))
-    assert answers == [OpSpeedOutcome({PASSES.digest: 1.5})]
+    loop.run(asking(OpSpeedProbe(MISSES), answers=answers))
+    assert (answers[0].speedups, answers[0].reason) == (speedups, "")
 
 
 def test_a_probe_that_fails_is_infinitely_far(loop: Loop) -> None:

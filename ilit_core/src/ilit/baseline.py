@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, RegroupsRows
 from ilit.company import Recorder, dependence
 from ilit.config import Config
 from ilit.criterion import Criterion
@@ -246,7 +246,7 @@ def _look_at_rows(
 ) -> None:
     """Find out whether rows may be put into other batches than those they came in."""
     kept.shapes = shapes_of(adapter, kept)
-    if kept.shapes is None:
+    if kept.shapes is None or not isinstance(adapter, RegroupsRows):
         return
     why = dependence(adapter, float_model, kept, recorded, make) if repeats else "its outputs differ from call to call"
     if why:
@@ -316,7 +316,7 @@ def _check_holdout(adapter: Adapter, metric: Metric, name: str) -> None:
         raise _no_holdout(f"metric {name} gives one number for all rows, not a prediction for each")
     if not metric.by_row:
         raise _no_holdout(f"metric {name} scores something else than rows")
-    if not hasattr(adapter, "regroup") or not hasattr(adapter, "row_shapes"):
+    if not isinstance(adapter, RegroupsRows):
         raise _no_holdout(f"adapter {adapter.name} cannot tell rows apart")
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, RegroupsRows
 from ilit.errors import DataError, EvaluationError, IlitError, IlitWarning, one_line
 from ilit.metric import Metric, PairedMetric
 from ilit.pruning import OutcomeCertainError, Stop, Watcher
@@ -228,15 +228,14 @@ def _answers_change(
 
     A zeroed model mostly answers alike for every row, so rows that the model answers differently are taken.
     """
-    regroup: Any = getattr(adapter, "regroup", None)
     fresh = metric()
-    if regroup is None or not isinstance(fresh, PairedMetric):
+    if not isinstance(adapter, RegroupsRows) or not isinstance(fresh, PairedMetric):
         return False
     own = predictions[: len(adapter.row_digests(batch))]
     different = np.sort(np.unique(own, return_index=True)[1])[:_FEW_ROWS]
     rows = different if len(different) > 1 else np.arange(min(len(own), _FEW_ROWS))
     try:
-        adapter.evaluate(damaged, regroup([batch], [[(0, int(row)) for row in rows]]), fresh)
+        adapter.evaluate(damaged, adapter.regroup([batch], [[(0, int(row)) for row in rows]]), fresh)
     except DataError as error:
         _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
         return False

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, TimesOps
 from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
@@ -25,6 +25,7 @@ from ilit.objective import Objective
 from ilit.outputs import identical
 from ilit.predictions import write_predictions
 from ilit.pruning import Stop
+from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
 from ilit.statistics import evidence
@@ -279,12 +280,15 @@ def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:
             case OpErrorProbe(recipe):
                 return OpErrorOutcome(_floats(bench.adapter.probe_ops(bench.model, recipe, bench.calibration)))
             case OpSpeedProbe(recipe):
-                time_ops = getattr(bench.adapter, "time_ops", None)
-                speedups = time_ops(bench.model, recipe, bench.calibration) if time_ops is not None else {}
-                return OpSpeedOutcome(_floats(speedups))
+                return OpSpeedOutcome(_floats(_speedups(bench, recipe)))
     except Exception as error:  # noqa: BLE001 - the outcome carries it to the strategy, log.txt has the traceback
         _log.info("probe failed: %s", one_line(error), exc_info=True)
         return _failed(probe, one_line(error))
+
+
+def _speedups(bench: Workbench, recipe: Recipe) -> Mapping[str, float]:
+    adapter = bench.adapter
+    return adapter.time_ops(bench.model, recipe, bench.calibration) if isinstance(adapter, TimesOps) else {}
 
 
 def _floats(figures: Mapping[str, Any]) -> dict[str, float]:

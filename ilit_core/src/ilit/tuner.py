@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsThreads
 from ilit.artefact import KeptModel, keep
 from ilit.baseline import RunTime, Scoring, assess, choose_scoring
 from ilit.card import write_card
@@ -172,29 +172,28 @@ def _write_baseline(bench: Workbench) -> None:
 @contextlib.contextmanager
 def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
     """Run with ``count`` threads where the configuration says so, and put the number back afterwards."""
-    set_threads = getattr(adapter, "set_threads", None)
     if count is None:
         yield
         return
-    if set_threads is None:
+    if not isinstance(adapter, SetsThreads):
         raise UnsupportedError(f"run.threads: adapter '{adapter.name}' cannot set threads; remove the key")
     before = adapter.cpu().threads
-    set_threads(count)
+    adapter.set_threads(count)
     try:
         yield
     finally:
-        set_threads(before)
+        adapter.set_threads(before)
 
 
 def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
-    describe_all: Any = getattr(parts.adapter, "describe_all", None)
-    if describe_all is None:
-        offered = parts.adapter.describe(model, data.example)
+    adapter = parts.adapter
+    if isinstance(adapter, DescribesAll):
+        offered = adapter.describe_all(model, data.calibration, config.calibrations)
     else:
-        offered = describe_all(model, data.calibration, config.calibrations)
+        offered = adapter.describe(model, data.example)
     space = narrow(apply_rules(offered, model, config, plugins), config)
-    cpu = parts.adapter.cpu()
+    cpu = adapter.cpu()
     _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
     _log.info(
         "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
@@ -232,9 +231,8 @@ def _header(config: Config, parts: Parts, scoring: Scoring, bench: Workbench, cl
         "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
         "calibration": bench.calibration.digest,
     }
-    model_digest = getattr(adapter, "model_digest", None)
-    if model_digest is not None:
-        digests["model"] = model_digest(bench.model)
+    if isinstance(adapter, DigestsModel):
+        digests["model"] = adapter.model_digest(bench.model)
     return Header(
         created=clock.now().isoformat(timespec="seconds"),
         adapter=adapter.name,
