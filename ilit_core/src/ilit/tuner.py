@@ -21,7 +21,7 @@ from ilit.artefact import KeptModel, keep
 from ilit.baseline import RunTime, Scoring, assess, choose_scoring
 from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
-from ilit.config import Config, read_config
+from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
 from ilit.figures import left_in_float, score_in_full
@@ -31,7 +31,6 @@ from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
-from ilit.resolved import resolved_yaml
 from ilit.result import TrialRecord, TuneResult, with_record
 from ilit.run import (
     BEST,

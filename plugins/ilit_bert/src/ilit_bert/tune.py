@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ilit.config import Config, read_config
+from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
 from ilit.criterion import Criterion
-from ilit.document import Node, entries, from_python, from_yaml
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
 from ilit.figures import evaluation_rows, proof, score_in_full
 from ilit.result import TrialRecord, TuneResult
