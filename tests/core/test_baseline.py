@@ -14,8 +14,9 @@ from ilit import Trial, Tuner
 from ilit.errors import ConfigError, EvaluationError, IlitWarning, RunError
 from ilit.predictions import read_predictions, write_predictions
 from ilit.recipe import FLOAT32
+from ilit.report.verdict import sentence
 from ilit.run import Clock, open_run
-from ilit.statistics import evidence, sentence
+from ilit.statistics import evidence
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))

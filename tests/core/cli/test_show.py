@@ -15,9 +15,9 @@ from ilit.evidence import Evidence
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 from ilit.run import open_run
-from ilit.statistics import sentence
 from ilit.strategy import ProbeOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))

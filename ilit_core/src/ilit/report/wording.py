@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ilit.evidence import Evidence
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 
 MOST_LINES = 3
@@ -94,15 +95,10 @@ def flips(found: Evidence) -> str:
 
 def verdict(found: Evidence | None) -> str:
     """Return what the evidence proves, in a sentence without a full stop; empty where there is none."""
-    if found is None:
-        return ""
-    # It needs numpy, which the command line must not load at every start.
-    from ilit.statistics import sentence
-
-    return sentence(found)
+    return sentence(found) if found else ""
 
 
-def proof(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
+def evidence_fields(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
     """Return what is known of a trial's drop as plain values, None where it is not known.
 
     The keys are ``drop`` and ``drop_bound`` (shares of the baseline where the criterion is relative, else the metric's

@@ -15,7 +15,10 @@ from rich.table import Table
 
 import ilit
 from ilit import Trial
-from ilit.console import (
+from ilit.errors import IlitWarning
+from ilit.evidence import Evidence
+from ilit.recipe import FLOAT32
+from ilit.report.console import (
     front_table,
     ilit_run_finished,
     ilit_run_started,
@@ -24,11 +27,8 @@ from ilit.console import (
     trials_table,
     verdict,
 )
-from ilit.errors import IlitWarning
-from ilit.evidence import Evidence
-from ilit.recipe import FLOAT32
+from ilit.report.verdict import sentence
 from ilit.run import Run, open_run
-from ilit.statistics import sentence
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ilit.adapter import Cpu, Measurement
-from ilit.card import card, summary, write_card
 from ilit.evidence import Evidence
 from ilit.journal import Header
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.card import card, summary, write_card
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.statistics import sentence
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(

@@ -7,10 +7,19 @@ from dataclasses import replace
 import pytest
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, flips, left_in_float, proof, score, score_in_full, verdict
 from ilit.recipe import Recipe
+from ilit.report.verdict import sentence
+from ilit.report.wording import (
+    drop,
+    evaluation_rows,
+    evidence_fields,
+    flips,
+    left_in_float,
+    score,
+    score_in_full,
+    verdict,
+)
 from ilit.result import TrialRecord
-from ilit.statistics import sentence
 
 PASSED = TrialRecord(1, Recipe(), "passed", 0.87, rows=1725)
 PRUNED = TrialRecord(2, Recipe(), "pruned", 0.8612, rows=512)
@@ -106,4 +115,4 @@ def test_programs_get_the_same_keys_always(
     trial: TrialRecord | None, found: Evidence | None, values: list[object]
 ) -> None:
     """What is not known is None, never left out and never zero."""
-    assert proof(trial, found) == dict(zip(KEYS, values, strict=True))
+    assert evidence_fields(trial, found) == dict(zip(KEYS, values, strict=True))

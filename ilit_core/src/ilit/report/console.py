@@ -18,10 +18,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
-from ilit.figures import verdict as proven
 from ilit.front import FrontMember
 from ilit.hookspecs import hookimpl
+from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
+from ilit.report.wording import verdict as proven
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
 
