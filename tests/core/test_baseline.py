@@ -136,7 +136,7 @@ def test_the_best_comes_with_its_evidence(tuner: Make) -> None:
     assert result is not None
     found = [read_predictions(result.folder, number) for number in (0, 2)]
     proof = evidence(
-        *found, LABELS, metric=FakeAccuracy(), criterion=criterion, baseline=result.baseline, looks=2
+        *found, LABELS, metric=FakeAccuracy(), criterion=criterion, baseline=result.baseline, comparisons=2
     )  # fmt: skip
     assert result.evidence == proof
     assert result.best is not None
@@ -332,7 +332,7 @@ def test_held_out_rows_are_seen_once_at_the_end(tuner: Make, seen: list[list[Any
     assert {INPUTS[unit].tobytes() for unit in units} == searched
     assert result.baseline == right[units].mean()
     assert result.target == pytest.approx(0.99 * result.baseline)
-    assert (result.evidence.holdout, result.evidence.looks, result.evidence.units) == (True, 1, 80)
+    assert (result.evidence.holdout, result.evidence.comparisons, result.evidence.units) == (True, 1, 80)
     assert result.best is not None
     assert result.best.evidence == result.evidence
     assert open_run(result.folder).best == result.best

@@ -19,12 +19,12 @@ SENTENCES = {
         "the drop is at most 0.87 % with 95 % confidence" + FLIPS,
     ),
     "settled, rounded up no further than the tolerance": (
-        {"bound": 0.01013, "tolerance": 0.0102, "looks": 1, "p_value": 0.0004},
+        {"bound": 0.01013, "tolerance": 0.0102, "comparisons": 1, "p_value": 0.0004},
         "the drop is at most 1.02 % with 95 % confidence"
         + FLIPS.replace("0.70", "0.0004").replace("2 recipes", "1 recipe"),
     ),
     "hardly by chance": (
-        {"fixed": 1, "p_value": 1e-12, "holdout": True},
+        {"gained": 1, "p_value": 1e-12, "holdout": True},
         "the drop is at most 0.87 % with 95 % confidence"
         + FLIPS.replace("12 rows", "1 row").replace("0.70", "below 0.0001").replace(TRIED, "on the holdout"),
     ),
@@ -45,7 +45,7 @@ SENTENCES = {
         "the drop seen is 1 %, just the tolerance of 1 %, and it may be up to 2 % with 95 % confidence" + FLIPS,
     ),
     "holdout of scores, absolute": (
-        {"fixed": None, "broken": None, "p_value": None, "relative": False, "unit": "units", "holdout": True,
+        {"gained": None, "lost": None, "p_value": None, "relative": False, "unit": "units", "holdout": True,
          "bound": 0.4321, "tolerance": 0.5, "confidence": 0.9},
         "the drop is at most 0.44 with 90 % confidence (1725 units; on the holdout)",
     ),

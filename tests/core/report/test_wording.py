@@ -92,7 +92,7 @@ def test_flips_are_counted_in_units() -> None:
     """Rows or what else the metric's units are; nothing where answers are not simply right or wrong."""
     assert flips(FOUND) == "12 rows fixed, 15 broken of 1725, McNemar p 0.7"
     assert flips(replace(FOUND, unit="units")).startswith("12 units fixed")
-    assert flips(replace(FOUND, fixed=None, broken=None, p_value=None)) == ""
+    assert flips(replace(FOUND, gained=None, lost=None, p_value=None)) == ""
 
 
 def test_the_verdict_is_the_statistics_own() -> None:

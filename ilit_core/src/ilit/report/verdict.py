@@ -61,17 +61,17 @@ def _rows(count: float) -> str:
 
 def _details(found: Evidence) -> str:
     parts = []
-    if found.fixed is not None and found.broken is not None and found.p_value is not None:
+    if found.gained is not None and found.lost is not None and found.p_value is not None:
         p = f"{found.p_value:.2f}" if found.p_value >= 0.01 else f"{found.p_value:.1g}"
         p = p if found.p_value >= 1e-4 else "below 0.0001"
-        unit = found.unit.removesuffix("s") if found.fixed == 1 else found.unit
-        parts.append(f"{found.fixed} {unit} fixed, {found.broken} broken of {found.units}, McNemar p {p}")
+        unit = found.unit.removesuffix("s") if found.gained == 1 else found.unit
+        parts.append(f"{found.gained} {unit} fixed, {found.lost} broken of {found.units}, McNemar p {p}")
     else:
         parts.append(f"{found.units} {found.unit}")
     if found.holdout:
         parts.append("on the holdout")
     else:
-        tried = "1 recipe" if found.looks == 1 else f"{found.looks} recipes"
+        tried = "1 recipe" if found.comparisons == 1 else f"{found.comparisons} recipes"
         parts.append(f"corrected for {tried} tried")
     return "; ".join(parts)
 

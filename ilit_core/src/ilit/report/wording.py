@@ -87,9 +87,9 @@ def left_in_float(left: Mapping[str, str]) -> list[str]:
 
 def flips(found: Evidence) -> str:
     """Return what changed against float32: ``12 rows fixed, 15 broken of 1725, McNemar p 0.7``; empty if unknown."""
-    if found.fixed is None or found.broken is None or found.p_value is None:
+    if found.gained is None or found.lost is None or found.p_value is None:
         return ""
-    changed = f"{found.fixed} {found.unit} fixed, {found.broken} broken of {found.units}"
+    changed = f"{found.gained} {found.unit} fixed, {found.lost} broken of {found.units}"
     return f"{changed}, McNemar p {found.p_value:.2g}"
 
 
@@ -110,8 +110,8 @@ def evidence_fields(trial: TrialRecord | None, found: Evidence | None) -> dict[s
         "drop": found and found.drop,
         "drop_bound": found and found.bound,
         "confidence": found and found.confidence,
-        "fixed": found and found.fixed,
-        "broken": found and found.broken,
+        "fixed": found and found.gained,
+        "broken": found and found.lost,
         "rows": rows or None,
         "verdict": verdict(found) or None,
     }
