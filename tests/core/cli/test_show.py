@@ -165,7 +165,7 @@ def test_the_front_is_shown(capsys):
     assert "none of these beats another" in capsys.readouterr().out
     assert main(["show", str(folder), "--json"]) == 0
     front = json.loads(capsys.readouterr().out)["front"]
-    assert [(member["number"], member["latency"], member["ops_float"]) for member in front] == [
+    assert [(member["trial"], member["relative_latency"], member["ops_float"]) for member in front] == [
         (3, 0.5, ["a"]),
         (4, 0.5, ["a"]),
     ]

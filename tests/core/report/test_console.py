@@ -152,7 +152,7 @@ def test_the_table_has_the_drop_where_it_is_known(finished: tuple[Run, ilit.Tune
 
 def test_the_front_is_a_table(finished: tuple[Run, ilit.TuneResult]) -> None:
     """Each member's score, and its time and size beside float32's."""
-    member = replace(finished[0].front[0], latency=0.654, size=0.25)
+    member = replace(finished[0].front[0], relative_latency=0.654, relative_size=0.25)
     assert cells(front_table([member], "f1")) == [
         ["trial", "f1", "time", "size", "float ops"],
         ["2", "0.8828", "65.4 % of float32", "25.0 % of float32", "1"],

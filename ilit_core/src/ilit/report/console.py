@@ -137,10 +137,10 @@ def front_table(front: Sequence[FrontMember], metric: str) -> Table:
     )
     for member in front:
         table.add_row(
-            str(member.number),
+            str(member.trial),
             f"{member.accuracy:.4f}",
-            f"{member.latency * 100:.1f} % of float32",
-            f"{member.size * 100:.1f} % of float32",
+            f"{member.relative_latency * 100:.1f} % of float32",
+            f"{member.relative_size * 100:.1f} % of float32",
             str(len(member.recipe.float_ops)),
         )
     return table
