@@ -300,6 +300,29 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     writer.close()
 
 
+def test_older_names_of_the_evidence_are_read() -> None:
+    """The run in tests/data was written when rows gained and lost were "fixed" and "broken", comparisons "looks"."""
+    journal = read_journal(DATA / "run-v1" / "journal.jsonl")
+    found = [entry.record.evidence for entry in journal.entries if isinstance(entry, Tried)]
+    assert [(one.gained, one.lost, one.comparisons, one.units) for one in found if one] == [
+        (1, 50, 1, 256),
+        (1, 50, 2, 256),
+        (1, 50, 3, 256),
+    ]
+
+
+def test_evidence_is_written_by_its_present_names(tmp_path: Path) -> None:
+    """A line has the names of the fields."""
+    found = Evidence(1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2)
+    writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
+    writer.append(Tried(1, replace(PASSED, evidence=found)))
+    writer.close()
+    line = json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[1])
+    written = line["trial"]["evidence"]
+    assert (written["gained"], written["lost"], written["comparisons"]) == (12, 15, 2)
+    assert not {"fixed", "broken", "looks"} & written.keys()
+
+
 def test_version_1_stays_readable() -> None:
     """The file in tests/data was written when the format was new and is read as it was meant."""
     journal = read_journal(DATA / "journal-v1.jsonl")

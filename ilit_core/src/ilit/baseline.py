@@ -27,10 +27,10 @@ from ilit.metric import Metric, PairedMetric
 from ilit.parts import make_metric
 from ilit.plugins import Registry
 from ilit.pruning import Stop
+from ilit.report.verdict import resolution_warning
 from ilit.rows import Course, Courses, Followed, Kept, batched, course_of, misses_first, shapes_of, split
 from ilit.selection import Parts
 from ilit.space import SearchSpace
-from ilit.statistics import resolution_warning
 from ilit.strategy import Baseline
 from ilit.trial import Held, Reference, Workbench
 

@@ -369,8 +369,14 @@ def trial_from_json(data: Mapping[str, Any]) -> TrialRecord:
     """Read what ``trial_to_json`` wrote, of this or an older ilit, whose records have no rows and no evidence."""
     costs = {key: None if data[key] is None else Measurement(**data[key]) for key in ("cost", "float_cost")}
     found = data.get("evidence")
-    evidence = None if found is None else Evidence(**found)
+    evidence = None if found is None else Evidence(**_renamed_evidence(found))
     return TrialRecord(**{**data, **costs, "evidence": evidence, "recipe": Recipe.from_json(data["recipe"])})
+
+
+def _renamed_evidence(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an ``Evidence`` by their present names, ``gained``, ``lost`` and ``comparisons``."""
+    present = {"fixed": "gained", "broken": "lost", "looks": "comparisons"}
+    return {present.get(name, name): value for name, value in body.items()}
 
 
 def _finite(value: float) -> float | None:

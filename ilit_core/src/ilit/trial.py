@@ -196,20 +196,20 @@ def _stop(bench: Workbench, prune: bool) -> Stop:
     return Stop(hopeless, expired) if prune else Stop(expired=expired)
 
 
-def _evidence(bench: Workbench, score: Score, looks: int) -> Evidence | None:
+def _evidence(bench: Workbench, score: Score, comparisons: int) -> Evidence | None:
     """Return what a complete evaluation proves, and keep its predictions; None where units cannot be compared.
 
-    Every trial so far counts as a look at the rows, a failed one too: that can only widen the bound.
+    Every trial so far counts as a comparison on the rows, a failed one too: that can only widen the bound.
     """
     if bench.reference is None or score.predictions is None:
         return None
     if bench.folder is not None:
-        write_predictions(bench.folder, looks, score.predictions)
-    return _compared(bench, bench.reference, score.predictions, looks)
+        write_predictions(bench.folder, comparisons, score.predictions)
+    return _compared(bench, bench.reference, score.predictions, comparisons)
 
 
 def _compared(
-    bench: Workbench, reference: Reference, predictions: NDArray[Any], looks: int, holdout: bool = False
+    bench: Workbench, reference: Reference, predictions: NDArray[Any], comparisons: int, holdout: bool = False
 ) -> Evidence | None:
     """Return what the predictions prove; None, with a line in the log, where the metric has no drop on these units."""
     try:
@@ -220,7 +220,7 @@ def _compared(
             metric=reference.metric,
             criterion=bench.criterion,
             baseline=reference.score,
-            looks=looks,
+            comparisons=comparisons,
             confidence=bench.confidence,
             holdout=holdout,
         )
@@ -230,7 +230,7 @@ def _compared(
 
 
 def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
-    """Return the record with evidence from the rows kept from the search: one recipe, one look, no correction.
+    """Return the record with evidence from the rows kept from the search: one recipe, one comparison, no correction.
 
     The record as it is where no rows are kept, or where evaluating on them fails: what the search's rows prove stands.
     """

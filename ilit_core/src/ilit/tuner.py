@@ -19,18 +19,19 @@ from typing import Any, Literal
 from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsThreads
 from ilit.artefact import KeptModel, keep
 from ilit.baseline import RunTime, Scoring, assess, choose_scoring
-from ilit.card import write_card
 from ilit.choice import best_of, closest_of, front_of
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
-from ilit.figures import left_in_float, score_in_full
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
+from ilit.report.card import write_card
+from ilit.report.verdict import sentence
+from ilit.report.wording import left_in_float, score_in_full
 from ilit.result import TrialRecord, TuneResult, with_record
 from ilit.run import (
     BEST,
@@ -50,7 +51,6 @@ from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
 from ilit.space import SearchSpace
 from ilit.space_rules import apply_rules
-from ilit.statistics import sentence
 from ilit.trial import Workbench
 
 OnMiss = Literal["none", "closest", "raise"]

@@ -15,9 +15,9 @@ from ilit.evidence import Evidence
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 from ilit.run import open_run
-from ilit.statistics import sentence
 from ilit.strategy import DistanceOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
@@ -165,7 +165,7 @@ def test_the_front_is_shown(capsys):
     assert "none of these beats another" in capsys.readouterr().out
     assert main(["show", str(folder), "--json"]) == 0
     front = json.loads(capsys.readouterr().out)["front"]
-    assert [(member["number"], member["latency"], member["ops_float"]) for member in front] == [
+    assert [(member["trial"], member["relative_latency"], member["ops_float"]) for member in front] == [
         (3, 0.5, ["a"]),
         (4, 0.5, ["a"]),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
-from ilit.figures import evaluation_rows, proof, score_in_full
+from ilit.report import evaluation_rows, evidence_fields, score_in_full
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
@@ -327,7 +327,7 @@ def _report(task: Task, metric: str, result: TuneResult, criterion: Criterion, n
         accuracy=record.accuracy if record and scored else None,
         passed=result.met,
         relative=criterion.kind == "relative",
-        **proof(record, record.evidence if record else None),
+        **evidence_fields(record, record.evidence if record else None),
         reason=result.reason,
         interrupted=result.interrupted,
         evaluations=result.evaluations,

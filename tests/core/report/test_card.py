@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ilit.adapter import Cpu, Measurement
-from ilit.card import card, summary, write_card
 from ilit.evidence import Evidence
 from ilit.journal import Header
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.card import card, summary, write_card
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.statistics import sentence
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(
@@ -88,7 +88,7 @@ def test_the_card_tells_what_is_proven() -> None:
     assert "| drop | 0.18 % of the float32 score |" in text
     assert f"| bound | {sentence(EVIDENCE)} |" in text
     assert "| flips | 12 rows fixed, 15 broken of 1725, McNemar p 0.7 |" in text
-    plain = replace(EVIDENCE, fixed=None, broken=None, p_value=None, relative=False, method="bootstrap")
+    plain = replace(EVIDENCE, gained=None, lost=None, p_value=None, relative=False, method="bootstrap")
     text = card(HEADER, replace(PASSED, evidence=plain)).splitlines()
     assert "| drop | 0.00174 |" in text
     assert not any(line.startswith("| flips") for line in text)

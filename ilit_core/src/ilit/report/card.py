@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ilit.figures import drop, flips, left_in_float, proof, score_in_full, verdict
 from ilit.journal import Header
+from ilit.report.wording import drop, evidence_fields, flips, left_in_float, score_in_full, verdict
 from ilit.result import TrialRecord
 
 FORMAT_VERSION = 1
@@ -33,7 +33,7 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
         "target": header.target,
         "criterion": header.criterion,
         "accuracy": record.accuracy,
-        **proof(record, record.evidence),
+        **evidence_fields(record, record.evidence),
         "status": record.status,
         "reason": record.why_not,  # in this format version an objection has always stood here
         "objection": record.objection,

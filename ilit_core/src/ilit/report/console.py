@@ -18,10 +18,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
-from ilit.figures import verdict as proven
 from ilit.front import FrontMember
 from ilit.hookspecs import hookimpl
+from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
+from ilit.report.wording import verdict as proven
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
 
@@ -137,10 +137,10 @@ def front_table(front: Sequence[FrontMember], metric: str) -> Table:
     )
     for member in front:
         table.add_row(
-            str(member.number),
+            str(member.trial),
             f"{member.accuracy:.4f}",
-            f"{member.latency * 100:.1f} % of float32",
-            f"{member.size * 100:.1f} % of float32",
+            f"{member.relative_latency * 100:.1f} % of float32",
+            f"{member.relative_size * 100:.1f} % of float32",
             str(len(member.recipe.float_ops)),
         )
     return table
