@@ -1,4 +1,4 @@
-"""What paired predictions prove: bounds of the drop, and their correction for a search."""
+"""Bounds of the drop from paired predictions, and their correction for a search."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _binomial(most: int, trials: int, probability: float) -> float:
 
 
 def _first(rejected: Callable[[float], bool], low: float, high: float) -> float:
-    """Return where ``rejected`` turns from False to True between ``low`` and ``high``, rounded up."""
+    """Return the point where ``rejected`` turns from False to True between ``low`` and ``high``, rounded up."""
     while (middle := (low + high) / 2) not in (low, high):
         if rejected(middle):
             high = middle
@@ -129,7 +129,7 @@ def error_share(comparisons: int) -> float:
     """Return the share of the allowed error that the bound of evaluated recipe number ``comparisons`` may spend.
 
     ``1 / (j * (j + 1))`` for the j-th: 1/2, 1/6, 1/12, ... sum to 1. So with the stated confidence all bounds of a
-    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is kept.
+    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is chosen.
     Dividing by the number so far (1, 1/2, 1/3, ...) would not do: the first recipe would spend all of the error, each
     later one as much again as is left, and the sum grows without limit. Bonferroni's correction needs the number of
     recipes beforehand, and a search does not know it.
@@ -155,7 +155,7 @@ def evidence(
     holdout: bool = False,
     rng_seed: int = 9527,
 ) -> Evidence:
-    """Return what the units prove about a recipe.
+    """Return the evidence that the units give about a recipe.
 
     The bound is Tango's where the metric is a share of right units; a relative drop is then one of ``baseline``, taken
     as fixed, since its own error enters only times the tolerance. Elsewhere it is a paired bootstrap of the metric.
@@ -247,7 +247,10 @@ def _flips(ours: NDArray[Any], theirs: NDArray[Any], labels: NDArray[Any]) -> tu
 
 
 def _more_units(units: int, drop: float, bound: float, tolerance: float) -> int | None:
-    """Return how many more units bring the bound to the tolerance, to two figures; its distance goes as 1 / sqrt."""
+    """Return the number of further units that bring the bound to the tolerance, to two figures.
+
+    The distance between drop and bound goes as 1 / sqrt(units).
+    """
     if bound <= tolerance:
         return 0
     if drop >= tolerance:

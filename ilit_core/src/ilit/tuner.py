@@ -30,6 +30,7 @@ from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
 from ilit.report.card import write_card
+from ilit.report.summary import summary_of_result, with_chosen
 from ilit.report.verdict import sentence
 from ilit.report.wording import left_in_float, score_in_full
 from ilit.resolved import resolved_yaml
@@ -337,6 +338,8 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         interrupted=ending.interrupted,
         evidence=proof,
         left_in_float=dict(header.left_in_float),
+        criterion=header.criterion,
+        higher_is_better=header.higher_is_better,
     )
 
 
@@ -376,23 +379,25 @@ def _keep(result: TuneResult, bench: Workbench, header: Header) -> _Kept:
     chosen = result.best or result.closest
     if chosen is None:
         return _Kept()
-    kept = _keep_one(chosen, bench, header, result.folder / (BEST if result.met else CLOSEST))
+    summary = summary_of_result(result)
+    card = partial(write_card, header=header, summary=summary)
+    kept = _keep_one(chosen, bench, card, result.folder / (BEST if result.met else CLOSEST))
     doubts = [kept.doubt]
     for record in result.front:
         if record.number != chosen.number:
             folder = result.folder / OTHERS / f"{record.number:03d}"
             try:
-                doubts.append(_keep_one(record, bench, header, folder).doubt)
+                card = partial(write_card, header=header, summary=with_chosen(summary, record.number))
+                doubts.append(_keep_one(record, bench, card, folder).doubt)
             except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
                 doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
                 _log.info("%s", doubts[-1], exc_info=True)
     return _Kept(kept.model, tuple(filter(None, doubts)))
 
 
-def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> KeptModel:
+def _keep_one(record: TrialRecord, bench: Workbench, add_card: Callable[[Path], None], folder: Path) -> KeptModel:
     """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
     lowered = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
-    add_card = partial(write_card, header=header, record=record)
     return keep(bench.adapter, lowered, bench.model, folder, bench.sample, add_card)
 
 
@@ -438,8 +443,7 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
     against = f", and passes, but {closest.reason}" if closest.reason else ""
-    # What is closest and was pruned lies beyond the target, which tells the metric's direction.
-    scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
+    scores = score_in_full(closest, result.higher_is_better)
     saved = (result.folder / CLOSEST).is_dir()
     where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
     return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"
