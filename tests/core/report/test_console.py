@@ -175,6 +175,7 @@ def test_trials_are_readable_at_80_columns(finished: tuple[Run, ilit.TuneResult]
     assert " ".join(below.split()) == " ".join(" ".join(trial_lines(summary)).split())
     assert [line for line in below.splitlines() if len(line) > 80] == [f"  {op * 2};"]
     assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
     for cell in ("at most 0.8612", "100 closest", "0.18 % (0.87 %)", "123.4 s"):
         assert cell in table
 

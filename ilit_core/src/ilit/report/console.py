@@ -144,7 +144,7 @@ def trials_table(summary: Summary) -> Table:
 
 
 def trial_lines(summary: Summary) -> list[str]:
-    """Return a line a trial: how many ops are in float, why it was asked for, and why it did not pass."""
+    """Return a line a trial: why it was asked for, what speaks against it, and how many of its ops are in float."""
     lines = []
     for trial in summary.trials:
         count = len(trial.ops.ops_float)
