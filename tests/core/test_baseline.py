@@ -423,10 +423,9 @@ def test_an_eval_func_has_no_holdout(tuner: Make) -> None:
         holding(tuner).tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5)
 
 
-def test_an_adapter_without_rows_has_no_holdout(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_without_rows_has_no_holdout(tuner: Make, lacking: Callable[..., Any]) -> None:
     """What cannot be taken apart cannot be split."""
-    for name in ("regroup", "row_shapes"):
-        monkeypatch.delattr(FakeAdapter, name)
+    lacking("regroup", "row_shapes")
     with pytest.raises(ConfigError, match=r"^evaluation.holdout: adapter fake cannot tell rows apart"):
         holding(tuner).tune(MODEL, CALIBRATION, EVALUATION)
 

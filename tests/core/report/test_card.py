@@ -63,7 +63,7 @@ def told(record: TrialRecord, header: Header = HEADER) -> Summary:
         ),
         pytest.param(MISSED, ["This model **misses its criterion**.", "| ops in float | none |"], id="missed"),
         pytest.param(
-            replace(PASSED, reason="performance: slower"),
+            replace(PASSED, objection="performance: slower"),
             ["This model **misses its criterion**.", "| note | performance: slower |"],
             id="objected to",
         ),
@@ -111,6 +111,14 @@ def test_programs_find_the_proof() -> None:
     keys = ("drop", "drop_bound", "confidence", "gained", "lost", "rows", "verdict")
     assert [data[key] for key in keys] == [0.00174, 0.00866, 0.95, 12, 15, 1725, sentence(EVIDENCE)]
     assert [result_json(HEADER, told(PASSED))[key] for key in keys] == [None] * 7
+
+
+def test_programs_find_the_objection() -> None:
+    """``objection`` is null where there is none; ``reason`` says it too, as it always has in this format version."""
+    slow = summary(HEADER, replace(PASSED, objection="performance: slower"))
+    assert (slow["objection"], slow["reason"]) == ("performance: slower", "performance: slower")
+    fast = summary(HEADER, PASSED)
+    assert (fast["objection"], fast["reason"]) == (None, "")
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:

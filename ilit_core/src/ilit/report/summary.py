@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ilit.adapter import Cpu
-from ilit.choice import accepted
 from ilit.evidence import Evidence
 from ilit.front import FrontMember, members
 from ilit.report.verdict import sentence
@@ -294,8 +293,8 @@ def _trial(record: TrialRecord, higher_is_better: bool, rows: int | None) -> Tri
     return TrialSummary(
         trial=record.number,
         status=record.status,
-        accepted=accepted(record),
-        objection=record.reason,
+        accepted=record.accepted,
+        objection=record.why_not,
         why=record.why,
         trial_seconds=record.seconds,
         digest=record.recipe.digest,

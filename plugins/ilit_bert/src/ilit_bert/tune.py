@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ilit.config import Config, read_config
-from ilit.document import Node, entries, from_python, from_yaml
+from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
 from ilit.report import Summary, summary_of_result
 from ilit.run import BEST, CLOSEST
