@@ -15,13 +15,13 @@ from rich.progress import Progress
 from ilit.adapter import Cpu
 from ilit.cli import main
 from ilit.evidence import Evidence
-from ilit.journal import Header
 from ilit.recipe import FLOAT32, Recipe
 from ilit.report import figures, summary_of_result
 from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
+from ilit.run.journal import Header
 from ilit_bert.cli.demo import demo as demo_command
 from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, exit_code, show

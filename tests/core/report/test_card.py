@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from ilit.adapter import Cpu, Measurement
-from ilit.evidence import Evidence
-from ilit.journal import Finished, Header
+from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.card import card, result_json, write_card
 from ilit.report.summary import Summary, summary_of_run
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run import Run
+from ilit.run.folder import Run
+from ilit.run.journal import Finished, Header
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(

@@ -13,8 +13,7 @@ import pytest
 from ilit import Trial, TuneResult
 from ilit.adapter import Cpu, Measurement
 from ilit.cli import main
-from ilit.evidence import Evidence
-from ilit.journal import Finished, Header
+from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.summary import (
     figures,
@@ -26,7 +25,8 @@ from ilit.report.summary import (
 )
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run import Run, open_run
+from ilit.run.folder import Run, open_run
+from ilit.run.journal import Finished, Header
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.recipe import Recipe
 from ilit.report.wording import drop, evaluation_rows, flips, left_in_float, pruned, score, score_in_full
 from ilit.result import TrialRecord

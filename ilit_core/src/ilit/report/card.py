@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ilit.journal import Header
 from ilit.report.summary import Cost, Summary, TrialSummary, summary_to_json
 from ilit.report.wording import drop, flips, left_in_float
+from ilit.run.journal import Header
 
 FORMAT_VERSION = 2
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ilit.adapter import Cpu
-from ilit.evidence import Evidence
-from ilit.front import FrontMember, members
+from ilit.evidence.record import Evidence
 from ilit.report.verdict import sentence
 from ilit.report.wording import evaluation_rows, pruned, score
 from ilit.result import TrialRecord, TuneResult
-from ilit.run import Run
+from ilit.run.folder import Run
+from ilit.run.front import FrontMember, members
 from ilit.strategy import Status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.result import TrialRecord
 
 MOST_LINES = 3
