@@ -114,11 +114,11 @@ def test_programs_find_the_proof() -> None:
 
 
 def test_programs_find_the_objection() -> None:
-    """``objection`` is null where there is none; ``reason`` says it too, as it always has in this format version."""
-    slow = summary(HEADER, replace(PASSED, objection="performance: slower"))
-    assert (slow["objection"], slow["reason"]) == ("performance: slower", "performance: slower")
-    fast = summary(HEADER, PASSED)
-    assert (fast["objection"], fast["reason"]) == (None, "")
+    """It is null where there is none, and not the run's ``reason`` for ending."""
+    slow = result_json(HEADER, told(replace(PASSED, objection="performance: slower")))
+    assert (slow["objection"], slow["passed"]) == ("performance: slower", False)
+    fast = result_json(HEADER, told(PASSED))
+    assert (fast["objection"], fast["passed"]) == (None, True)
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_both_files_are_written(tmp_path: Path) -> None:
     assert data == json.loads(json.dumps(result_json(HEADER, told(PASSED))))
     assert (data["version"], data["accuracy"], data["ops_float"], data["ops_total"]) == (2, 0.9, ["b"], 3)
     assert (data["latency_int8_ms"], data["size_fp32_bytes"], data["cpu"]["int8_class"]) == (10, 6000, "A")
-    assert (data["trial"], data["digest"], data["objection"]) == (4, PASSED.recipe.digest, "")
+    assert (data["trial"], data["digest"], data["objection"]) == (4, PASSED.recipe.digest, None)

@@ -116,7 +116,7 @@ class TrialSummary:
         trial: its number.
         status: ``passed``, ``missed``, ``pruned`` or ``failed``.
         accepted: it passed, and the objective has nothing against it.
-        objection: why it failed, or why it passed and is not accepted; else empty.
+        objection: why it failed, or why it passed and is not accepted; else None.
         why: the strategy's words for asking.
         trial_seconds: wall time of lowering and evaluating.
         digest: the recipe's.
@@ -133,7 +133,7 @@ class TrialSummary:
     trial: int | None = None
     status: Status | None = None
     accepted: bool = False
-    objection: str = ""
+    objection: str | None = None
     why: str = ""
     trial_seconds: float = 0.0
     digest: str | None = None
@@ -294,7 +294,7 @@ def _trial(record: TrialRecord, higher_is_better: bool, rows: int | None) -> Tri
         trial=record.number,
         status=record.status,
         accepted=record.accepted,
-        objection=record.why_not,
+        objection=record.why_not or None,
         why=record.why,
         trial_seconds=record.seconds,
         digest=record.recipe.digest,
