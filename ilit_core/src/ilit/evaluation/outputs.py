@@ -23,6 +23,9 @@ DEEPEST = 64  # levels; nobody answers in deeper ones, and Python's own limit is
 NUMERIC = "fciub"  # dtype kinds that have distances
 # Sums in another order differ by a few roundings of their largest term, whatever the spread of the outputs.
 ROUNDINGS = 8
+# Of the outputs' spread. The same rows go through the same layers, so mostly not a bit differs; kernels that sum in
+# another order differ by some 1e-6, what a copy does wrong by percents.
+ROUNDING = 1e-5
 _PLAIN = (bool, int, float, complex, np.generic)
 
 
@@ -195,8 +198,3 @@ def _apart(found: NDArray[Any], wanted: NDArray[Any]) -> float:
     largest = float(np.abs(b).max())
     beyond = float(np.abs(a - b).max()) - ROUNDINGS * float(precision) * largest
     return max(0.0, beyond) / (float(b.std()) or largest or 1.0)
-
-
-# Of the outputs' spread. The same rows go through the same layers, so mostly not a bit differs; kernels that sum in
-# another order differ by some 1e-6, what a copy does wrong by percents.
-ROUNDING = 1e-5
