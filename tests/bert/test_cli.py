@@ -14,20 +14,29 @@ from rich.progress import Progress
 
 from ilit.adapter import Cpu
 from ilit.cli import main
-from ilit.recipe import Recipe
+from ilit.evidence import Evidence
+from ilit.recipe import FLOAT32, Recipe
+from ilit.report import figures, summary_of_result
 from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
-from ilit.result import TrialRecord
+from ilit.report.verdict import sentence
+from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
 from ilit.run.journal import Header
 from ilit_bert.cli.demo import demo as demo_command
 from ilit_bert.cli.progress import progress
-from ilit_bert.cli.tune import exit_code, show
+from ilit_bert.cli.tune import as_mapping, exit_code, show
 from ilit_bert.cli.tune_suite import exit_code as suite_exit_code
 from ilit_bert.cli.tune_suite import show as show_suite
 from ilit_bert.demo import Demo
 from ilit_bert.suite import SuiteResult
-from ilit_bert.tune import JSON_KEYS, TuneReport
+from ilit_bert.tune import TuneReport
 
+# What scripts read: neither names nor order change.
+JSON_KEYS = (
+    "task", "metric", "baseline", "target", "accuracy", "passed", "drop", "drop_bound", "confidence", "fixed", "broken",
+    "rows", "verdict", "evaluations", "probes", "seconds", "ops_total", "ops_float", "recipe", "latency_fp32_ms",
+    "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes", "int8_kernels", "cpu", "output",
+)  # fmt: skip
 CONFIG = "tuning: {objective: modelsize}\nrun: {folder: runs}\n"
 
 
@@ -183,13 +192,22 @@ def test_suite_runs_all_and_tells_the_gravest(sentiment, capsys, tmp_path):
     assert "SST-2 none: ./none: no such folder" in shown
 
 
-def reported(**changes) -> TuneReport:
-    """Return a report of a run that passed, with changes."""
-    values = {field.name: None for field in dataclasses.fields(TuneReport)}
-    return TuneReport(**{**values, "passed": True, "output": "tuned", "interrupted": False, **changes})
+FOUND = Evidence(1725, 12, 15, 0.7, 0.00263, 0.00866, 0.95, 0.01, "tango", 1)
+PASSED = TrialRecord(1, Recipe({"a": FLOAT32}), "passed", 0.872, rows=1725, evidence=FOUND)
 
 
-GOOD, MISSED, STOPPED = reported(), reported(passed=False), reported(interrupted=True)
+def reported(*, output="out", trial=PASSED, front=(), **changes) -> TuneReport:
+    """Return a report of a run that passed, with changes to its result."""
+    result = TuneResult(
+        met=True, reason="met", metric="f1", baseline=0.8743, target=0.8656, best=trial, closest=trial, trials=(trial,),
+        front=(), probes=3, evaluations=2, seconds=4.0, cpu=Cpu("a CPU", "avx2", "A", 2), folder=Path("runs/1"),
+        criterion="1 %",
+    )  # fmt: skip
+    summary = summary_of_result(dataclasses.replace(result, **changes))
+    return TuneReport("MRPC", dataclasses.replace(summary, front=front), (), output and Path(output))
+
+
+GOOD, MISSED, STOPPED = reported(), reported(met=False), reported(interrupted=True)
 UNKEPT = reported(output=None)
 MISTAKE, BUG = {"error": "x", "mistake": True}, {"error": "x"}
 ENDINGS = {
@@ -199,6 +217,16 @@ ENDINGS = {
     "one bug": ([MISTAKE, BUG], 70),
     "interrupted": ([{"report": STOPPED}], 130),
 }
+
+
+def test_json_has_every_figure_by_the_summarys_name():
+    """Task and folder are the command's own; two figures have older names."""
+    report = reported()
+    told, wanted = as_mapping(report), figures(report.summary)
+    assert tuple(told) == JSON_KEYS
+    assert told.keys() - wanted.keys() == {"task", "fixed", "broken", "output"}
+    assert wanted.keys() - told.keys() == {"gained", "lost"}
+    assert (told["fixed"], told["broken"]) == (wanted["gained"], wanted["lost"]) == (12, 15)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -215,14 +243,6 @@ def test_exit_code_of_a_run(report, code):
     assert exit_code(report) == code
 
 
-PROVEN = {
-    "task": "MRPC", "metric": "f1", "baseline": 0.8743, "target": 0.8656, "accuracy": 0.872, "target_sentence": "1 %",
-    "drop": 0.00263, "drop_bound": 0.00866, "confidence": 0.95, "fixed": 12, "broken": 15, "rows": 1725,
-    "verdict": "the drop is at most 0.87 %", "relative": True, "ops_float": (), "ops_total": 39, "reason": "met",
-    "evaluations": 2, "probes": 3, "seconds": 4.0, "notes": (), "front": 2, "run": "runs/1", "output": "out",
-}  # fmt: skip
-
-
 def printed(show, *given) -> str:
     """Return what a function prints on a wide console."""
     console = Console(file=io.StringIO(), width=200)
@@ -232,32 +252,33 @@ def printed(show, *given) -> str:
 
 def test_what_is_proven_is_printed():
     """The drop and its bound, rounded up, stand in the table, the sentence and the front below."""
-    text = printed(show, reported(**PROVEN))
+    text = printed(show, reported(front=(None, None)))
     assert "drop, and its 95 % bound" in text
     assert "0.27 %, 0.87 %" in text
     assert "proven    the drop is at most 0.87 %" in text
+    assert "asked     f1, 1 %" in text
     assert "front     2 recipes that passed, none of which beats another" in text
-    absolute = printed(show, reported(**{**PROVEN, "relative": False}))
+    found = dataclasses.replace(FOUND, relative=False)
+    absolute = printed(show, reported(trial=dataclasses.replace(PASSED, evidence=found)))
     assert "0.00263, 0.00866" in absolute
 
 
 def test_what_is_not_known_is_not_printed():
     """Without predictions there is a score and nothing beside it."""
-    unknown = dict.fromkeys(("drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict"))
-    text = printed(show, reported(**{**PROVEN, **unknown, "front": 1}))
+    text = printed(show, reported(trial=dataclasses.replace(PASSED, evidence=None)))
     assert not any(word in text for word in ("drop", "proven", "front"))
 
 
 def test_a_suite_shows_the_drop_of_each_run():
     """Drop and bound are columns, the sentences stand below."""
     results = [
-        SuiteResult("one", "MRPC", "m", reported(**PROVEN)),
+        SuiteResult("one", "MRPC", "m", reported()),
         SuiteResult("two", "MRPC", "m", error="no such folder"),
     ]
     text = printed(show_suite, results)
     row = next(line for line in text.splitlines() if " one " in line)
     assert [cell.strip() for cell in row.split("│")][5:8] == ["0.8720", "0.27 %", "0.87 %"]
-    assert "one: the drop is at most 0.87 %\ntwo: no such folder" in text
+    assert f"one: {sentence(FOUND)}\ntwo: no such folder" in text
 
 
 HEADER = Header("", "pytorch", {}, Cpu("", "", "A", 1), 1, {}, "f1", "1 %", 0.9, 0.8, True, "basic", "", 100, 1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,7 +92,7 @@ class Report:
     """As much of a report as the loop looks at."""
 
     def __init__(self, interrupted=False):
-        self.interrupted = interrupted
+        self.summary = SimpleNamespace(interrupted=interrupted)
 
 
 def run(name):

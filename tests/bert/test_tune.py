@@ -15,7 +15,7 @@ import ilit
 from ilit.errors import ArtefactError, ConfigError, DataError, EvaluationError, ModelError
 from ilit_bert.evaluate import evaluate
 from ilit_bert.predict import predict
-from ilit_bert.tune import JSON_KEYS, TuneJob, tune
+from ilit_bert.tune import TuneJob, tune
 from ilit_pytorch.adapter import PyTorchAdapter
 
 # Layers this small are slower in INT8, so speed must not decide.
@@ -48,16 +48,16 @@ def test_report_tells_what_was_asked_and_found(tuned):
     """The report holds every figure the command promises, and they agree with each other."""
     report, output, steps = tuned
 
-    assert set(JSON_KEYS) <= set(dataclasses.asdict(report))
-    assert (report.task, report.metric, report.passed, report.output) == ("SST-2", "acc", True, str(output))
-    assert report.accuracy >= report.target == pytest.approx(report.baseline * 0.99)
-    assert report.target_sentence == f"1 % relative of {report.baseline:.4f}: at least {report.target:.4f}"
-    assert report.evaluations >= 2
-    assert report.speedup == pytest.approx(report.latency_fp32_ms / report.latency_int8_ms)
-    assert report.size_int8_bytes < report.size_fp32_bytes
-    assert report.ops_total == len(report.recipe["ops"])
-    assert report.int8_kernels > 0
-    assert json.dumps(dataclasses.asdict(report))
+    summary, trial = report.summary, report.summary.chosen
+    assert (report.task, summary.asked.metric, summary.passed, report.output) == ("SST-2", "acc", True, output)
+    assert trial.accuracy >= summary.asked.target == pytest.approx(summary.asked.baseline * 0.99)
+    asked = f"1 % relative of {summary.asked.baseline:.4f}: at least {summary.asked.target:.4f}"
+    assert summary.criterion == asked
+    assert summary.effort.evaluations >= 2
+    assert trial.cost.speedup == pytest.approx(trial.cost.latency_fp32_ms / trial.cost.latency_int8_ms)
+    assert trial.cost.size_int8_bytes < trial.cost.size_fp32_bytes
+    assert summary.ops_total == len(trial.ops.recipe["ops"])
+    assert trial.cost.int8_kernels > 0
     assert steps[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -65,7 +65,9 @@ def test_small_embeddings_stay_in_float(tuned):
     """Position and token-type embeddings are kept float by the plugin's rule; nothing else has to be."""
     report, _, _ = tuned
 
-    assert {"bert.embeddings.position_embeddings", "bert.embeddings.token_type_embeddings"} <= set(report.ops_float)
+    assert {"bert.embeddings.position_embeddings", "bert.embeddings.token_type_embeddings"} <= set(
+        report.summary.chosen.ops.ops_float
+    )
 
 
 def test_tuned_folder_is_whole_and_without_pickle(tuned):
@@ -84,7 +86,7 @@ def test_tuned_folder_scores_the_same(tuned, sentiment):
     report, output, _ = tuned
     again = evaluate(output, "SST-2", sentiment / "data")
 
-    assert again.accuracy == report.accuracy
+    assert again.accuracy == report.summary.chosen.accuracy
     assert (again.metric, again.examples) == ("acc", 120)
 
 
@@ -103,12 +105,12 @@ def test_missed_run_keeps_the_closest_beside(planted, tmp_path):
     folder, _ = planted
     report = tune(job(folder, tmp_path / "out", config={"tuning": {**BY_SIZE, "max_trials": 1}}))
 
-    assert not report.passed
-    assert report.accuracy < report.target
+    assert not report.summary.passed
+    assert report.summary.chosen.accuracy < report.summary.asked.target
     assert not (tmp_path / "out").exists()
-    assert report.output == str(tmp_path / "out-closest")
+    assert report.output == tmp_path / "out-closest"
     assert (tmp_path / "out-closest" / "recipe.json").is_file()
-    assert report.latency_int8_ms is None
+    assert report.summary.chosen.cost.latency_int8_ms is None
 
 
 def test_search_finds_planted_outliers(planted, tmp_path):
@@ -116,8 +118,8 @@ def test_search_finds_planted_outliers(planted, tmp_path):
     folder, names = planted
     report = tune(job(folder, tmp_path / "out"))
 
-    assert report.passed
-    assert {name for name in report.ops_float if "embeddings" not in name} == set(names)
+    assert report.summary.passed
+    assert {name for name in report.summary.chosen.ops.ops_float if "embeddings" not in name} == set(names)
 
 
 def test_interrupted_run_keeps_the_best_so_far(planted, tmp_path, monkeypatch):
@@ -134,8 +136,8 @@ def test_interrupted_run_keeps_the_best_so_far(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(PyTorchAdapter, "evaluate", interrupt_second)
     report = tune(job(folder, tmp_path / "out"))
 
-    assert report.interrupted
-    assert (report.passed, report.evaluations) == (False, 2)
+    assert report.summary.interrupted
+    assert (report.summary.passed, report.summary.effort.evaluations) == (False, 2)
     assert (tmp_path / "out-closest" / "recipe.json").is_file()
 
 
@@ -144,7 +146,7 @@ def test_objection_of_the_objective_is_told(sentiment, tmp_path):
     slow = {"objective": "performance", "max_trials": 1}
     report = tune(job(sentiment, tmp_path / "out", config={"tuning": slow}))
 
-    assert report.passed or any("performance: INT8 costs" in note for note in report.notes)
+    assert report.summary.passed or any("performance: INT8 costs" in note for note in report.notes)
 
 
 def test_older_tuned_model_is_replaced(tuned, sentiment):
@@ -153,7 +155,7 @@ def test_older_tuned_model_is_replaced(tuned, sentiment):
     (output / "left over").touch()
     again = tune(job(sentiment, output))
 
-    assert again.accuracy == report.accuracy
+    assert again.summary.chosen.accuracy == report.summary.chosen.accuracy
     assert not (output / "left over").exists()
 
 
@@ -234,12 +236,12 @@ def test_labels_in_another_order_are_refused(turned, sentiment, tmp_path):
 def test_labels_that_were_given_are_kept(turned, tmp_path):
     """Given the order the checkpoint tunes, and its folder needs no telling again, nor does its answer's name."""
     report = tune(job(turned, tmp_path / "out", labels=("positive", "negative")))
-    assert report.passed
-    assert report.baseline > 0.9
+    assert report.summary.passed
+    assert report.summary.asked.baseline > 0.9
 
     assert json.loads((tmp_path / "out" / "config.json").read_text())["id2label"] == {"0": "positive", "1": "negative"}
     again = evaluate(tmp_path / "out", "SST-2", turned / "data")
-    assert (again.accuracy, again.notes) == (report.accuracy, ())
+    assert (again.accuracy, again.notes) == (report.summary.chosen.accuracy, ())
     assert [found.label for found in predict(tmp_path / "out", [("a good film", None)])] == ["positive"]
 
 
@@ -247,7 +249,7 @@ def test_weak_baseline_may_be_tuned_all_the_same(turned, tmp_path):
     """The flag tunes, and the report keeps what was to be said against it and what was assumed."""
     report = tune(job(turned, tmp_path / "out", allow_weak_baseline=True))
 
-    assert report.baseline < 0.1
+    assert report.summary.asked.baseline < 0.1
     assert any("its labels seem to be in another order" in note for note in report.notes)
     assert any("(LABEL_0, LABEL_1), which are taken for SST-2's official order" in note for note in report.notes)
 
@@ -275,7 +277,7 @@ def test_the_check_needs_no_pass_of_its_own(sentiment, tmp_path, monkeypatch):
         return score
 
     monkeypatch.setattr(PyTorchAdapter, "evaluate", count)
-    assert tune(job(sentiment, tmp_path / "out")).passed
+    assert tune(job(sentiment, tmp_path / "out")).summary.passed
     assert len(passes) == 1
 
 
@@ -291,9 +293,9 @@ def test_default_takes_the_training_rows_there_are(sentiment, short, tmp_path):
     """With no number asked for, 60 rows calibrate; report and run folder say so."""
     report = tune(job(sentiment, tmp_path / "out", data_dir=short, calibration_samples=None))
 
-    assert report.passed
+    assert report.summary.passed
     assert "SST-2's train.tsv has 60 rows, so all 60 rows calibrate, not 128" in report.notes
-    assert "samples:\n  - 60\n" in (Path(report.run) / "config.yaml").read_text()
+    assert "samples:\n  - 60\n" in (report.summary.folder / "config.yaml").read_text()
 
 
 AMOUNTS = {
@@ -320,7 +322,8 @@ def test_amounts_that_were_asked_for_are_refused(amount, sentiment, short, tmp_p
 def test_other_keys_of_calibration_are_no_amount(sentiment, short, tmp_path):
     """An algorithm leaves the number to the default."""
     config = {"tuning": BY_SIZE, "calibration": {"algorithm": {"activation": "minmax"}}}
-    assert tune(job(sentiment, tmp_path / "out", data_dir=short, config=config, calibration_samples=None)).passed
+    report = tune(job(sentiment, tmp_path / "out", data_dir=short, config=config, calibration_samples=None))
+    assert report.summary.passed
 
 
 @pytest.fixture

@@ -91,6 +91,8 @@ class TuneResult:
         evidence: what the paired predictions of the best or the closest prove, on the holdout where there is one;
             None where the metric gives no predictions.
         left_in_float: module path -> why, of modules that could be quantized by their kind and are no ops.
+        criterion: the target in the metric's own terms, one sentence.
+        higher_is_better: the metric's direction.
     """
 
     met: bool
@@ -110,6 +112,8 @@ class TuneResult:
     interrupted: bool = False
     evidence: Evidence | None = None
     left_in_float: Mapping[str, str] = field(default_factory=dict)
+    criterion: str = ""
+    higher_is_better: bool = True
 
 
 def relative_cost(record: TrialRecord, objective: Objective) -> float:

@@ -27,6 +27,7 @@ from ilit.narrowing.rules import apply_rules
 from ilit.plugins.registry import Registry, installed_plugins
 from ilit.plugins.selection import Components, select_components
 from ilit.report.card import write_card
+from ilit.report.summary import summary_of_result, with_chosen
 from ilit.report.verdict import sentence
 from ilit.report.wording import left_in_float, score_in_full
 from ilit.result import TrialRecord, TuneResult, with_record
@@ -340,6 +341,8 @@ def _result(ending: SearchEnd, context: RunContext, header: Header, folder: Path
         interrupted=ending.interrupted,
         evidence=proof,
         left_in_float=dict(header.left_in_float),
+        criterion=header.criterion,
+        higher_is_better=header.higher_is_better,
     )
 
 
@@ -379,23 +382,25 @@ def _save(result: TuneResult, context: RunContext, header: Header) -> _Saved:
     chosen = result.best or result.closest
     if chosen is None:
         return _Saved()
-    saved = _keep_one(chosen, context, header, result.folder / (BEST if result.met else CLOSEST))
+    summary = summary_of_result(result)
+    card = partial(write_card, header=header, summary=summary)
+    saved = _keep_one(chosen, context, card, result.folder / (BEST if result.met else CLOSEST))
     doubts = [saved.doubt]
     for record in result.front:
         if record.number != chosen.number:
             folder = result.folder / FRONT_MODELS / f"{record.number:03d}"
             try:
-                doubts.append(_keep_one(record, context, header, folder).doubt)
+                card = partial(write_card, header=header, summary=with_chosen(summary, record.number))
+                doubts.append(_keep_one(record, context, card, folder).doubt)
             except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
                 doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
                 _log.info("%s", doubts[-1], exc_info=True)
     return _Saved(saved.model, tuple(filter(None, doubts)))
 
 
-def _keep_one(record: TrialRecord, context: RunContext, header: Header, folder: Path) -> SavedModel:
+def _keep_one(record: TrialRecord, context: RunContext, add_card: Callable[[Path], None], folder: Path) -> SavedModel:
     """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
     lowered = context.adapter.lower(context.model, record.recipe, context.calibration)
-    add_card = partial(write_card, header=header, record=record)
     return save_and_verify(context.adapter, lowered, context.model, folder, context.sample, add_card)
 
 
@@ -441,8 +446,7 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
     against = f", and passes, but {closest.objection}" if closest.objection else ""
-    # What is closest and was pruned lies beyond the target, which tells the metric's direction.
-    scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
+    scores = score_in_full(closest, result.higher_is_better)
     saved = (result.folder / CLOSEST).is_dir()
     where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
     return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"

@@ -81,7 +81,7 @@ def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished |
 
 
 def test_a_run_that_met_its_target_is_shown(capsys):
-    """The table has a line a trial, and below stand target, end and the ops kept in float."""
+    """The table has a line a trial, and below stand reasons, target, end and the ops that stay in float."""
     folder = run_folder(finished=Finished("met by trial 3", True, best=3, closest=3))
     (folder / "best").mkdir()
     assert main(["show", str(folder)]) == 0
@@ -93,8 +93,10 @@ def test_a_run_that_met_its_target_is_shown(capsys):
         ["3", "best", "│"],
     ]
     assert "2.00" in table
-    assert "the engine has no kernel" in table
     assert below.splitlines() == [
+        "trial 1: all in INT8",
+        "trial 2: the engine has no kernel; 1 of 2 ops in float",
+        "trial 3: 1 of 2 ops in float",
         "f1: 1 % relative of 0.9000: at least 0.8910",
         "strategy basic, objective performance, 1 probes; 4 recipes",
         "CPU: a CPU, avx2 (class A), 2 threads",
@@ -124,12 +126,26 @@ def test_json_has_all_trials_and_the_ending(capsys):
     """A script finds target, numbers of best and closest, and every trial with its float ops."""
     assert main(["show", str(run_folder(finished=Finished("met", True, best=3, closest=3))), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["met"], data["best"], data["target"], data["probes"]) == (True, 3, 0.891, 1)
-    assert [(trial["status"], trial["accuracy"], trial["ops_float"]) for trial in data["trials"]] == [
-        ("missed", 0.85, []),
-        ("failed", None, ["b"]),
-        ("passed", 0.895, ["a"]),
+    assert (data["passed"], data["best"], data["target"], data["probes"]) == (True, 3, 0.891, 1)
+    assert (data["latency_int8_ms"], data["size_fp32_bytes"], data["evaluations"]) == (500, 20, 3)
+    assert [(trial["trial"], trial["status"], trial["accuracy"], trial["ops_float"]) for trial in data["trials"]] == [
+        (1, "missed", 0.85, []),
+        (2, "failed", None, ["b"]),
+        (3, "passed", 0.895, ["a"]),
     ]
+    assert data["trials"][1]["objection"] == "the engine has no kernel"
+
+
+def test_json_of_a_run_that_was_killed_has_the_same_keys(capsys):
+    """What is not known yet is null."""
+    assert main(["show", str(run_folder(finished=Finished("met", True, best=3, closest=3))), "--json"]) == 0
+    ended = json.loads(capsys.readouterr().out)
+    Path("run").rename("ended")
+    assert main(["show", str(run_folder(finished=None)), "--json"]) == 0
+    killed = json.loads(capsys.readouterr().out)
+    assert killed.keys() == ended.keys()
+    unknown = ("passed", "reason", "best", "accuracy", "drop", "speedup", "seconds", "trial")
+    assert [killed[key] for key in unknown] == [None] * len(unknown)
 
 
 def test_what_stays_in_float_is_shown(capsys):

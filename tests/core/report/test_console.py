@@ -19,14 +19,17 @@ from ilit.errors import IlitWarning
 from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32
 from ilit.report.console import (
+    ending,
     front_table,
     ilit_run_finished,
     ilit_run_started,
     progress_line,
+    show_trials,
     shown_by,
+    trial_lines,
     trials_table,
-    verdict,
 )
+from ilit.report.summary import summary_of_result, summary_of_run
 from ilit.report.verdict import sentence
 from ilit.run.folder import Run, open_run
 from ilit.testing import fake_data, fake_model
@@ -130,12 +133,13 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def test_the_table_has_a_row_a_trial(finished: tuple[Run, ilit.TuneResult]) -> None:
-    """Status, score, float ops, speed-up and reasons; brackets in them are text."""
+    """Number, status, score and speed-up."""
     run = finished[0]
     bare = replace(run, trials=tuple(replace(trial, evidence=None) for trial in run.trials))
-    rows = cells(trials_table(bare))[1:]
-    assert [row[:4] for row in rows] == [["1", "pruned", "at most 0.8555", "0"], ["2 best", "passed", "0.8828", "1"]]
-    assert rows[1][5:] == ["1.53", "layer2 [float]"]
+    titles, *rows = cells(trials_table(summary_of_run(bare)))
+    assert titles == ["trial", "status", "fake_accuracy", "time", "speed-up"]
+    assert [row[:3] for row in rows] == [["1", "pruned", "at most 0.8555"], ["2 best", "passed", "0.8828"]]
+    assert rows[1][4:] == ["1.53"]
 
 
 def test_the_table_has_the_drop_where_it_is_known(finished: tuple[Run, ilit.TuneResult]) -> None:
@@ -143,11 +147,37 @@ def test_the_table_has_the_drop_where_it_is_known(finished: tuple[Run, ilit.Tune
     run, _ = finished
     stopped = replace(run.trials[0], status="pruned", accuracy=0.8612, rows=512, evidence=None)
     proven = replace(run.trials[1], rows=1725, evidence=EVIDENCE)
-    titles, first, second = cells(trials_table(replace(run, trials=(stopped, proven))))
+    summary = summary_of_run(replace(run, trials=(stopped, proven)))
+    titles, first, second = cells(trials_table(summary))
     assert titles[2:4] == ["fake_accuracy", "drop (95 % bound)"]
-    assert first[1:5] == ["pruned", "at most 0.8612", "", "0"]
-    assert first[-1] == "all in INT8; pruned after 512 of 1725 rows"
-    assert second[1:5] == ["passed", "0.8828", "0.18 % (0.87 %)", "1"]
+    assert first[1:4] == ["pruned", "at most 0.8612", ""]
+    assert second[1:4] == ["passed", "0.8828", "0.18 % (0.87 %)"]
+    assert trial_lines(summary) == [
+        "trial 1: all in INT8; pruned after 512 of 1725 rows",
+        "trial 2: layer2 [float]; 1 of 4 ops in float",
+    ]
+
+
+def test_trials_are_readable_at_80_columns(finished: tuple[Run, ilit.TuneResult]) -> None:
+    """Every line fits, and no word of a reason or cell of the table is broken; a name longer than a line is whole."""
+    run, _ = finished
+    op = "bert.encoder.layer.11.attention.output.dense"
+    why = f"the [per_channel] scales of {op} and {op} are taken\nback one after the other; and so is {op * 2}"
+    reason = "performance: INT8 costs 0.01742 s, float32 0.01638 s"
+    first = replace(run.trials[0], number=99, accuracy=0.8612, rows=512, why=why)
+    second = replace(run.trials[1], number=100, rows=1725, evidence=EVIDENCE, seconds=123.4, reason=reason)
+    header = replace(run.header, metric="acc_and_f1")
+    end = replace(run.finished, best=None, closest=100, met=False)  # type: ignore[type-var]  # the run has finished
+    summary = summary_of_run(replace(run, header=header, trials=(first, second), finished=end))
+    console = Console(file=io.StringIO(), width=80)
+    show_trials(summary, console)
+    table, below = console.file.getvalue().split("┘\n")  # type: ignore[attr-defined]  # the StringIO above
+    assert " ".join(below.split()) == " ".join(" ".join(trial_lines(summary)).split())
+    assert [line for line in below.splitlines() if len(line) > 80] == [f"  {op * 2};"]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    for cell in ("at most 0.8612", "100 closest", "0.18 % (0.87 %)", "123.4 s"):
+        assert cell in table
 
 
 def test_the_front_is_a_table(finished: tuple[Run, ilit.TuneResult]) -> None:
@@ -170,7 +200,8 @@ def test_a_front_of_two_is_shown_and_so_is_the_proof(
     monkeypatch.setenv("COLUMNS", "200")
     ilit_run_started(run)
     best = replace(run.trials[1], evidence=EVIDENCE)
-    ilit_run_finished(replace(run, front=run.front * members), replace(result, best=best))
+    trials = (run.trials[0], best)
+    ilit_run_finished(run, replace(result, best=best, trials=trials, front=result.front * members))
     assert ("none of these beats another" in terminal.getvalue()) == (members == 2)
     assert sentence(EVIDENCE) in terminal.getvalue()
 
@@ -191,8 +222,9 @@ def test_what_stays_in_float_is_told_at_the_end(
 def test_a_model_that_is_not_saved_is_not_said_to_be(finished: tuple[Run, ilit.TuneResult], tmp_path: Path) -> None:
     """The folder is named where it is there."""
     run, result = finished
-    assert verdict(run, result).endswith(f"in {run.folder}/best")
-    assert verdict(replace(run, folder=tmp_path), result).endswith("with 0.8828, not saved under its name")
+    assert ending(summary_of_result(result)).endswith(f"in {run.folder}/best")
+    moved = summary_of_result(replace(result, folder=tmp_path))
+    assert ending(moved).endswith("with 0.8828, not saved under its name")
 
 
 def test_another_program_can_show_the_line(tuner: Callable[..., Tuner], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +243,6 @@ def test_a_miss_is_a_verdict_too(tuner: Callable[..., Tuner]) -> None:
     with pytest.warns(IlitWarning, match="no recipe met"):
         tuned.tune(MODEL, **DATA)
     assert tuned.result is not None
-    line = verdict(open_run(tuned.result.folder), tuned.result)
+    line = ending(summary_of_result(tuned.result))
     assert line.startswith("missed: fake_accuracy 1 % relative of 0.8828")
     assert line.endswith(f"closest is trial 1 with 0.6914, in {tuned.result.folder}/closest")

@@ -8,17 +8,7 @@ import pytest
 
 from ilit.evidence.record import Evidence
 from ilit.recipe import Recipe
-from ilit.report.verdict import sentence
-from ilit.report.wording import (
-    drop,
-    evaluation_rows,
-    evidence_fields,
-    flips,
-    left_in_float,
-    score,
-    score_in_full,
-    verdict,
-)
+from ilit.report.wording import drop, evaluation_rows, flips, left_in_float, pruned, score, score_in_full
 from ilit.result import TrialRecord
 
 PASSED = TrialRecord(1, Recipe(), "passed", 0.87, rows=1725)
@@ -27,19 +17,25 @@ FAILED = TrialRecord(3, Recipe(), "failed", reason="engine: no")
 FOUND = Evidence(1725, 12, 15, 0.7011, 0.00174, 0.00866, 0.95, 0.01, "tango", 2)
 
 SCORES = {
-    "complete": (PASSED, True, 1725, "0.8700", "0.8700"),
-    "pruned": (PRUNED, True, 1725, "at most 0.8612", "at most 0.8612 (pruned after 512 of 1725 rows)"),
-    "lower is better": (PRUNED, False, 1725, "at least 0.8612", "at least 0.8612 (pruned after 512 of 1725 rows)"),
-    "all rows unknown": (PRUNED, True, None, "at most 0.8612", "at most 0.8612 (pruned after 512 rows)"),
-    "rows unknown": (replace(PRUNED, rows=0), True, None, "at most 0.8612", "at most 0.8612 (pruned)"),
+    "complete": (PASSED, True, 1725, "0.8700", ""),
+    "pruned": (PRUNED, True, 1725, "at most 0.8612", "pruned after 512 of 1725 rows"),
+    "lower is better": (PRUNED, False, 1725, "at least 0.8612", "pruned after 512 of 1725 rows"),
+    "all rows unknown": (PRUNED, True, None, "at most 0.8612", "pruned after 512 rows"),
+    "rows unknown": (replace(PRUNED, rows=0), True, None, "at most 0.8612", "pruned"),
     "failed": (FAILED, True, 1725, "", ""),
 }
 
 
-@pytest.mark.parametrize(("trial", "higher", "rows", "short", "full"), SCORES.values(), ids=SCORES)
-def test_a_score_says_what_it_is(trial: TrialRecord, higher: bool, rows: int | None, short: str, full: str) -> None:
+@pytest.mark.parametrize(("trial", "higher", "rows", "short", "stopped"), SCORES.values(), ids=SCORES)
+def test_a_score_says_what_it_is(trial: TrialRecord, higher: bool, rows: int | None, short: str, stopped: str) -> None:
     """A pruned trial's accuracy is a bound, and after how many rows it was certain."""
-    assert (score(trial, higher), score_in_full(trial, higher, rows)) == (short, full)
+    assert (score(trial, higher), pruned(trial, rows)) == (short, stopped)
+
+
+def test_a_score_in_full_has_both() -> None:
+    """In one text."""
+    assert score_in_full(PASSED, True) == "0.8700"
+    assert score_in_full(PRUNED, True) == "at most 0.8612 (pruned after 512 rows)"
 
 
 @pytest.mark.parametrize(
@@ -93,26 +89,3 @@ def test_flips_are_counted_in_units() -> None:
     assert flips(FOUND) == "12 rows fixed, 15 broken of 1725, McNemar p 0.7"
     assert flips(replace(FOUND, unit="units")).startswith("12 units fixed")
     assert flips(replace(FOUND, gained=None, lost=None, p_value=None)) == ""
-
-
-def test_the_verdict_is_the_statistics_own() -> None:
-    """One sentence, and none where nothing is known."""
-    assert verdict(FOUND) == sentence(FOUND)
-    assert verdict(None) == ""
-
-
-KEYS = ["drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict"]
-PROOFS = {
-    "evidence": (PASSED, FOUND, [0.00174, 0.00866, 0.95, 12, 15, 1725, sentence(FOUND)]),
-    "no predictions": (PASSED, None, [None, None, None, None, None, 1725, None]),
-    "an eval_func": (replace(PASSED, rows=0), None, [None] * 7),
-    "no trial": (None, None, [None] * 7),
-}
-
-
-@pytest.mark.parametrize(("trial", "found", "values"), PROOFS.values(), ids=PROOFS)
-def test_programs_get_the_same_keys_always(
-    trial: TrialRecord | None, found: Evidence | None, values: list[object]
-) -> None:
-    """What is not known is None, never left out and never zero."""
-    assert evidence_fields(trial, found) == dict(zip(KEYS, values, strict=True))

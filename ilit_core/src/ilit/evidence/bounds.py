@@ -86,7 +86,7 @@ def _binomial(most: int, trials: int, probability: float) -> float:
 
 
 def _first(rejected: Callable[[float], bool], low: float, high: float) -> float:
-    """Return where ``rejected`` turns from False to True between ``low`` and ``high``, rounded up."""
+    """Return the point where ``rejected`` turns from False to True between ``low`` and ``high``, rounded up."""
     while (middle := (low + high) / 2) not in (low, high):
         if rejected(middle):
             high = middle
@@ -104,7 +104,7 @@ def error_share(comparisons: int) -> float:
     """Return the share of the allowed error that the bound of evaluated recipe number ``comparisons`` may spend.
 
     ``1 / (j * (j + 1))`` for the j-th: 1/2, 1/6, 1/12, ... sum to 1. So with the stated confidence all bounds of a
-    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is kept.
+    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is chosen.
     Dividing by the number so far (1, 1/2, 1/3, ...) would not do: the first recipe would spend all of the error, each
     later one as much again as is left, and the sum grows without limit. Bonferroni's correction needs the number of
     recipes beforehand, and a search does not know it.

@@ -1,4 +1,4 @@
-"""What paired predictions prove: bounds of the drop, and their correction for a search."""
+"""Bounds of the drop from paired predictions, and their correction for a search."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evidence(
     holdout: bool = False,
     rng_seed: int = 9527,
 ) -> Evidence:
-    """Return what the units prove about a recipe.
+    """Return the evidence that the units give about a recipe.
 
     The bound is Tango's where the metric is a share of right units; a relative drop is then one of ``baseline``, taken
     as fixed, since its own error enters only times the tolerance. Elsewhere it is a paired bootstrap of the metric.
@@ -126,7 +126,10 @@ def _flips(ours: NDArray[Any], theirs: NDArray[Any], labels: NDArray[Any]) -> tu
 
 
 def _more_units(units: int, drop: float, bound: float, tolerance: float) -> int | None:
-    """Return how many more units bring the bound to the tolerance, to two figures; its distance goes as 1 / sqrt."""
+    """Return the number of further units that bring the bound to the tolerance, to two figures.
+
+    The distance between drop and bound goes as 1 / sqrt(units).
+    """
     if bound <= tolerance:
         return 0
     if drop >= tolerance:

@@ -1,4 +1,4 @@
-"""What paired predictions prove about a recipe: how far the float32 model's accuracy may have dropped."""
+"""The evidence of paired predictions about a recipe: how far the float32 model's accuracy may have dropped."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ilit.report.console import shown_by
-from ilit.report.wording import drop, evaluation_rows, evidence_fields, score_in_full
+from ilit.report.summary import Effort, Summary, figures, summary_of_result, summary_of_run
+from ilit.report.wording import drop
 
-__all__ = ["drop", "evaluation_rows", "evidence_fields", "score_in_full", "shown_by"]
+__all__ = ["Effort", "Summary", "drop", "figures", "shown_by", "summary_of_result", "summary_of_run"]

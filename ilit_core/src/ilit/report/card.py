@@ -1,106 +1,86 @@
-"""What stands beside a saved model for people and programs: ``README.md`` and ``result.json``."""
+"""The files beside a saved model for people and programs: ``README.md`` and ``result.json``."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ilit.report.wording import drop, evidence_fields, flips, left_in_float, score_in_full, verdict
-from ilit.result import TrialRecord
+from ilit.report.summary import Cost, Summary, TrialSummary, summary_to_json
+from ilit.report.wording import drop, flips, left_in_float
 from ilit.run.journal import Header
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def write_card(folder: Path, header: Header, record: TrialRecord) -> None:
+def write_card(folder: Path, header: Header, summary: Summary) -> None:
     """Write both files into ``folder``."""
-    (folder / "README.md").write_text(card(header, record), encoding="utf-8")
-    text = json.dumps(summary(header, record), indent=2, allow_nan=False)
+    (folder / "README.md").write_text(card(header, summary), encoding="utf-8")
+    text = json.dumps(result_json(header, summary), indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
-def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
-    """Return what ``result.json`` holds: format version 1, plain values, times in seconds, sizes in bytes."""
-    cost, float_cost = record.cost, record.float_cost
+def result_json(header: Header, summary: Summary) -> dict[str, Any]:
+    """Return the content of ``result.json``: format version 2, plain values, units in the names."""
     return {
         "version": FORMAT_VERSION,
         "created": header.created,
-        "metric": header.metric,
-        "higher_is_better": header.higher_is_better,
-        "baseline": header.baseline,
-        "target": header.target,
-        "criterion": header.criterion,
-        "accuracy": record.accuracy,
-        **evidence_fields(record, record.evidence),
-        "status": record.status,
-        "reason": record.why_not,  # in this format version an objection has always stood here
-        "objection": record.objection,
-        "trial": record.number,
-        "recipe": record.recipe.digest,
-        "ops_total": len(record.recipe.ops),
-        "ops_float": list(record.recipe.float_ops),
-        "left_in_float": dict(header.left_in_float),
-        "int8_kernels": record.int8_kernels,
-        "seconds_int8": cost and cost.seconds,
-        "seconds_float32": float_cost and float_cost.seconds,
-        "bytes_int8": cost and cost.bytes,
-        "bytes_float32": float_cost and float_cost.bytes,
-        "cpu": asdict(header.cpu),
+        **summary_to_json(summary),
         "versions": dict(header.versions),
     }
 
 
-def card(header: Header, record: TrialRecord) -> str:
+def card(header: Header, summary: Summary) -> str:
     """Return the model card as Markdown."""
-    outcome = "meets its criterion" if record.accepted else "**misses its criterion**"
+    asked, trial = summary.asked, summary.chosen
+    in_float = trial.ops.ops_float
+    outcome = "meets its criterion" if summary.passed else "**misses its criterion**"
     rows = {
-        "metric": f"{header.metric} ({'higher' if header.higher_is_better else 'lower'} is better)",
-        "float32": f"{header.baseline:.4f}",
-        "asked": header.criterion,
-        "INT8": score_in_full(record, header.higher_is_better) or "-",
-        **_evidence(record),
-        "note": record.why_not,
-        "forward pass": _times(record),
-        "size": _sizes(record),
-        "ops in INT8": f"{len(record.recipe.quantized_ops)} of {len(record.recipe.ops)}",
-        "ops in float": ", ".join(f"`{name}`" for name in record.recipe.float_ops) or "none",
-        "left in float": "; ".join(left_in_float(header.left_in_float)),
-        "tuned on": f"{header.cpu.model}, {header.cpu.isa}, {header.cpu.threads} threads",
-        "CPU class": _class(header.cpu.int8_class),
+        "metric": f"{asked.metric} ({'higher' if summary.higher_is_better else 'lower'} is better)",
+        "float32": f"{asked.baseline:.4f}",
+        "asked": summary.criterion,
+        "INT8": trial.reached or "-",
+        **_evidence(trial),
+        "note": trial.objection,
+        "forward pass": _times(trial.cost),
+        "size": _sizes(trial.cost),
+        "ops in INT8": f"{summary.ops_total - len(in_float)} of {summary.ops_total}",
+        "ops in float": ", ".join(f"`{name}`" for name in in_float) or "none",
+        "left in float": "; ".join(left_in_float(summary.left_in_float)),
+        "tuned on": f"{summary.cpu.model}, {summary.cpu.isa}, {summary.cpu.threads} threads",
+        "CPU class": _class(summary.cpu.int8_class),
         "tuned with": ", ".join(f"{name} {version}" for name, version in header.versions.items()),
         "date": header.created,
-        "recipe": f"`{record.recipe.digest[:16]}`, trial {record.number}, strategy {header.strategy}",
+        "recipe": f"`{(trial.digest or '')[:16]}`, trial {trial.trial}, strategy {header.strategy}",
     }
     table = "\n".join(f"| {name} | {' '.join(text.split())} |" for name, text in rows.items() if text)
     return f"# INT8 model tuned by ilit\n\nThis model {outcome}.\n\n| | |\n|---|---|\n{table}\n\n{_USE}"
 
 
-def _evidence(record: TrialRecord) -> dict[str, str]:
-    """Return the rows on what the paired predictions prove; none where there are no predictions."""
-    found = record.evidence
+def _evidence(trial: TrialSummary) -> dict[str, str]:
+    """Return the rows on the drop; none where there are no paired predictions."""
+    found = trial.evidence
     if found is None:
         return {}
     return {
         "drop": f"{drop(found.drop, found.relative)}{' of the float32 score' if found.relative else ''}",
-        "bound": verdict(found),
+        "bound": trial.drop.verdict or "",
         "flips": flips(found),
     }
 
 
-def _times(record: TrialRecord) -> str:
-    if record.cost is None or record.float_cost is None:
+def _times(cost: Cost) -> str:
+    if cost.latency_int8_ms is None or cost.latency_fp32_ms is None:
         return ""
-    ours, theirs = record.cost.seconds, record.float_cost.seconds
-    speedup = f", {theirs / ours:.2f} times as fast" if ours else ""
-    return f"{ours * 1e3:.3g} ms in INT8, {theirs * 1e3:.3g} ms in float32{speedup} (medians of interleaved passes)"
+    speedup = f", {cost.speedup:.2f} times as fast" if cost.speedup is not None else ""
+    passes = f"{cost.latency_int8_ms:.3g} ms in INT8, {cost.latency_fp32_ms:.3g} ms in float32"
+    return f"{passes}{speedup} (medians of interleaved passes)"
 
 
-def _sizes(record: TrialRecord) -> str:
-    if record.cost is None or record.float_cost is None:
+def _sizes(cost: Cost) -> str:
+    if cost.size_int8_bytes is None or cost.size_fp32_bytes is None:
         return ""
-    return f"{record.cost.bytes:,} bytes in INT8, {record.float_cost.bytes:,} in float32"
+    return f"{cost.size_int8_bytes:,} bytes in INT8, {cost.size_fp32_bytes:,} in float32"
 
 
 def _class(int8_class: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run shows on a terminal: a progress line while it searches, a table of its trials when it is over.
+"""A run on a terminal: a progress line while it searches, a table of its trials when it is over.
 
 A built-in plugin on the event hooks; it writes to standard error, and only where that is a terminal. Elsewhere the
 same facts are the log lines of the logger ``ilit``. A program with a display of its own takes the line over by
@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ilit.evidence.record import Evidence
 from ilit.hookspecs import hookimpl
-from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
-from ilit.report.wording import verdict as proven
-from ilit.result import TrialRecord, TuneResult
+from ilit.report.summary import Summary, TrialSummary, summary_of_result
+from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score
+from ilit.result import TuneResult
 from ilit.run.folder import Run
 from ilit.run.front import FrontMember
 
-# The lines being shown, by run folder: events come one by one, so what is on the screen has to be kept between them.
+# The lines being shown, by run folder: events come one by one, so what is on the screen has to be known between them.
 _lines: dict[Path, Progress] = {}
 # Who shows the progress line instead, the last one wins.
 _others: list[Callable[[str], None]] = []
@@ -82,16 +81,15 @@ def ilit_run_finished(run: Run, result: TuneResult) -> None:
     if line is None:
         return
     line.stop()
-    line.console.print(trials_table(run))
-    if len(run.front) > 1:
-        line.console.print(front_table(run.front, run.header.metric))
-    for text in (verdict(run, result), proven(_evidence(result)), *left_in_float(result.left_in_float)):
+    summary = summary_of_result(result)
+    show_trials(summary, line.console)
+    for text in (ending(summary), summary.chosen.drop.verdict, *left_in_float(summary.left_in_float)):
         if text:
             line.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_line(run: Run) -> str:
-    """Return where a run is: its trial, how the last one went, the nearest so far, and the target."""
+    """Return a run's state in a line: its trial, the end of the last one, the best score so far, and the target."""
     header = run.header
     parts = [f"trial {len(run.trials) + 1} of at most {header.max_trials}"]
     if run.trials:
@@ -108,30 +106,56 @@ def progress_line(run: Run) -> str:
     return "; ".join([*parts, f"{header.metric}, {header.criterion}"])
 
 
-def trials_table(run: Run) -> Table:
-    """Return one row a trial; the one the run ended with is marked. The drop has a column where it is known."""
-    bounds = {trial.evidence.confidence for trial in run.trials if trial.evidence}
+def show_trials(summary: Summary, console: Console) -> None:
+    """Print the table of the trials, the reasons below it folded between words, and the front of two or more."""
+    console.print(trials_table(summary))
+    for line in trial_lines(summary):
+        # A terminal would fold in the middle of a word.
+        folded = textwrap.fill(
+            line, console.width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        console.print(folded, markup=False, highlight=False, soft_wrap=True)
+    if len(summary.front) > 1:
+        console.print(front_table(summary.front, summary.asked.metric))
+
+
+def trials_table(summary: Summary) -> Table:
+    """Return one row a trial, narrow enough for 80 columns; the one the run ended with is marked.
+
+    The drop has a column where it is known.
+    """
+    bounds = {trial.evidence.confidence for trial in summary.trials if trial.evidence}
     columns = [f"drop ({confidence * 100:g} % bound)" for confidence in sorted(bounds)[:1]]
-    last = ("float ops", "time", "speed-up", "asked for, and why not")
-    table = Table("trial", "status", run.header.metric, *columns, *last)
-    rows = evaluation_rows(run.trials)
-    for trial in run.trials:
-        mark = "best" if trial == run.best else "closest" if trial == run.closest else ""
+    table = Table()
+    for title in ("trial", "status", summary.asked.metric, *columns, "time", "speed-up"):
+        table.add_column(title, no_wrap=title not in columns)
+    mark = "best" if summary.passed else "closest"
+    for trial in summary.trials:
+        speedup = trial.cost.speedup
         table.add_row(
-            f"{trial.number} {mark}".strip(),
+            f"{trial.trial} {mark}" if trial.trial == summary.chosen.trial else str(trial.trial),
             trial.status,
-            score(trial, run.header.higher_is_better),
+            trial.score,
             *[_drop(trial)] * len(columns),
-            str(len(trial.recipe.float_ops)),
-            f"{trial.seconds:.1f} s",
-            _speed_up(trial),
-            escape("; ".join(text for text in (trial.why, trial.why_not, pruned(trial, rows)) if text)),
+            f"{trial.trial_seconds:.1f} s",
+            "" if speedup is None else f"{speedup:.2f}",
         )
     return table
 
 
+def trial_lines(summary: Summary) -> list[str]:
+    """Return a line a trial: why it was asked for, what speaks against it, and how many of its ops are in float."""
+    lines = []
+    for trial in summary.trials:
+        count = len(trial.ops.ops_float)
+        in_float = f"{count} of {summary.ops_total} ops in float" if count else ""
+        words = "; ".join(text for text in (trial.why, trial.objection, trial.stopped, in_float) if text)
+        lines += [f"trial {trial.trial}: {words}"] if words else []
+    return lines
+
+
 def front_table(front: Sequence[FrontMember], metric: str) -> Table:
-    """Return the Pareto front, a row a member: what each keeps of accuracy and what it costs beside float32."""
+    """Return the Pareto front, a row a member: its accuracy, and its cost beside float32's."""
     table = Table(
         "trial", metric, "time", "size", "float ops", title="none of these beats another", title_justify="left"
     )
@@ -146,29 +170,17 @@ def front_table(front: Sequence[FrontMember], metric: str) -> Table:
     return table
 
 
-def _drop(trial: TrialRecord) -> str:
+def _drop(trial: TrialSummary) -> str:
     found = trial.evidence
     return "" if found is None else f"{drop(found.drop, found.relative)} ({drop(found.bound, found.relative)})"
 
 
-def _evidence(result: TuneResult) -> Evidence | None:
-    trial = result.best or result.closest
-    return trial.evidence if trial else None
-
-
-def _speed_up(trial: TrialRecord) -> str:
-    if trial.cost is None or trial.float_cost is None or not trial.cost.seconds:
-        return ""
-    return f"{trial.float_cost.seconds / trial.cost.seconds:.2f}"
-
-
-def verdict(run: Run, result: TuneResult) -> str:
-    """Return how the run ended, in one line."""
-    word, trial = ("best", result.best) if result.best else ("closest", result.closest)
-    ending = f"{run.header.metric} {run.header.criterion}; {result.reason}"
-    if trial is None:
-        return f"missed: {ending}; no recipe could be evaluated"
-    reached = score_in_full(trial, run.header.higher_is_better, evaluation_rows(run.trials))
-    ending += f"; {word} is trial {trial.number}{f' with {reached}' if reached else ''}"
-    saved = f", in {run.folder / word}" if (run.folder / word).is_dir() else ", not saved under its name"
-    return f"{'met' if result.met else 'missed'}: {ending}{saved}"
+def ending(summary: Summary) -> str:
+    """Return the end of a run in one line: met or missed, why it ended, and the trial chosen."""
+    word, trial = "best" if summary.passed else "closest", summary.chosen
+    about = f"{summary.asked.metric} {summary.criterion}; {summary.reason}"
+    if trial.trial is None:
+        return f"missed: {about}; no recipe could be evaluated"
+    about += f"; {word} is trial {trial.trial}{f' with {trial.reached}' if trial.reached else ''}"
+    saved = f", in {summary.folder / word}" if (summary.folder / word).is_dir() else ", not saved under its name"
+    return f"{'met' if summary.passed else 'missed'}: {about}{saved}"

@@ -33,7 +33,7 @@ def sentence(found: Evidence) -> str:
 
 
 def resolution_warning(criterion: Criterion, baseline: float, units: int, all_right: float = 1.0) -> str:
-    """Return a warning where the units are too few to show that the tolerance is kept, else an empty string.
+    """Return a warning where units are too few to show that a recipe is within the tolerance, else an empty string.
 
     By the rule of three: where none of n units broke, up to 3 / n may still break, with 95 % confidence.
 

@@ -1,20 +1,18 @@
-"""How a trial's figures are written for people and programs: its score, its drop and what that proves."""
+"""The wording of a trial's figures: its score, its drop, its flips, the modules left in float."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ilit.evidence.record import Evidence
-from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 
 MOST_LINES = 3
 
 
 def evaluation_rows(trials: Iterable[TrialRecord]) -> int | None:
-    """Return how many rows a complete evaluation had, as far as the trials tell; else None."""
+    """Return the number of rows of a complete evaluation, None where no trial was evaluated to its end."""
     return max((trial.rows for trial in trials if trial.status in ("passed", "missed")), default=0) or None
 
 
@@ -28,7 +26,7 @@ def score(trial: TrialRecord, higher_is_better: bool) -> str:
 
 
 def pruned(trial: TrialRecord, rows: int | None = None) -> str:
-    """Return where a trial was stopped, ``pruned after 512 of 1725 rows``; empty where it was not.
+    """Return the end of a pruned evaluation, ``pruned after 512 of 1725 rows``; else empty.
 
     Args:
         trial: its record.
@@ -40,15 +38,9 @@ def pruned(trial: TrialRecord, rows: int | None = None) -> str:
     return f"pruned after {seen} rows" if trial.rows else "pruned"
 
 
-def score_in_full(trial: TrialRecord, higher_is_better: bool, rows: int | None = None) -> str:
-    """Return the score, and where pruned also after how many rows: ``at most 0.8612 (pruned after 512 of 1725 rows)``.
-
-    Args:
-        trial: its record.
-        higher_is_better: the metric's direction.
-        rows: of a complete evaluation, where that is known.
-    """
-    stopped = pruned(trial, rows)
+def score_in_full(trial: TrialRecord, higher_is_better: bool) -> str:
+    """Return the score, where pruned with the end of the evaluation: ``at most 0.8612 (pruned after 512 rows)``."""
+    stopped = pruned(trial)
     return score(trial, higher_is_better) + (f" ({stopped})" if stopped else "")
 
 
@@ -66,9 +58,9 @@ def drop(value: float, relative: bool) -> str:
 
 
 def left_in_float(left: Mapping[str, str]) -> list[str]:
-    """Return what stays in float though its kind can be quantized, in lines: ``a.b stays in float: patched forward``.
+    """Return a line for each module that stays in float though its kind can be quantized, with the reason.
 
-    A line has one module, or where more than ``MOST_LINES`` share a reason, all of these.
+    ``a.b stays in float: patched forward``; where more than ``MOST_LINES`` share a reason, one line has all of these.
 
     Args:
         left: module path -> why, as ``SearchSpace.left_in_float``.
@@ -86,32 +78,8 @@ def left_in_float(left: Mapping[str, str]) -> list[str]:
 
 
 def flips(found: Evidence) -> str:
-    """Return what changed against float32: ``12 rows fixed, 15 broken of 1725, McNemar p 0.7``; empty if unknown."""
+    """Return the flips against float32: ``12 rows fixed, 15 broken of 1725, McNemar p 0.7``; empty if unknown."""
     if found.gained is None or found.lost is None or found.p_value is None:
         return ""
     changed = f"{found.gained} {found.unit} fixed, {found.lost} broken of {found.units}"
     return f"{changed}, McNemar p {found.p_value:.2g}"
-
-
-def verdict(found: Evidence | None) -> str:
-    """Return what the evidence proves, in a sentence without a full stop; empty where there is none."""
-    return sentence(found) if found else ""
-
-
-def evidence_fields(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
-    """Return what is known of a trial's drop as plain values, None where it is not known.
-
-    The keys are ``drop`` and ``drop_bound`` (shares of the baseline where the criterion is relative, else the metric's
-    unit), ``confidence`` of the bound, ``fixed`` and ``broken`` (units against float32), ``rows`` that were compared
-    or, where none were, evaluated, and ``verdict``, the sentence.
-    """
-    rows = found.units if found else trial.rows if trial else 0
-    return {
-        "drop": found and found.drop,
-        "drop_bound": found and found.bound,
-        "confidence": found and found.confidence,
-        "fixed": found and found.gained,
-        "broken": found and found.lost,
-        "rows": rows or None,
-        "verdict": verdict(found) or None,
-    }

@@ -90,7 +90,7 @@ def run_suite(runs: tuple[SuiteRun, ...], on_batch: Callable[[int, int], None] |
         _log.info("%s: %s on %s", run.name, run.job.model, run.job.task)
         result = _one(run, on_batch)
         yield result
-        if result.report is not None and result.report.interrupted:
+        if result.report is not None and result.report.summary.interrupted:
             return
 
 

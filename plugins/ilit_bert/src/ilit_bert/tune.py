@@ -6,15 +6,13 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
-from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
-from ilit.report import evaluation_rows, evidence_fields, score_in_full
-from ilit.result import TrialRecord, TuneResult
+from ilit.report import Summary, summary_of_result
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
 from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader, few_rows
@@ -26,11 +24,6 @@ from ilit_bert.standing import objection
 from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.labels import assumed_order, name_labels
 
-JSON_KEYS = (
-    "task", "metric", "baseline", "target", "accuracy", "passed", "drop", "drop_bound", "confidence", "fixed", "broken",
-    "rows", "verdict", "evaluations", "probes", "seconds", "ops_total", "ops_float", "recipe", "latency_fp32_ms",
-    "latency_int8_ms", "speedup", "size_fp32_bytes", "size_int8_bytes", "int8_kernels", "cpu", "output",
-)  # fmt: skip
 _log = logging.getLogger("ilit.bert")
 
 
@@ -71,80 +64,19 @@ class TuneJob:
 
 @dataclass(frozen=True)
 class TuneReport:
-    """What came of it; the JSON of ``ilit bert tune`` has the keys in ``JSON_KEYS``.
+    """A run's result on a task.
 
     Attributes:
-        task: official name of the task.
-        metric: the metric tuned on.
-        baseline: the float32 model's score.
-        target: the score that passes.
-        target_sentence: the same in words.
-        accuracy: the kept model's score, None where no recipe was evaluated to the end.
-        passed: whether the kept model meets the target and the objective.
-        relative: the criterion is, so that drops are shares of the baseline; else they are in the metric's unit.
-        drop: the score lost against float32, negative where INT8 is better; like the six figures that follow None
-            where the metric gives no predictions to compare.
-        drop_bound: what the true drop is at most.
-        confidence: with which it is.
-        fixed: rows wrong in float32 and right in INT8; None where answers are not simply right or wrong.
-        broken: rows right in float32 and wrong in INT8; None likewise.
-        rows: what was compared, or else evaluated.
-        verdict: what that proves, in a sentence.
-        reason: why the search ended.
-        interrupted: Ctrl-C ended the search.
-        evaluations: full ones, the baseline's included.
-        probes: recipes probed.
-        seconds: wall time of the search.
-        ops_total: quantizable operations.
-        ops_float: names of those that stay in float32.
-        recipe: the kept model's recipe as JSON.
-        latency_fp32_ms: median of a forward pass over one batch, milliseconds; None for a recipe that missed.
-        latency_int8_ms: the same of the kept model, from passes interleaved with float32's.
-        speedup: the first over the second.
-        size_fp32_bytes: parameters and buffers of the float32 model; None for a recipe that missed.
-        size_int8_bytes: the same of the kept model, packed weights included.
-        int8_kernels: INT8 kernels one forward pass runs.
-        cpu: what it ran on.
-        output: the folder the model was kept in, None where there is none.
-        run: the run folder.
-        front: recipes that met the criterion and that no other beats in score, time and size.
+        task: its official name.
+        summary: the run's figures.
         notes: what the user was warned of.
+        output: the folder the model was saved in, None where there is none.
     """
 
     task: str
-    metric: str
-    baseline: float
-    target: float
-    target_sentence: str
-    accuracy: float | None
-    passed: bool
-    relative: bool
-    drop: float | None
-    drop_bound: float | None
-    confidence: float | None
-    fixed: int | None
-    broken: int | None
-    rows: int | None
-    verdict: str | None
-    reason: str
-    interrupted: bool
-    evaluations: int
-    probes: int
-    seconds: float
-    ops_total: int
-    ops_float: tuple[str, ...]
-    recipe: dict[str, Any] | None
-    latency_fp32_ms: float | None
-    latency_int8_ms: float | None
-    speedup: float | None
-    size_fp32_bytes: int | None
-    size_int8_bytes: int | None
-    int8_kernels: int
-    cpu: dict[str, Any]
-    output: str | None
-    run: str
-    front: int
-    notes: tuple[str, ...]
+    summary: Summary
+    notes: tuple[str, ...] = ()
+    output: Path | None = None
 
 
 def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> TuneReport:
@@ -178,8 +110,8 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
     if tuner.result is None:
         raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
     notes = dict.fromkeys((*remarks, *(str(warning.message) for warning in caught)))
-    report = _report(task, metric, tuner.result, tuner.config.criterion, tuple(notes))
-    return _kept(job, report, tuner.result, tokenizer)
+    summary = summary_of_result(tuner.result)
+    return _kept(job, TuneReport(task.name, summary, (*_remarks(summary), *notes)), tokenizer)
 
 
 @dataclass(frozen=True)
@@ -286,7 +218,7 @@ def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:
 
 
 def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the job says over the configuration file."""
+    """Return the settings of the job that win over the configuration file."""
     tuning: dict[str, Any] = {"metric": judged_by}
     if job.seed is not None:
         tuning["random_seed"] = job.seed
@@ -294,68 +226,29 @@ def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
     return {"tuning": tuning, **({} if samples is None else {"calibration": {"samples": samples}})}
 
 
-def _kept(job: TuneJob, report: TuneReport, result: TuneResult, tokenizer: Any) -> TuneReport:
+def _kept(job: TuneJob, report: TuneReport, tokenizer: Any) -> TuneReport:
     """Keep the model that passed, or the closest under its own name; return the report with the folder's name."""
-    source = result.folder / (BEST if result.met else CLOSEST)
-    output = job.output if result.met else closest_folder(job.output)
+    summary = report.summary
+    source = summary.folder / (BEST if summary.passed else CLOSEST)
+    output = job.output if summary.passed else closest_folder(job.output)
     if not source.is_dir():
         return report
     keep(source, output, tokenizer, _note(job, report))
-    return replace(report, output=str(output))
+    return replace(report, output=output)
 
 
 def _note(job: TuneJob, report: TuneReport) -> str:
     """Return the model card's paragraph on the task, with the command that gives the score again."""
     flags = {"--max-length": job.max_length, "--batch-size": job.batch_size, "--eval-samples": job.eval_samples}
     given = "".join(f" {flag} {value}" for flag, value in flags.items() if value is not None)
-    command = f"ilit bert evaluate --model . --task {report.task} --metric {report.metric}"
+    metric = report.summary.asked.metric
+    command = f"ilit bert evaluate --model . --task {report.task} --metric {metric}"
     command = f"{command} --data-dir {job.data_dir}{given}"
-    return f"\n## Task\n\n{report.task}, judged by {report.metric}. The score again:\n\n```sh\n{command}\n```\n"
+    return f"\n## Task\n\n{report.task}, judged by {metric}. The score again:\n\n```sh\n{command}\n```\n"
 
 
-def _report(task: Task, metric: str, result: TuneResult, criterion: Criterion, notes: tuple[str, ...]) -> TuneReport:
-    """Gather a run's figures; those of a forward pass are measured for recipes that pass only."""
-    record = result.best or result.closest
-    scored = record is not None and record.status != "pruned"
-    ours, theirs = (record.cost, record.float_cost) if record else (None, None)
-    return TuneReport(
-        task=task.name,
-        metric=metric,
-        baseline=result.baseline,
-        target=result.target,
-        target_sentence=criterion.sentence(result.baseline),
-        accuracy=record.accuracy if record and scored else None,
-        passed=result.met,
-        relative=criterion.kind == "relative",
-        **evidence_fields(record, record.evidence if record else None),
-        reason=result.reason,
-        interrupted=result.interrupted,
-        evaluations=result.evaluations,
-        probes=result.probes,
-        seconds=result.seconds,
-        ops_total=len(record.recipe.ops) if record else 0,
-        ops_float=record.recipe.float_ops if record else (),
-        recipe=record.recipe.to_json() if record else None,
-        latency_fp32_ms=theirs.seconds * 1e3 if theirs else None,
-        latency_int8_ms=ours.seconds * 1e3 if ours else None,
-        speedup=theirs.seconds / ours.seconds if ours and theirs else None,
-        size_fp32_bytes=theirs.bytes if theirs else None,
-        size_int8_bytes=ours.bytes if ours else None,
-        int8_kernels=record.int8_kernels if record else 0,
-        cpu=asdict(result.cpu),
-        output=None,
-        run=str(result.folder),
-        front=len(result.front),
-        notes=(*_remarks(record, result, criterion), *notes),
-    )
-
-
-def _remarks(record: TrialRecord | None, result: TuneResult, criterion: Criterion) -> list[str]:
-    """Return what is to be known of the kept model beside its figures."""
-    if record is None:
-        return []
-    remarks = [record.why_not] if record.why_not else []
-    if record.status == "pruned":
-        reached = score_in_full(record, criterion.higher_is_better, evaluation_rows(result.trials))
-        remarks.append(f"{result.metric} is {reached}")
-    return remarks
+def _remarks(summary: Summary) -> list[str]:
+    """Return the notes on the saved model: the objection to it, and that its score is only a bound."""
+    trial = summary.chosen
+    bound = f"{summary.asked.metric} is {trial.reached}" if trial.stopped else ""
+    return [remark for remark in (trial.objection, bound) if remark]

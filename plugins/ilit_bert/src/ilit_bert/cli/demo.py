@@ -48,16 +48,16 @@ def demo(
         with progress("evaluating") as step:
             tuned = tune(work.job(made, output), step)
     # With all of them in plain INT8 the model is wrecked, so what passes has each repaired in INT8 or in float32.
-    data = {**as_mapping(tuned), "planted": list(made.planted), "found": tuned.passed}
+    data = {**as_mapping(tuned), "planted": list(made.planted), "found": tuned.summary.passed}
     report(data, as_json, lambda console: _show(made, tuned, console))
     return exit_code(tuned)
 
 
 def _show(made: Demo, tuned: TuneReport, console: Console) -> None:
     show(tuned, console)
-    in_float = set(made.planted).intersection(tuned.ops_float)
+    in_float = set(made.planted).intersection(tuned.summary.chosen.ops.ops_float)
     repaired = f"repaired by the search, {len(in_float)} in float32 and {len(made.planted) - len(in_float)} in INT8"
-    outcome = repaired if tuned.passed else "not repaired"
+    outcome = repaired if tuned.summary.passed else "not repaired"
     console.print(f"planted   {', '.join(made.planted)}: {outcome}", highlight=False, soft_wrap=True)
     command = f"ilit bert evaluate --model {tuned.output} --task {tuned.task} --data-dir {made.data_dir}"
     console.print(f"try       {command}", highlight=False, soft_wrap=True)

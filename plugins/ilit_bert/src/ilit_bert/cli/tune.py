@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import DONE, INTERRUPTED, MISSED, JsonFlag, only_json, report
-from ilit.report import drop
+from ilit.report import drop, figures
 from ilit_bert.cli.options import (
     BatchFlag,
     DataFlag,
@@ -28,6 +27,7 @@ from ilit_bert.cli.options import (
 from ilit_bert.cli.progress import progress
 
 if TYPE_CHECKING:
+    from ilit.report import Effort
     from ilit_bert.tune import TuneReport
 
 
@@ -84,59 +84,63 @@ def tune(
 
 
 def as_mapping(tuned: TuneReport) -> Mapping[str, Any]:
-    """Return the report as the JSON has it."""
-    from ilit_bert.tune import JSON_KEYS
-
-    everything = asdict(tuned)
-    return {key: everything[key] for key in JSON_KEYS}
+    """Return the report as the JSON has it: the summary's figures, two of them by older names, task and folder."""
+    older = {"gained": "fixed", "lost": "broken"}
+    told = {older.get(name, name): value for name, value in figures(tuned.summary).items()}
+    return {"task": tuned.task, **told, "output": tuned.output}
 
 
 def exit_code(tuned: TuneReport) -> int:
-    """Return how the command ends."""
-    kept = tuned.passed and tuned.output is not None
-    return INTERRUPTED if tuned.interrupted else DONE if kept else MISSED
+    """Return the exit code of the command."""
+    saved = tuned.summary.passed and tuned.output is not None
+    return INTERRUPTED if tuned.summary.interrupted else DONE if saved else MISSED
 
 
 def show(tuned: TuneReport, console: Console) -> None:
-    """Print the closing table: what was asked, what was found, what it costs."""
-    table = Table("", "float32", "INT8", title=f"{tuned.task}: {verdict(tuned)}", title_justify="left")
-    table.add_row(tuned.metric, f"{tuned.baseline:.4f}", _number(tuned.accuracy, "{:.4f}"))
-    if tuned.drop is not None and tuned.drop_bound is not None:
-        sure = f"drop, and its {_number(tuned.confidence and tuned.confidence * 100, '{:g}')} % bound"
-        table.add_row(sure, "", f"{drop(tuned.drop, tuned.relative)}, {drop(tuned.drop_bound, tuned.relative)}")
-    table.add_row(
-        "forward pass of a batch",
-        _number(tuned.latency_fp32_ms, "{:.2f} ms"),
-        _number(tuned.latency_int8_ms, "{:.2f} ms"),
-    )
-    table.add_row("size", _bytes(tuned.size_fp32_bytes), _bytes(tuned.size_int8_bytes))
-    table.add_row("operations", str(len(tuned.ops_float)), str(tuned.ops_total - len(tuned.ops_float)))
-    console.print(table)
-    console.print(f"asked     {tuned.metric}, {tuned.target_sentence}", highlight=False)
-    if tuned.verdict:
-        console.print(f"proven    {tuned.verdict}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"search    {tuned.reason}: {_effort(tuned)}", highlight=False)
-    if tuned.speedup is not None:
-        console.print(f"speed     {tuned.speedup:.2f} times float32 on {tuned.cpu['model']}", highlight=False)
-    if tuned.ops_float:
-        console.print(f"in float  {', '.join(tuned.ops_float)}", highlight=False, soft_wrap=True)
-    if tuned.front and tuned.front > 1:
-        console.print(f"front     {tuned.front} recipes that passed, none of which beats another; see ilit show")
+    """Print the closing table, and below it what was asked, what is proven and what it took."""
+    summary, trial = tuned.summary, tuned.summary.chosen
+    console.print(_table(tuned))
+    console.print(f"asked     {summary.asked.metric}, {summary.criterion}", highlight=False)
+    if trial.drop.verdict:
+        console.print(f"proven    {trial.drop.verdict}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"search    {summary.reason}: {_effort(summary.effort)}", highlight=False)
+    if trial.cost.speedup is not None:
+        console.print(f"speed     {trial.cost.speedup:.2f} times float32 on {summary.cpu.model}", highlight=False)
+    if trial.ops.ops_float:
+        console.print(f"in float  {', '.join(trial.ops.ops_float)}", highlight=False, soft_wrap=True)
+    if len(summary.front) > 1:
+        console.print(f"front     {len(summary.front)} recipes that passed, none of which beats another; see ilit show")
     for note in tuned.notes:
         console.print(f"note      {note}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"model     {tuned.output or 'none was kept'}", highlight=False, soft_wrap=True)
-    console.print(f"run       {tuned.run}", highlight=False, soft_wrap=True)
+    console.print(f"run       {summary.folder}", highlight=False, soft_wrap=True)
+
+
+def _table(tuned: TuneReport) -> Table:
+    """Return the figures of both models side by side."""
+    summary, trial = tuned.summary, tuned.summary.chosen
+    cost, found, in_float = trial.cost, trial.evidence, len(trial.ops.ops_float)
+    table = Table("", "float32", "INT8", title=f"{tuned.task}: {verdict(tuned)}", title_justify="left")
+    table.add_row(summary.asked.metric, f"{summary.asked.baseline:.4f}", _number(trial.accuracy, "{:.4f}"))
+    if found is not None:
+        drops = f"{drop(found.drop, found.relative)}, {drop(found.bound, found.relative)}"
+        table.add_row(f"drop, and its {found.confidence * 100:g} % bound", "", drops)
+    latencies = (cost.latency_fp32_ms, cost.latency_int8_ms)
+    table.add_row("forward pass of a batch", *(_number(latency, "{:.2f} ms") for latency in latencies))
+    table.add_row("size", _bytes(cost.size_fp32_bytes), _bytes(cost.size_int8_bytes))
+    table.add_row("operations", str(in_float), str(summary.ops_total - in_float))
+    return table
 
 
 def verdict(tuned: TuneReport) -> str:
     """Return the outcome in a word or two."""
-    if tuned.passed:
+    if tuned.summary.passed:
         return "passed"
     return "missed, the closest is kept" if tuned.output else "missed"
 
 
-def _effort(tuned: TuneReport) -> str:
-    return f"{tuned.evaluations} evaluations, {tuned.probes} probes, {tuned.seconds:.1f} s"
+def _effort(effort: Effort) -> str:
+    return f"{effort.evaluations} evaluations, {effort.probes} probes, {_number(effort.seconds, '{:.1f}')} s"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -16,6 +16,7 @@ from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, verdict
 
 if TYPE_CHECKING:
+    from ilit.report import Summary
     from ilit_bert.suite import SuiteResult
 
 
@@ -37,10 +38,10 @@ def exit_code(results: Sequence[SuiteResult]) -> int:
     """Return the gravest ending of all: interrupted, a bug, a mistake, a miss, none of these."""
     reports = [result.report for result in results if result.report is not None]
     endings = {
-        INTERRUPTED: any(report.interrupted for report in reports),
+        INTERRUPTED: any(report.summary.interrupted for report in reports),
         BUG: any(result.error and not result.mistake for result in results),
         USER_ERROR: any(result.mistake for result in results),
-        MISSED: not all(report.passed for report in reports),
+        MISSED: not all(report.summary.passed for report in reports),
     }
     return next((code for code, happened in endings.items() if happened), DONE)
 
@@ -64,26 +65,31 @@ def show(results: Sequence[SuiteResult], console: Console) -> None:
         if tuned is None:
             table.add_row(result.name, *["-"] * (len(columns) - 2), "failed")
             continue
-        table.add_row(
-            result.name,
-            tuned.metric,
-            f"{tuned.baseline:.4f}",
-            f"{tuned.target:.4f}",
-            "-" if tuned.accuracy is None else f"{tuned.accuracy:.4f}",
-            "-" if tuned.drop is None else drop(tuned.drop, tuned.relative),
-            "-" if tuned.drop_bound is None else drop(tuned.drop_bound, tuned.relative),
-            f"{len(tuned.ops_float)} of {tuned.ops_total}",
-            "-" if tuned.speedup is None else f"{tuned.speedup:.2f}x",
-            str(tuned.evaluations),
-            f"{tuned.seconds:.1f}",
-            verdict(tuned),
-        )
+        table.add_row(result.name, *_figures(tuned.summary), verdict(tuned))
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a file has no edge to keep to
     console.print(table)
     for result in results:
-        if result.report is not None and result.report.verdict:
-            proven = f"{result.name}: {result.report.verdict}"
-            console.print(proven, highlight=False, soft_wrap=True, markup=False)
+        proven = result.report.summary.chosen.drop.verdict if result.report else None
+        if proven:
+            console.print(f"{result.name}: {proven}", highlight=False, soft_wrap=True, markup=False)
         if result.error:
             console.print(f"{result.name}: {result.error}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _figures(summary: Summary) -> tuple[str, ...]:
+    """Return a run's cells between its name and its outcome."""
+    asked, trial, effort = summary.asked, summary.chosen, summary.effort
+    found, speedup = trial.evidence, trial.cost.speedup
+    return (
+        asked.metric,
+        f"{asked.baseline:.4f}",
+        f"{asked.target:.4f}",
+        "-" if trial.accuracy is None else f"{trial.accuracy:.4f}",
+        "-" if found is None else drop(found.drop, found.relative),
+        "-" if found is None else drop(found.bound, found.relative),
+        f"{len(trial.ops.ops_float)} of {summary.ops_total}",
+        "-" if speedup is None else f"{speedup:.2f}x",
+        str(effort.evaluations),
+        "-" if effort.seconds is None else f"{effort.seconds:.1f}",
+    )
