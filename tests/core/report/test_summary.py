@@ -42,7 +42,7 @@ PASSED = TrialRecord(
     2, Recipe({"a": INT8, "b": FLOAT32}), "passed", 0.9, seconds=1.5, cost=Measurement(0.01, 1500, 1),
     float_cost=Measurement(0.02, 6000, 1), int8_kernels=1, rows=1725, evidence=FOUND,
 )  # fmt: skip
-SLOW = replace(PASSED, number=3, reason="performance: slower", evidence=None)
+SLOW = replace(PASSED, number=3, objection="performance: slower", evidence=None)
 FAILED = TrialRecord(4, PRUNED.recipe, "failed", reason="engine: no")
 ENDED = Finished("met after 4 trials", True, best=2, closest=2, seconds=12.5)
 RUN = Run(Path("run"), HEADER, (PRUNED, PASSED, SLOW, FAILED), finished=ENDED, state="finished")
@@ -149,7 +149,7 @@ def test_a_bound_is_no_accuracy() -> None:
 def test_what_speaks_against_a_trial_is_told() -> None:
     """A failure and the objective's objection are one field; neither is accepted."""
     told = [trial_to_json(trial) for trial in summary_of_run(RUN).trials]
-    assert [trial["objection"] for trial in told] == ["", "", "performance: slower", "engine: no"]
+    assert [trial["objection"] for trial in told] == [None, None, "performance: slower", "engine: no"]
     assert [trial["accepted"] for trial in told] == [False, True, False, False]
 
 
