@@ -85,7 +85,6 @@ def configs(draw: st.DrawFn) -> Config:
         max_trials=draw(st.integers(1, 10**9)),
         random_seed=draw(st.integers(0, 2**32 - 1)),
         run_folder=Path(draw(words.filter(lambda word: "\0" not in word))),
-        run_key=draw(st.just("") | words),
         threads=draw(st.none() | st.integers(1, 512)),
         confidence=draw(st.floats(0.5, 1, exclude_min=True, exclude_max=True)),
         holdout=draw(st.floats(0, 0.9)),
