@@ -140,11 +140,9 @@ def _verdict(config: Config) -> str:
 def _tensor(key: str, leaf: str, **about: Any) -> Option:
     """Return the option that limits a tensor of every op; ``leaf`` is such as ``weight.scheme``."""
     tensor, _, name = leaf.partition(".")
-    about.setdefault("default", "all that is offered")
-    older = (f"quantization.model_wise.{leaf}",) if name != "bits" else ()
-    return Option(
-        key, TENSOR_READERS[tensor][name], (f"model_limits.{leaf}",), older=older, **{"page": "space", **about}
-    )
+    older = () if name == "bits" else (f"quantization.model_wise.{leaf}",)
+    about = {"default": "all that is offered", "page": "space", **about}
+    return Option(key, TENSOR_READERS[tensor][name], (f"model_limits.{leaf}",), older=older, **about)
 
 
 _MODEL = (
