@@ -15,7 +15,7 @@ from ilit.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Held:
+class Holdout:
     """What the table fills."""
 
     name: str = ""
@@ -23,7 +23,7 @@ class Held:
 
 
 TABLE = OptionTable(
-    Held,
+    Holdout,
     (
         Option("part.name", text, ("name",), older=("title", "former.name")),
         Option("part.width", real, ("width",)),
