@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
+from ilit.config import Config, keys_given, read_config
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
 from ilit.report import Summary, summary_of_result
 from ilit.run import BEST, CLOSEST
@@ -192,21 +192,7 @@ def _loaders(
 
 def _names_calibration(conf: Path | Mapping[str, Any] | None) -> bool:
     """Return whether a configuration says how much data to calibrate on, so that it is a wish and no default."""
-    if conf is None:
-        return False
-    if isinstance(conf, Mapping):
-        return _holds_amount(from_python(conf))
-    return _holds_amount(from_yaml(Path(conf).read_text(encoding="utf-8-sig"), str(conf)))
-
-
-def _holds_amount(node: Node) -> bool:
-    for entry in entries(node):
-        if entry.path[-1] in ("calibration", "quantization"):
-            if _holds_amount(entry):
-                return True
-        elif entry.path[-1] in ("samples", "iterations", "sampling_size"):
-            return True
-    return False
+    return not keys_given(conf).isdisjoint({"calibration.samples", "calibration.iterations"})
 
 
 def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:
