@@ -65,8 +65,8 @@ def test_channels_are_those_of_the_data(bench: Callable[..., Any], nets: SimpleN
 
 def test_large_activations_are_sampled(nets: SimpleNamespace) -> None:
     """Range and percentile of a million values hold up though not every value is counted."""
+    from ilit_pytorch.clipping import activation_range
     from ilit_pytorch.observers import COUNTED, ActivationStats
-    from ilit_pytorch.ranges import activation_range
 
     values, stats = torch.randn(1 << 13, 128), ActivationStats()
     stats.update(values)

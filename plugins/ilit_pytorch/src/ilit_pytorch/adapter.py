@@ -20,14 +20,15 @@ from ilit_pytorch import batch as batches
 from ilit_pytorch.calibrate import TorchCalibration, calibrate
 from ilit_pytorch.clone import structural_clone, uncompiled
 from ilit_pytorch.describe import describe
-from ilit_pytorch.forms import replaceable
-from ilit_pytorch.lower import Provenance, int8_kernels, lower
-from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.fidelity import check_savable, first_difference, own_outputs
+from ilit_pytorch.float_state import blank
+from ilit_pytorch.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.lower import LoweringInfo, int8_kernels, lower
+from ilit_pytorch.op_speed import op_speedups
 from ilit_pytorch.probe import distance, op_distances
-from ilit_pytorch.sameness import check_savable, first_difference, own_outputs
-from ilit_pytorch.state import blank
-from ilit_pytorch.timing import op_speedups
-from ilit_pytorch.trace import Structure, trace, trace_all
+from ilit_pytorch.replaceable import replaceable
+from ilit_pytorch.structure import Structure
+from ilit_pytorch.trace import trace, trace_all
 
 
 class PyTorchAdapter:
@@ -98,7 +99,7 @@ class PyTorchAdapter:
         return op_distances(uncompiled(model), recipe, calibration)
 
     def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
-        """See ``ilit_pytorch.timing``."""
+        """See ``ilit_pytorch.op_speed``."""
         return op_speedups(uncompiled(model), recipe, calibration)
 
     def evaluate(
@@ -150,19 +151,19 @@ class PyTorchAdapter:
         return clone
 
     def own_outputs(self, model: Any, batch: Any) -> Any:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         return own_outputs(model, batch)
 
     def first_difference(self, model: Any, other: Any, batch: Any) -> str:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         return first_difference(model, other, batch)
 
     def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any) -> None:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         check_savable(model, float_model, batch, answers)
 
     def blank(self, model: Any) -> torch.nn.Module:
-        """See ``ilit_pytorch.state``."""
+        """See ``ilit_pytorch.float_state``."""
         return blank(model)
 
     def measure(self, model: Any, batch: Any) -> Measurement:
@@ -201,7 +202,7 @@ def _check_model(model: Any) -> None:
 
 def _runnable(model: torch.nn.Module) -> torch.nn.Module:
     """A lowered model in eval mode is ours and runs as it is; any other is run as a clone."""
-    if isinstance(getattr(model, "ilit", None), Provenance) and not model.training:
+    if isinstance(getattr(model, "ilit", None), LoweringInfo) and not model.training:
         return model
     return structural_clone(model)
 

@@ -19,11 +19,11 @@ from ilit.errors import ArtefactError, IlitError, IlitWarning, ModelError
 from ilit.recipe import Recipe
 from ilit_pytorch import cpu, integrity, tensorfile
 from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
-from ilit_pytorch.lower import QUANTIZATION, Provenance, lowered_modules, say_in_config
+from ilit_pytorch.float_state import extra_tensors, fill_extra, float_state
+from ilit_pytorch.lower import QUANTIZATION, LoweringInfo, lowered_modules, say_in_config
 from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.lowered import RESTORE, Lowered
 from ilit_pytorch.ops import inner_op
-from ilit_pytorch.state import extra_tensors, fill_extra, float_state
 
 FORMAT = 2
 READ = (1, FORMAT)  # 1 has no digests, no class and no extra state
@@ -81,12 +81,12 @@ def content_of(model: Any) -> Content:
         ArtefactError: the model was not lowered by this adapter.
         ModelError: it holds something that the artefact's files cannot.
     """
-    provenance = getattr(model, "ilit", None)
-    if not isinstance(provenance, Provenance):
+    info = getattr(model, "ilit", None)
+    if not isinstance(info, LoweringInfo):
         raise ArtefactError(f"{type(model).__name__} was not lowered by ilit; save what tune() returned")
-    state = float_state(model, provenance.paths)
+    state = float_state(model, info.paths)
     tensors, aliases = _without_aliases(state.tensors)
-    made = list(zip(provenance.paths, lowered_modules(model), strict=True))
+    made = list(zip(info.paths, lowered_modules(model), strict=True))
     for path, module in made:
         tensors.update({f"{path}{MARK}{name}": tensor for name, tensor in module.tensors().items()})
     guards = [_guard(path, module) for path, module in made if f"{path}{MARK}weight" in tensors]
@@ -95,9 +95,9 @@ def content_of(model: Any) -> Content:
         "format": FORMAT,
         "adapter": "pytorch",
         "class": type(model).__name__,
-        "cpu": asdict(provenance.cpu),
+        "cpu": asdict(info.cpu),
         "versions": {"torch": torch.__version__},
-        "recipe": provenance.recipe.to_json(),
+        "recipe": info.recipe.to_json(),
         "modules": [_entry(path, module) for path, module in made],
         "aliases": aliases,
         "attributes": sorted(state.attributes),
@@ -223,7 +223,7 @@ def restored(content: Content, skeleton: torch.nn.Module, folder: Path) -> torch
     fill_extra(loaded, extra, {**floats, **{alias: floats[name] for alias, name in recipe["aliases"].items()}})
     paths = {str(entry["path"]): str(entry["kind"]) for entry in recipe["modules"]}
     _check_filled(loaded, paths, {*floats, *recipe["aliases"]}, folder)
-    loaded.ilit = Provenance(Recipe.from_json(recipe["recipe"]), made, paths)  # type: ignore[assignment]  # a module may hold any attribute
+    loaded.ilit = LoweringInfo(Recipe.from_json(recipe["recipe"]), made, paths)  # type: ignore[assignment]  # a module may hold any attribute
     if replacements:
         say_in_config(loaded)
     return loaded.eval()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,20 @@ from ilit_pytorch.batch import (
     row_digests,
     rows_of,
 )
+from ilit_pytorch.clipping import activation_range
 from ilit_pytorch.clone import leave_fast_path, structural_clone
+from ilit_pytorch.computed_weights import Settled, float_op
+from ilit_pytorch.default_ranges import unseen_ranges
 from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.padding import Padding, padding_of
 from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
-from ilit_pytorch.ranges import activation_range
-from ilit_pytorch.trace import Structure, trace
+from ilit_pytorch.structure import Structure
+from ilit_pytorch.trace import trace
 from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
-from ilit_pytorch.unseen import unseen_ranges
-from ilit_pytorch.weights import Settled, float_op
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 SAMPLE_INDICES = 2048  # of an embedding's input
 PROBE_ROWS = 64  # rows kept, inputs and float32 outputs, for probes
@@ -63,7 +64,7 @@ class Intake:
 
 
 @dataclass
-class Seen:
+class CalibrationStats:
     """What calibration has seen of activations. ``x:in`` is the input of module ``x``, ``x:out`` its output.
 
     Attributes:
@@ -98,15 +99,15 @@ class Seen:
         if name not in self.indices and indices.numel():
             self.indices[name] = indices.clone()
 
-    def snapshot(self) -> Seen:
+    def snapshot(self) -> CalibrationStats:
         """Return a copy that later batches do not change, without what was given room and not seen."""
-        return Seen(
+        return CalibrationStats(
             {name: one.snapshot() for name, one in self.stats.items()},
             {name: one.snapshot() for name, one in self.channels.items() if one.count},
             dict(self.indices),
         )
 
-    def borrow(self, longer: Seen) -> None:
+    def borrow(self, longer: CalibrationStats) -> None:
         """Take what is not known here from a longer pass: an op that only some rows reach may come late."""
         self.stats = {**longer.stats, **self.stats}
         self.channels = {**longer.channels, **self.channels}
@@ -131,7 +132,7 @@ class TorchCalibration:
     """
 
     structure: Structure
-    seen: dict[str, Seen]
+    seen: dict[str, CalibrationStats]
     rows: int
     row_digests: frozenset[str]
     probe_batches: list[Any]
@@ -145,14 +146,14 @@ class TorchCalibration:
     @property
     def digest(self) -> str:
         """SHA-256 of statistics and structure, 64 hex digits."""
-        state = hashlib.sha256(json.dumps(asdict(self.structure), sort_keys=True).encode())
+        state = hashlib.sha256(json.dumps(self.structure.to_json(), sort_keys=True).encode())
         for name, array in sorted(self._arrays().items()):
             state.update(name.encode() + array.tobytes())
         return state.hexdigest()
 
     def save(self, file: Path) -> None:
         """Write statistics and structure as safetensors."""
-        metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(asdict(self.structure))}
+        metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(self.structure.to_json())}
         tensorfile.write(self._arrays(), file, metadata)
 
     def params(
@@ -244,7 +245,7 @@ def calibrate(
         DataError: the loader yields nothing, or fewer rows or batches than the smallest size asks for.
     """
     sizes = sorted(space.calibrations, key=lambda size: size.count)
-    seen, snapshots, probes = Seen(), dict[str, Seen](), Probes()
+    seen, snapshots, probes = CalibrationStats(), dict[str, CalibrationStats](), Probes()
     digests: set[str] = set()
     rows = batches = 0
     clone = structural_clone(model)
@@ -292,29 +293,33 @@ class Probes:
         self.rows += rows_of(inputs)
 
 
-def _begin(seen: Seen, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding) -> None:
+def _begin(
+    seen: CalibrationStats, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding
+) -> None:
     """Settle how batches are taken, from the first one's rows and masks."""
     kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
     seen.intake = Intake(_needs_histogram(space), kept_rows)
     if padding.unread:
-        logger.warning(
+        _log.warning(
             "calibration: %s does not say with 1 and 0 what is padding, so that padding counts as data", padding.unread
         )
 
 
-def _unseen(model: torch.nn.Module, structure: Structure, snapshots: dict[str, Seen]) -> dict[str, dict[str, float]]:
+def _unseen(
+    model: torch.nn.Module, structure: Structure, snapshots: dict[str, CalibrationStats]
+) -> dict[str, dict[str, float]]:
     """Return ``unseen_ranges`` for each size, and name what is in them."""
     found = {size: unseen_ranges(model, structure, seen.stats) for size, seen in snapshots.items()}
     named = {name: reach for ranges in found.values() for name, reach in ranges.items()}
     if named:
-        logger.warning(
+        _log.warning(
             "calibration saw nothing but zeros of %s; a usual range is taken, give calibration data that has more",
             ", ".join(f"{name} (now -{reach:.3g} to {reach:.3g})" for name, reach in named.items()),
         )
     return found
 
 
-def observe(clone: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+def observe(clone: torch.nn.Module, structure: Structure, seen: CalibrationStats) -> None:
     """Put hooks on the clone that fill ``seen`` in every forward pass."""
 
     def take(name: str, value: Any, axis: int | None = None) -> None:
@@ -342,7 +347,7 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen) -> None:
     for name, readers in structure.shared.items():
         axes = {structure.sites[reader].channel_axis for reader in readers}
         watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
-    for name, path in island_outputs(structure).items():
+    for name, path in structure.island_outputs().items():
         watch_output(name, path)
 
 
@@ -357,7 +362,7 @@ def _channels_of(args: Any, kwargs: Any, axis: int | None, by_token: bool) -> tu
     return (value.transpose(-2, -1), -1) if by_token and axis == -2 else (value, axis)
 
 
-def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+def _make_room(model: torch.nn.Module, structure: Structure, seen: CalibrationStats) -> None:
     """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
     for name, site in structure.sites.items():
         if site.kind == "linear" and site.channel_axis is not None:
@@ -365,15 +370,7 @@ def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None
             seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 
-def island_outputs(structure: Structure) -> dict[str, str]:
-    """Return what lies in islands and the path of the module whose output is its output."""
-    islands = structure.islands
-    own = (name for island in islands for name in (*island.ops, *island.stubs, *island.others))
-    functionals = (name for island in islands for name in island.functionals)
-    return {**{name: name for name in own}, **{name: f"{name}.activation_post_process" for name in functionals}}
-
-
-def _note_indices(name: str, seen: Seen) -> Callable[..., None]:
+def _note_indices(name: str, seen: CalibrationStats) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         seen.take_indices(name, next(iter((*args, *kwargs.values()))))
 
@@ -393,8 +390,8 @@ def _needs_histogram(space: SearchSpace) -> bool:
 
 def _settle(
     sizes: list[CalibrationSize],
-    snapshots: dict[str, Seen],
-    seen: Seen,
+    snapshots: dict[str, CalibrationStats],
+    seen: CalibrationStats,
     rows: int,
     batches: int,
 ) -> None:
@@ -409,7 +406,7 @@ def _settle(
             "give it more data or ask for less"
         )
     for size in short:
-        logger.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
+        _log.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
         snapshots[str(size)] = seen.snapshot()
     longer = list(snapshots.values())
     for shorter, one in zip(reversed(longer[:-1]), reversed(longer[1:]), strict=True):

@@ -13,6 +13,7 @@ from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit_pytorch import cpu, kernels
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, own_copy, structural_clone, submodule
+from ilit_pytorch.computed_weights import float_op
 from ilit_pytorch.modules.activation import Quantizer, quantizer_for
 from ilit_pytorch.modules.bfloat16 import BFloat16Linear
 from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
@@ -23,9 +24,8 @@ from ilit_pytorch.modules.lowered import Lowered
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
 from ilit_pytorch.packs import Pack
 from ilit_pytorch.qparams import ActivationParams, quantize_weight, weight_codes
-from ilit_pytorch.trace import Island
+from ilit_pytorch.structure import Island
 from ilit_pytorch.transforms.bias import bias_shift
-from ilit_pytorch.weights import float_op
 
 BIAS_CORRECTION = "bias_correction"
 """The model-wide transform of a recipe; False where it is absent."""
@@ -38,7 +38,7 @@ KEEPS_SCALE = ActivationParams(1.0, 0, 255)
 
 
 @dataclass(frozen=True)
-class Provenance:
+class LoweringInfo:
     """What a lowered model says of itself, as its attribute ``ilit``.
 
     Attributes:
@@ -53,7 +53,7 @@ class Provenance:
 
 
 def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> torch.nn.Module:
-    """Return the INT8 model, in eval mode, with a ``Provenance`` as its attribute ``ilit``.
+    """Return the INT8 model, in eval mode, with a ``LoweringInfo`` as its attribute ``ilit``.
 
     Float parameters are shared with ``model``. Packed weights are the calibration's, made once for all recipes and
     never written; other tensors are the returned model's own. A recipe with every op in float gives a clone whose
@@ -69,10 +69,10 @@ def lower(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration)
     lowered = structural_clone(model, new, own=True)
     if new:
         leave_fast_path(lowered)
-    provenance = Provenance(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
+    info = LoweringInfo(recipe, cpu.describe(), {path: module.kind for path, module in new.items()})
     if new:
         say_in_config(lowered)
-    lowered.ilit = provenance  # type: ignore[assignment]  # a module may hold any attribute
+    lowered.ilit = info  # type: ignore[assignment]  # a module may hold any attribute
     return lowered
 
 

@@ -48,6 +48,11 @@ def is_fused(module: torch.nn.Module) -> bool:
     return type(module) in FUSED_RELU
 
 
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Return whether forward hooks or pre-hooks stand on a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - no public name
+
+
 def why_float(module: torch.nn.Module) -> str:
     """Return why a module of a quantizable kind has to stay in float, an empty string for any other.
 
@@ -67,7 +72,7 @@ def why_float(module: torch.nn.Module) -> str:
     own = next(filter(None, map(_own_state, {module, inner})), "")
     if own:
         return own
-    if is_fused(module) and any(part._forward_hooks or part._forward_pre_hooks for part in module.children()):  # noqa: SLF001 - no public name
+    if is_fused(module) and any(map(has_hooks, module.children())):
         return "hooks stand on what is fused in it"
     if isinstance(inner, torch.nn.Embedding):
         if inner.max_norm is not None:

@@ -19,11 +19,11 @@ from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, flat_predictions
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
+from ilit_pytorch.computed_weights import float_op
 from ilit_pytorch.lower import build_op, input_quantizer, lower, lowered_bias, round_weight
 from ilit_pytorch.modules.island import quantize
 from ilit_pytorch.padding import padding_of
 from ilit_pytorch.replay import Replay, pays, record
-from ilit_pytorch.weights import float_op
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
 

@@ -17,11 +17,11 @@ import torch
 from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, tensors_in
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.trace import Structure
+from ilit_pytorch.structure import Structure
 
 MOST_BYTES = 256 << 20  # of kept activations; a model that needs more is probed without
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 
 @dataclass
@@ -89,7 +89,7 @@ def record(model: torch.nn.Module, structure: Structure, batches: list[Any]) -> 
             outputs.append({path: output for path, output, _ in calls})
             reason = _useless(calls, outputs, len(batches))
             if reason:
-                logger.info("probes reuse no activations: %s", reason)
+                _log.info("probes reuse no activations: %s", reason)
                 return Replay()
     ran = tuple(outputs[0])
     return Replay(ran, outputs, _first_changed(ran, structure))

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from ilit_pytorch.modules.activation import SharedActivation
-from ilit_pytorch.modules.answer import answer
 from ilit_pytorch.modules.lowered import Lowered, restorable
+from ilit_pytorch.modules.output import answer
 
 
 @restorable

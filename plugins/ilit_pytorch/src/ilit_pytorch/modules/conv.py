@@ -11,9 +11,9 @@ from torch._prims_common import suggest_memory_format  # as the float op decides
 from ilit.errors import LoweringError
 from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.dequantized import Dequantized, dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.output import answer
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_iter, tree_map
 from ilit.errors import LoweringError
 from ilit_pytorch.deprecation import silence_deprecation
 from ilit_pytorch.modules.conv import Geometry
+from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized
 from ilit_pytorch.qparams import ActivationParams
 
 TORCH_OPS: dict[tuple[str, bool], type] = {

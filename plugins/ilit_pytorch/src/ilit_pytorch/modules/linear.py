@@ -16,9 +16,9 @@ from ilit_pytorch.modules.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.dequantized import Dequantized, dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.output import answer
 
 
 @restorable

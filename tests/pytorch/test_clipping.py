@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilit.recipe import QuantSpec, Scheme
-from ilit_pytorch import ranges
+from ilit_pytorch import clipping
+from ilit_pytorch.clipping import KL_CLIPPED, activation_range
 from ilit_pytorch.observers import ActivationStats
 from ilit_pytorch.qparams import activation_params, quantize_weight
-from ilit_pytorch.ranges import KL_CLIPPED, activation_range
 
 ALGORITHMS = ("minmax", "kl", "percentile", "mse")
 SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
@@ -189,7 +189,7 @@ def test_kl_reckons_with_the_codes_there_are(
 ) -> None:
     """Values on one side of 0 have all codes of ``asym``, those on both sides a share, and half are left by ``sym``."""
     found = []
-    monkeypatch.setattr(ranges, "kl_threshold", lambda _counts, count: found.append(count(1.0)) or 1.0)
+    monkeypatch.setattr(clipping, "kl_threshold", lambda _counts, count: found.append(count(1.0)) or 1.0)
     values = DATA[name] * 4 / DATA[name].abs().max()
     activation_range(stats_of(values), "kl", 255, scheme)
     assert found == [pytest.approx(levels, abs=12)]

@@ -19,18 +19,19 @@ from ilit.errors import ModelError, one_line
 from ilit.outputs import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit_pytorch.batch import call, first_rows, predictions
-from ilit_pytorch.calibrate import Seen, TorchCalibration, island_outputs
+from ilit_pytorch.calibrate import CalibrationStats, TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.lower import lower
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen
-from ilit_pytorch.modules.weight import Dequantized
-from ilit_pytorch.ops import inner_op
+from ilit_pytorch.modules.output import answer
+from ilit_pytorch.ops import has_hooks, inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams
-from ilit_pytorch.trace import TRACED_ROWS, Island, Structure, has_hooks
+from ilit_pytorch.structure import Island, Structure
+from ilit_pytorch.trace import TRACED_ROWS
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 _STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8"))
 
@@ -78,7 +79,7 @@ def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
         try:
             return _Reference(model, clone, few, _answers(clone, few))
         except Exception as error:  # noqa: BLE001 - the whole batch is tried then
-            logger.info("the model does not take %d rows: %s", TRACED_ROWS, error)
+            _log.info("the model does not take %d rows: %s", TRACED_ROWS, error)
     return _Reference(model, clone, inputs, _answers(clone, inputs))
 
 
@@ -175,7 +176,7 @@ def _passable_islands(model: torch.nn.Module, structure: Structure, inputs: Any)
     for number, island in enumerate(structure.islands):
         reason = _hooked(model, island, structure) or _impassable(model, structure, island, inputs)
         if reason:
-            logger.warning("the ops between the stubs %s run as if these were not there: %s", island.stubs, reason)
+            _log.warning("the ops between the stubs %s run as if these were not there: %s", island.stubs, reason)
         inside = [name for name, site in structure.sites.items() if site.island == number]
         sites.update((name, replace(sites[name], island=-1 if reason else len(kept))) for name in inside)
         kept += [] if reason else [island]
@@ -194,7 +195,7 @@ def _impassable(model: torch.nn.Module, structure: Structure, island: Island, in
     """Return what is raised when all ops of an island are lowered, whatever their ranges."""
     if not island.ops:
         return ""
-    seen = Seen(stats=dict.fromkeys((f"{name}:out" for name in island_outputs(structure)), None))  # type: ignore[arg-type]  # only the names count
+    seen = CalibrationStats(stats=dict.fromkeys((f"{name}:out" for name in structure.island_outputs()), None))  # type: ignore[arg-type]  # only the names count
     calibration = _AnyRange(structure, {"": seen}, 0, frozenset(), [inputs], [], PackCache(0))
     recipe = Recipe({op: _STATIC if op in island.ops else FLOAT32 for op in structure.sites}, "")
     try:

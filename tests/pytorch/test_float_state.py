@@ -14,7 +14,7 @@ import torch
 
 from ilit.errors import ArtefactError, IlitWarning, ModelError
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.state import blank
+from ilit_pytorch.float_state import blank
 
 
 def check_savable(subject: Any) -> None:

@@ -12,8 +12,8 @@ import torch
 from ilit.recipe import OpConfig, Recipe
 from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import structural_clone, submodule
+from ilit_pytorch.computed_weights import float_op
 from ilit_pytorch.lower import build_op
-from ilit_pytorch.weights import float_op
 
 PAIRS = 7
 

@@ -20,7 +20,7 @@ from ilit.outputs import apart
 from ilit_pytorch import artefact
 from ilit_pytorch.batch import as_numpy, call, model_input, predictions
 from ilit_pytorch.clone import MODULE_STATE, own_copy, uncompiled, writes
-from ilit_pytorch.state import blank
+from ilit_pytorch.float_state import blank
 
 
 def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
