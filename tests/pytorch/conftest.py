@@ -18,7 +18,7 @@ from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize
 from ilit_pytorch import QuantStub
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.calibrate import TorchCalibration
+from ilit_pytorch.calibration import TorchCalibration
 from ilit_pytorch.metrics import Accuracy, MeanSquaredError
 
 STATIC = OpConfig(

@@ -13,7 +13,8 @@ import torch
 
 from ilit.space import CalibrationSize
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.calibrate import CalibrationStats, TorchCalibration
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.calibration_stats import CalibrationStats
 from ilit_pytorch.padding import padding_of
 
 ROWS, TOKENS = 6, 10

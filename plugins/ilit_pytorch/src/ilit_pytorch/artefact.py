@@ -20,7 +20,7 @@ from ilit.recipe import Recipe
 from ilit_pytorch import cpu, integrity, tensorfile
 from ilit_pytorch.clone import leave_fast_path, structural_clone, uncompiled
 from ilit_pytorch.float_state import extra_tensors, fill_extra, float_state
-from ilit_pytorch.lower import QUANTIZATION, LoweringInfo, lowered_modules, say_in_config
+from ilit_pytorch.lowering_info import QUANTIZATION, LoweringInfo, lowered_modules, say_in_config
 from ilit_pytorch.modules.conv import geometry
 from ilit_pytorch.modules.lowered import RESTORE, Lowered
 from ilit_pytorch.ops import inner_op

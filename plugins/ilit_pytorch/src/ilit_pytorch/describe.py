@@ -16,7 +16,7 @@ from ilit.recipe import FLOAT32, Algorithm, OpConfig, QuantSpec, Scheme
 from ilit.space import Op, SearchSpace
 from ilit_pytorch import cpu
 from ilit_pytorch.clone import submodule
-from ilit_pytorch.lower import BIAS_CORRECTION
+from ilit_pytorch.lower_op import BIAS_CORRECTION
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.qparams import max_activation_code, max_weight_code
 from ilit_pytorch.structure import OpSite, Structure

@@ -19,9 +19,11 @@ from ilit.errors import ModelError, one_line
 from ilit.outputs import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit_pytorch.batch import call, first_rows, predictions
-from ilit_pytorch.calibrate import CalibrationStats, TorchCalibration
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.calibration_stats import CalibrationStats
 from ilit_pytorch.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.lower import lower
+from ilit_pytorch.lowering_session import LoweringCache, LoweringSession
 from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen
 from ilit_pytorch.modules.output import answer
@@ -160,7 +162,7 @@ def _answers(model: torch.nn.Module, inputs: Any) -> Any:
 # --- Islands -------------------------------------------------------------------------------------------------------
 
 
-class _AnyRange(TorchCalibration):
+class _AnyRange(LoweringSession):
     """Says the same range of every activation: whether modules fit together does not depend on it."""
 
     def params(self, *_: Any, **__: Any) -> ActivationParams:
@@ -196,10 +198,11 @@ def _impassable(model: torch.nn.Module, structure: Structure, island: Island, in
     if not island.ops:
         return ""
     seen = CalibrationStats(stats=dict.fromkeys((f"{name}:out" for name in structure.island_outputs()), None))  # type: ignore[arg-type]  # only the names count
-    calibration = _AnyRange(structure, {"": seen}, 0, frozenset(), [inputs], [], PackCache(0))
+    calibration = TorchCalibration(structure, {"": seen}, 0, frozenset(), [inputs], [])
+    session = _AnyRange(model, calibration, LoweringCache(PackCache(0)))
     recipe = Recipe({op: _STATIC if op in island.ops else FLOAT32 for op in structure.sites}, "")
     try:
-        _answers(lower(model, recipe, calibration), inputs)
+        _answers(lower(session, recipe), inputs)
     except Exception as error:  # noqa: BLE001 - whatever is raised is the reason
         return one_line(error)
     return ""
