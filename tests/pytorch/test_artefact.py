@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ import torch
 
 from ilit.adapter import Cpu
 from ilit.errors import ArtefactError, IlitWarning
-from ilit_pytorch import artefact, integrity
+from ilit_pytorch import artefact, cpu
 
 
 @pytest.fixture
@@ -47,40 +46,39 @@ def test_mixed_precision_loads_bit_equal(
     assert np.array_equal(subject.run(loaded), subject.run(lowered))
 
 
-def edit(folder: Path, **changes: Any) -> None:
-    """Change keys of recipe.json and seal it again; None removes one."""
-    file = folder / "recipe.json"
-    content = {key: v for key, v in {**json.loads(file.read_text()), **changes}.items() if v is not None}
-    file.write_text(json.dumps({**content, "digest": integrity.json_digest(content)}))
-
-
 def cut(folder: Path, name: str, share: float) -> None:
     """Leave only the first part of a file."""
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: int(len(data) * share)])
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no recipe": (lambda f: (f / "recipe.json").unlink(), "no such file"),
-    "torn recipe": (lambda f: cut(f, "recipe.json", 0.5), "write the model again"),
-    "binary recipe": (lambda f: (f / "recipe.json").write_bytes(b"\xff\xfe\x00"), "write the model again"),
-    "list": (lambda f: (f / "recipe.json").write_text("[]"), "not a JSON object"),
-    "newer format": (lambda f: edit(f, format=9), "format 9 is none of 1 to 2"),
-    "no cpu": (lambda f: edit(f, cpu=None), "does not describe this model"),
-    "no modules": (lambda f: edit(f, modules=None), "does not describe this model"),
-    "unknown kind": (lambda f: edit(f, modules=[{"path": "head", "kind": "x", "meta": {}}]), "no module kind 'x'"),
-    "unknown path": (lambda f: edit(f, modules=[{"path": "a.b", "kind": "linear", "meta": {}}]), "no module 'a.b'"),
-    "newer recipe": (lambda f: edit(f, recipe={"version": 9}), "does not describe this model"),
-    "no tensors": (lambda f: (f / "model.safetensors").unlink(), "write the model again"),
-    "torn tensors": (lambda f: cut(f, "model.safetensors", 0.5), "write the model again"),
+DAMAGES: dict[str, tuple[Callable[[Path, Any], Any], str]] = {
+    "no recipe": (lambda f, edit: (f / "recipe.json").unlink(), "no such file"),
+    "torn recipe": (lambda f, edit: cut(f, "recipe.json", 0.5), "write the model again"),
+    "binary recipe": (lambda f, edit: (f / "recipe.json").write_bytes(b"\xff\xfe\x00"), "write the model again"),
+    "list": (lambda f, edit: (f / "recipe.json").write_text("[]"), "not a JSON object"),
+    "newer format": (lambda f, edit: edit(f, format=9), "format 9 is none of 1 to 2"),
+    "no cpu": (lambda f, edit: edit(f, cpu=None), "does not describe this model"),
+    "no modules": (lambda f, edit: edit(f, modules=None), "does not describe this model"),
+    "unknown kind": (
+        lambda f, edit: edit(f, modules=[{"path": "head", "kind": "x", "meta": {}}]),
+        "no module kind 'x'",
+    ),
+    "unknown path": (
+        lambda f, edit: edit(f, modules=[{"path": "a.b", "kind": "linear", "meta": {}}]),
+        "no module 'a.b'",
+    ),
+    "newer recipe": (lambda f, edit: edit(f, recipe={"version": 9}), "does not describe this model"),
+    "no tensors": (lambda f, edit: (f / "model.safetensors").unlink(), "write the model again"),
+    "torn tensors": (lambda f, edit: cut(f, "model.safetensors", 0.5), "write the model again"),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_refused_in_one_line(saved: Any, nets: Any, name: str) -> None:
+def test_damage_is_refused_in_one_line(saved: Any, edit_recipe: Callable[..., None], name: str) -> None:
     """Missing, torn and newer files are named, with the cure."""
     damage, text = DAMAGES[name]
-    damage(saved.folder)
+    damage(saved.folder, edit_recipe)
     with pytest.raises(ArtefactError) as caught:
         artefact.load(saved.folder, saved.bench.model)
     assert text in str(caught.value)
@@ -109,9 +107,9 @@ def test_another_architecture_is_refused(saved: Any, nets: Any, change: Callable
 
 def test_another_cpu_class_is_warned_of(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes chosen for one class may saturate on the other."""
-    here = artefact.cpu.describe()
+    here = cpu.describe()
     other = Cpu(here.model, "avx2", "A" if here.int8_class == "V" else "V", 1)
-    monkeypatch.setattr(artefact.cpu, "describe", lambda: other)
+    monkeypatch.setattr(cpu, "describe", lambda: other)
     with pytest.warns(IlitWarning, match="tune again on this CPU"):
         artefact.load(saved.folder, saved.bench.model)
 
@@ -120,3 +118,18 @@ def test_a_float_model_is_not_saved(tmp_path: Path) -> None:
     """Only what lowering made is an artefact."""
     with pytest.raises(ArtefactError, match="was not lowered by ilit"):
         artefact.save(torch.nn.Linear(2, 2), tmp_path)
+
+
+def test_another_class_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:
+    """A model of another class that happens to have the same layers is not what was tuned."""
+
+    class Other(torch.nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * 2
+
+    layers = (torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
+    subject = bench(torch.nn.Sequential(*layers), torch.randn(16, 8))
+    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
+    with pytest.raises(ArtefactError, match="is a tuned Sequential, the architecture given is a Other"):
+        artefact.load(tmp_path, Other(*layers))
+    assert np.isfinite(subject.run(artefact.load(tmp_path, torch.nn.Sequential(*layers)))).all()

@@ -17,13 +17,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ilit.errors import ArtefactError, IlitError
-from ilit.recipe import OpConfig, QuantSpec
-from ilit_pytorch import integrity
+from ilit_pytorch import cpu, integrity
 from ilit_pytorch.adapter import PyTorchAdapter
 
-STATIC = OpConfig(
-    "int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8", "asym", bits=8)
-)
 OLD = Path(__file__).parents[1] / "data" / "artefact-v1"
 
 
@@ -67,15 +63,21 @@ def test_every_flipped_bit_is_refused_or_harmless(saved: Any) -> None:
     flip()
 
 
-def retouch(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], seal: bool) -> None:
-    """Change tensors of an artefact; ``seal`` makes their digests fit again, as somebody might who means it."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
-    if seal:
-        recipe = json.loads((folder / "recipe.json").read_text())
-        recipe["sha256"] = integrity.digests_of(tensors.items())
-        (folder / "recipe.json").write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+@pytest.fixture
+def retouch(edit_recipe: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that changes tensors of an artefact.
+
+    With ``seal`` their digests fit again, as somebody might do who means it.
+    """
+
+    def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], seal: bool) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+        if seal:
+            edit_recipe(folder, sha256=integrity.digests_of(tensors.items()))
+
+    return change_tensors
 
 
 def swap(tensors: dict[str, torch.Tensor]) -> None:
@@ -100,7 +102,7 @@ NUMBERS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_tensors_are_the_ones_written(saved: Any, name: str) -> None:
+def test_tensors_are_the_ones_written(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """Each is known by its name and SHA-256."""
     change, text = TENSORS[name]
     retouch(saved.folder, change, seal=False)
@@ -109,7 +111,7 @@ def test_tensors_are_the_ones_written(saved: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_out_of_range_are_refused(saved: Any, name: str) -> None:
+def test_numbers_out_of_range_are_refused(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """Digests may be right: what cannot be a scale or a code is refused all the same, with the module's path."""
     change, text = NUMBERS[name]
     retouch(saved.folder, change, seal=True)
@@ -130,7 +132,7 @@ SEALED: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", SEALED)
-def test_parts_are_those_that_the_recipe_describes(saved: Any, name: str) -> None:
+def test_parts_are_those_that_the_recipe_describes(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """No more and no fewer, whatever the digests say."""
     change, text = SEALED[name]
     retouch(saved.folder, change, seal=True)
@@ -157,11 +159,9 @@ JSONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", JSONS)
-def test_json_of_another_shape_is_refused_in_one_line(saved: Any, name: str) -> None:
+def test_json_of_another_shape_is_refused_in_one_line(saved: Any, name: str, edit_recipe: Callable[..., None]) -> None:
     """Never with an error of Python's or torch's own."""
-    file = saved.folder / "recipe.json"
-    recipe = {**json.loads(file.read_text()), **JSONS[name]}
-    file.write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+    edit_recipe(saved.folder, **JSONS[name])
     with pytest.raises(ArtefactError) as caught:
         PyTorchAdapter().load(saved.folder, model=net())
     assert "\n" not in str(caught.value)
@@ -180,25 +180,26 @@ METAS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", METAS)
-def test_parameters_out_of_range_are_refused(saved: Any, name: str) -> None:
+def test_parameters_out_of_range_are_refused(saved: Any, name: str, edit_recipe: Callable[..., None]) -> None:
     """Those of activations stand in the recipe."""
     change, text = METAS[name]
-    file = saved.folder / "recipe.json"
-    recipe = json.loads(file.read_text())
-    recipe["modules"][0]["meta"]["quantizer"].update(change)
-    file.write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+    modules = json.loads((saved.folder / "recipe.json").read_text())["modules"]
+    modules[0]["meta"]["quantizer"].update(change)
+    edit_recipe(saved.folder, modules=modules)
     with pytest.raises(ArtefactError, match=text):
         PyTorchAdapter().load(saved.folder, model=net())
 
 
 @pytest.mark.filterwarnings("ignore:.*tuned for CPU class:ilit.errors.IlitWarning")
-def test_codes_that_saturate_here_are_refused(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_that_saturate_here_are_refused(
+    saved: Any, monkeypatch: pytest.MonkeyPatch, retouch: Callable[..., None]
+) -> None:
     """On a CPU that sums in 16 bits the codes that really are in the file decide, on another they are fine."""
     retouch(saved.folder, lambda t: t["0::weight"][0].fill_(127), seal=True)
-    monkeypatch.setattr(integrity.cpu, "int8_class", lambda: "A")
+    monkeypatch.setattr(cpu, "int8_class", lambda: "A")
     with pytest.raises(ArtefactError, match="activation codes up to 255 and weight codes up to 127 saturate"):
         PyTorchAdapter().load(saved.folder, model=net())
-    monkeypatch.setattr(integrity.cpu, "int8_class", lambda: "V")
+    monkeypatch.setattr(cpu, "int8_class", lambda: "V")
     PyTorchAdapter().load(saved.folder, model=net())
 
 

@@ -17,12 +17,12 @@ from ilit.recipe import Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch import artefact, cpu, kernels
 from ilit_pytorch import batch as batches
+from ilit_pytorch.blank import blank
 from ilit_pytorch.calibrate import calibrate
 from ilit_pytorch.calibration import TorchCalibration
 from ilit_pytorch.clone import structural_clone, uncompiled
 from ilit_pytorch.describe import describe
 from ilit_pytorch.fidelity import check_savable, first_difference, own_outputs
-from ilit_pytorch.float_state import blank
 from ilit_pytorch.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
 from ilit_pytorch.lower import lower
 from ilit_pytorch.lowering_info import LoweringInfo, int8_kernels

@@ -272,21 +272,6 @@ def _is_plain(kind: Any) -> bool:
     )
 
 
-def replace_modules(model: torch.nn.Module, replacements: Mapping[str, torch.nn.Module]) -> torch.nn.Module:
-    """Put each module in place of the one at its path, wherever else that one stands as well; return the model.
-
-    The path ``""`` is the model itself.
-    """
-    if "" in replacements:
-        return replacements[""]
-    by_identity = {id(model.get_submodule(path)): new for path, new in replacements.items()}
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():  # noqa: SLF001 - named_children leaves repeated modules out
-            if id(child) in by_identity:
-                parent._modules[name] = by_identity[id(child)]  # noqa: SLF001 - setattr refuses names with dots
-    return model
-
-
 def leave_fast_path(model: torch.nn.Module) -> None:
     """Make torch's TransformerEncoderLayers call their Linears instead of handing the weights to one fused kernel."""
     for module in _all_modules(model):

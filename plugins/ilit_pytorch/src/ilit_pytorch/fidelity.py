@@ -17,10 +17,11 @@ from torch.utils._pytree import tree_iter
 from ilit.errors import IlitWarning, ModelError, one_line
 from ilit.fidelity import ROUNDING
 from ilit.outputs import apart
-from ilit_pytorch import artefact
+from ilit_pytorch.artefact_content import content_of
 from ilit_pytorch.batch import as_numpy, call, model_input, predictions
+from ilit_pytorch.blank import blank
 from ilit_pytorch.clone import MODULE_STATE, own_copy, uncompiled, writes
-from ilit_pytorch.float_state import blank
+from ilit_pytorch.restore import restored
 
 
 def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
@@ -77,7 +78,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     kind = type(uncompiled(model)).__name__
     _refuse_strangers(kind, float_model, batch, [value for _, _, value in held])
     try:
-        back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
+        back = restored(content_of(float_model), blank(model), Path("a copy in memory"))
         found = _answers(back, batch)
     except ModelError:
         raise

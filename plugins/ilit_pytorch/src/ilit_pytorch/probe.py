@@ -21,7 +21,7 @@ from ilit_pytorch.clone import leave_fast_path, structural_clone
 from ilit_pytorch.lower import lower
 from ilit_pytorch.lower_op import build_op, input_quantizer, lowered_bias, round_weight
 from ilit_pytorch.lowering_session import LoweringSession
-from ilit_pytorch.modules.island import quantize
+from ilit_pytorch.modules.torch_quantized import quantize
 from ilit_pytorch.padding import padding_of
 from ilit_pytorch.replay import Replay, pays, record
 
