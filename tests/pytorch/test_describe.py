@@ -94,7 +94,7 @@ def test_the_kernels_sum_as_integers_do_up_to_the_bound(weight: int, zero_point:
     plain = torch.full((4, terms), weight, dtype=torch.int8)
     plain[1:3] *= -1
     plain[2, ::2] = weight
-    found = kernels.linear(codes, 1.0, zero_point, kernels.pack_linear(plain), torch.ones(4), None)
+    found = kernels.linear(kernels.Codes(codes, 1.0, zero_point), kernels.pack_linear(plain), torch.ones(4), None)
     wanted = (codes.double() - zero_point) @ plain.double().t()
     assert torch.allclose(found.double(), wanted, rtol=1e-6, atol=1e-6)
 

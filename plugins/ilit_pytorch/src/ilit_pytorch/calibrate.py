@@ -91,7 +91,7 @@ class Probes:
     rows: int = 0
 
     def take(self, inputs: Any, outputs: Any, padding: Padding) -> None:
-        """Keep a batch where there are not ``PROBE_ROWS`` rows yet."""
+        """Save a batch where there are not ``PROBE_ROWS`` rows yet."""
         if self.rows < PROBE_ROWS:
             self.inputs.append(inputs)
             self.outputs.append(flat_predictions(outputs, padding.predictions_without))
@@ -102,8 +102,8 @@ def _begin(
     seen: CalibrationStats, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding
 ) -> None:
     """Settle how batches are taken, from the first one's rows and masks."""
-    kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
-    seen.intake = Intake(_needs_histogram(space), kept_rows)
+    sample_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
+    seen.intake = Intake(_needs_histogram(space), sample_rows)
     if padding.unread:
         _log.warning(
             "calibration: %s does not say with 1 and 0 what is padding, so that padding counts as data", padding.unread

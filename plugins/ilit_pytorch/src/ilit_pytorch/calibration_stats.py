@@ -17,14 +17,14 @@ class Intake:
     """How the activations of the batch at hand are taken.
 
     Attributes:
-        histogram: whether more than their range is kept.
-        kept_rows: rows of an op's input to keep of each batch.
+        histogram: whether a histogram is filled, beside the range.
+        sample_rows: rows of an op's input to sample of each batch.
         batch: the batch's number, from 1.
         padding: what of them is padding.
     """
 
     histogram: bool = True
-    kept_rows: int = SAMPLE_ROWS
+    sample_rows: int = SAMPLE_ROWS
     batch: int = 1
     padding: Padding = field(default_factory=Padding)
 
@@ -55,12 +55,12 @@ class CalibrationStats:
         bounds = None
         if axis is not None:
             channels = self.channels.setdefault(name, ChannelStats.empty(value.shape[axis]))
-            due = self.intake.kept_rows * self.intake.batch - channels.filled  # more, where earlier batches gave none
-            bounds = channels.update(value, axis, max(due, self.intake.kept_rows), rows)
+            due = self.intake.sample_rows * self.intake.batch - channels.filled  # more, where earlier batches gave none
+            bounds = channels.update(value, axis, max(due, self.intake.sample_rows), rows)
         self.stats.setdefault(name, ActivationStats()).update(value, self.intake.histogram, bounds)
 
     def take_indices(self, name: str, indices: torch.Tensor) -> None:
-        """Keep what an embedding looked up first."""
+        """Sample what an embedding looked up first."""
         indices = self.intake.padding.without(indices).flatten()[:SAMPLE_INDICES]
         if name not in self.indices and indices.numel():
             self.indices[name] = indices.clone()

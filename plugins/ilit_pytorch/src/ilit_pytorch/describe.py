@@ -77,7 +77,7 @@ def _corrects(site: OpSite) -> bool:
 
 
 def candidates(site: OpSite, saturates: bool, bfloat16: bool = False, terms: int = 1) -> tuple[OpConfig, ...]:
-    """Return what an op may run in, float32 last.
+    """Return the configs an op may run in, float32 last.
 
     Args:
         site: where the op stands.

@@ -139,7 +139,7 @@ def _pairs(one: torch.nn.Module, other: torch.nn.Module, batch: Any) -> Iterator
 
 
 def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, Any]]:
-    """Return what each module gives in one forward, in the order they end."""
+    """Return (path, output) of each module in one forward, in the order they end."""
     found: list[tuple[str, Any]] = []
 
     def note(path: str) -> Any:
@@ -192,9 +192,9 @@ def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], lis
     while waiting:
         value = waiting.pop()
         if isinstance(value, torch.Tensor) and id(value) not in tensors:
-            kept = _value_of(value)
-            if kept is not None:
-                tensors[id(value)] = (value, writes(value), kept)
+            saved = _value_of(value)
+            if saved is not None:
+                tensors[id(value)] = (value, writes(value), saved)
         held = getattr(value, "__dict__", None) if _is_plain_object(value) else value
         if isinstance(held, tuple):
             waiting.extend(held)
@@ -205,7 +205,7 @@ def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], lis
 
 
 def _is_plain_object(value: Any) -> bool:
-    """Whether a value is an object of some class that keeps its state in attributes, as a config does."""
+    """Whether a value is an object of some class with its state in attributes, such as a config."""
     kinds = (torch.Tensor, torch.nn.Module, type, types.FunctionType, types.MethodType, types.ModuleType)
     return not isinstance(value, (*kinds, dict, list, set, tuple)) and isinstance(
         getattr(value, "__dict__", None), dict

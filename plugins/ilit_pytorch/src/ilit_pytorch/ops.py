@@ -83,7 +83,7 @@ def why_float(module: torch.nn.Module) -> str:
 
 
 def _patch(module: torch.nn.Module) -> str:
-    """Return what of a module's call was replaced by its owner, in the instance or in its class."""
+    """Return how a module's owner has replaced its call, in the instance or in its class; else an empty string."""
     if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
         return "its forward is patched"
     if type(module).__call__ is not _PLAIN_CALL:
@@ -92,7 +92,7 @@ def _patch(module: torch.nn.Module) -> str:
 
 
 def _own_state(module: torch.nn.Module) -> str:
-    """Return what of a module's state or attributes an INT8 module could not take over."""
+    """Return which state or attribute of a module an INT8 module could not take over; else an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"

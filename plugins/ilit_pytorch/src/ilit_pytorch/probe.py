@@ -1,8 +1,8 @@
-"""Cheap figures of a recipe on kept calibration data; no evaluation row is ever looked at.
+"""Cheap figures of a recipe on calibration data; no evaluation row is ever looked at.
 
 ``distance`` runs the whole model on the probe batches. What comes before the first op that a recipe changes gives the
-float32 model's activations, so these are kept once and replayed. ``op_distances`` mostly runs no model at
-all: each op is given what calibration kept of its float32 input.
+float32 model's activations, so these are saved once and replayed. ``op_distances`` mostly runs no model at
+all: each op is given the rows of its float32 input that calibration sampled.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def distance(session: LoweringSession, recipe: Recipe) -> float:
     with torch.no_grad():
         for number, inputs in enumerate(session.calibration.probe_batches):
             replay.batch = number
-            kept = padding_of(session.model, inputs).predictions_without
-            outputs.append(flat_predictions(call(lowered, inputs), kept))
+            padding = padding_of(session.model, inputs)
+            outputs.append(flat_predictions(call(lowered, inputs), padding.predictions_without))
     found, expected = np.concatenate(outputs), np.concatenate(session.calibration.probe_outputs)
     if not np.isfinite(found).all():
         return math.inf
@@ -57,7 +57,7 @@ def distance(session: LoweringSession, recipe: Recipe) -> float:
 
 
 def _replay(session: LoweringSession, recipe: Recipe) -> Replay:
-    """Return what is kept of the float model's blocks, recorded for the first recipe that can use some of it."""
+    """Return the float model's saved block outputs, recorded for the first recipe that can use some of them."""
     if session.cache.replay is None:
         if not pays(session.model, session.structure, recipe):
             return Replay()
@@ -72,7 +72,7 @@ def op_distances(session: LoweringSession, recipe: Recipe) -> dict[str, float]:
     Row by row, since rows may differ a hundredfold in size (BERT's first tokens and separators) and what follows,
     a LayerNorm mostly, looks at each row by itself.
 
-    A Linear is given the rows of its input that calibration kept, an embedding the indices. Only where there are other
+    A Linear is given the sampled rows of its input, an embedding the indices. Only where there are other
     INT8 ops one pass of the float model is run, in which their INT8 forms are given their float32 input as well.
     """
     errors = {name: Error() for name in recipe.quantized_ops}
@@ -94,7 +94,7 @@ Both = tuple[torch.Tensor, torch.Tensor]
 
 
 def _linear_outputs(session: LoweringSession, name: str, recipe: Recipe) -> Both | None:
-    """Return both outputs of a Linear on the kept rows of its input, (rows, out) each; None for other ops.
+    """Return both outputs of a Linear on the sampled rows of its input, (rows, out) each; None for other ops.
 
     The sums are those of the INT8 kernel but for float32's rounding, without packing a weight that may never be run.
     """

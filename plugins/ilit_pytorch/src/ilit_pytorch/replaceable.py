@@ -26,7 +26,7 @@ from ilit_pytorch.lower import lower
 from ilit_pytorch.lowering_session import LoweringCache, LoweringSession
 from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen
-from ilit_pytorch.modules.output import answer
+from ilit_pytorch.modules.output import float_output
 from ilit_pytorch.ops import has_hooks, inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams
@@ -114,7 +114,7 @@ class _FloatForm(Lowered):
         op: Any = vars(self)["op"]
         with torch.no_grad():
             output = type(op).forward(op, input)  # past its hooks, which this module has taken over
-        return output if isinstance(op, torch.nn.Embedding) else answer(output, input, self.weight_scale)
+        return output if isinstance(op, torch.nn.Embedding) else float_output(output, input, self.weight_scale)
 
 
 def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
 
 
 def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) -> str:
-    """Return what speaks against replacing all of these ops at once, an empty string where nothing does."""
+    """Return the objection to replacing all of these ops at once, an empty string where there is none."""
     new = {op: _FloatForm(submodule(reference.clone, op)) for op in ops}
     for op, form in new.items():
         site = structure.sites[op]
@@ -173,16 +173,16 @@ def _passable_islands(model: torch.nn.Module, structure: Structure, inputs: Any)
     """Return the structure without islands that quantized tensors cannot pass; their ops are then like any others."""
     if not structure.islands:
         return structure
-    kept: list[Island] = []
+    passable: list[Island] = []
     sites = dict(structure.sites)
     for number, island in enumerate(structure.islands):
         reason = _hooked(model, island, structure) or _impassable(model, structure, island, inputs)
         if reason:
             _log.warning("the ops between the stubs %s run as if these were not there: %s", island.stubs, reason)
         inside = [name for name, site in structure.sites.items() if site.island == number]
-        sites.update((name, replace(sites[name], island=-1 if reason else len(kept))) for name in inside)
-        kept += [] if reason else [island]
-    return replace(structure, sites=sites, islands=tuple(kept))
+        sites.update((name, replace(sites[name], island=-1 if reason else len(passable))) for name in inside)
+        passable += [] if reason else [island]
+    return replace(structure, sites=sites, islands=tuple(passable))
 
 
 def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str:
@@ -194,7 +194,7 @@ def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str
 
 
 def _impassable(model: torch.nn.Module, structure: Structure, island: Island, inputs: Any) -> str:
-    """Return what is raised when all ops of an island are lowered, whatever their ranges."""
+    """Return the error of a forward with all ops of an island lowered, whatever their ranges; else an empty string."""
     if not island.ops:
         return ""
     seen = CalibrationStats(stats=dict.fromkeys((f"{name}:out" for name in structure.island_outputs()), None))  # type: ignore[arg-type]  # only the names count

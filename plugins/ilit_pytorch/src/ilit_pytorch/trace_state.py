@@ -67,7 +67,7 @@ class TraceState:
         return self
 
     def structure(self) -> Structure:
-        """Return what was seen as a frozen value."""
+        """Return the structure that follows, a frozen value."""
         self._join_uses()
         self._find_escaping_stubs()
         number = {root: index for index, root in enumerate(self.joined.roots(self.stubs))}

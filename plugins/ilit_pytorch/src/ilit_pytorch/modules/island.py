@@ -27,7 +27,7 @@ def _dequantized(value: Any, dtype: torch.dtype = torch.float32) -> Any:
 
 
 class _Island(Lowered):
-    """What the modules of this file share: output parameters, kept to the last bit, and no tensors of their own."""
+    """What the modules of this file share: output parameters, saved to the last bit, and no tensors of their own."""
 
     made = frozenset({"params"})
 

@@ -59,11 +59,11 @@ class Lowered(torch.nn.Module):
     dtype: torch.dtype = torch.float32
 
     def meta(self) -> dict[str, Any]:
-        """Return what is needed beside tensors, as a JSON object."""
+        """Return the parts that are no tensors, as a JSON object."""
         return {}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return what it is made of as plain tensors: int8 weights, float32 scales and biases."""
+        """Return the parts that are tensors, plain ones: int8 weights, float32 scales and biases."""
         return {}
 
     # --- What hung on the float module ------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Lowered(torch.nn.Module):
         )
 
     def _hung(self) -> dict[str, Any]:
-        """Return what the constructor has not made."""
+        """Return the attributes that the constructor has not made."""
         state = {name: value for name, value in vars(self).items() if name not in self.made}
         for name in _PLACES:
             state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
@@ -273,7 +273,7 @@ def rebuild(
 
 
 def _parts(module: Lowered) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return what a module is made of itself; what it wraps copies itself and has a state of its own."""
+    """Return a module's own parts; what it wraps copies itself and has a state of its own."""
     if module.wraps_original():
         return {name: value for name, value in module.meta().items() if name != "inner"}, {}
     return module.meta(), {name: tensor.detach() for name, tensor in module.tensors().items()}
