@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,26 +213,6 @@ def test_how_json_is_laid_out_is_free(saved: Any) -> None:
     file = saved.folder / "recipe.json"
     file.write_text(json.dumps(json.loads(file.read_text()), indent=4, sort_keys=True))
     assert saved.run(PyTorchAdapter().load(saved.folder, model=net())).tobytes() == saved.wanted.tobytes()
-
-
-@pytest.fixture
-def umask() -> Iterator[Callable[[int], int]]:
-    """Return ``os.umask``, and put back what was."""
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
-
-
-@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_files_have_the_mode_that_the_umask_gives(
-    bench: Callable[..., Any], umask: Callable[[int], int], tmp_path: Path, mask: int, mode: int
-) -> None:
-    """So that a server under another account can read a model where its owner lets others read."""
-    umask(mask)
-    subject = bench(net(), torch.randn(64, 8))
-    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
-    subject.calibration.save(tmp_path / "calibration.safetensors")
-    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {mode}
 
 
 class OldNet(torch.nn.Module):
