@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ilit.errors import ConfigError, DataError
-from ilit.paired import Units, class_sums, logit_margins, share_right
+from ilit.metric_units import Units, class_sums, logit_margins, share_right
 from ilit_pytorch.metric_inputs import array_of, class_numbers, class_scores, differences, predicted_classes, some
 
 Average = Literal["binary", "macro", "micro"]
