@@ -20,7 +20,7 @@ from ilit.criterion import Criterion
 from ilit.evidence.compare import evidence
 from ilit.metric import PairedMetric
 from ilit_bert.metrics import Mcc
-from ilit_pytorch.metrics import F1, Accuracy
+from ilit_pytorch import F1, Accuracy
 
 CONFIDENCE = 0.95
 

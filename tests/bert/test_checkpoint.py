@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from ilit.errors import ModelError
 from ilit.space import CalibrationSize
 from ilit_bert.checkpoint import CLASSIFICATION, QUESTION_ANSWERING, build, head_of, load_float, load_model
-from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.modules.stub import QuantStub
+from ilit_pytorch import PyTorchAdapter, QuantStub
 
 BERT = {
     "vocab_size": 110,

@@ -8,7 +8,7 @@ import pytest
 
 from ilit.errors import ArtefactError
 from ilit_bert.folder import check_output, check_writable, closest_folder, is_tuned, keep
-from ilit_pytorch.artefact import read_recipe
+from ilit_pytorch import read_recipe
 from ilit_pytorch.integrity import json_digest
 
 

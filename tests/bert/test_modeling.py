@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from ilit_bert.modeling import prepare
-from ilit_pytorch.modules.stub import QuantStub
+from ilit_pytorch import QuantStub
 
 LAYERS = 2
 SIZES = {

@@ -16,7 +16,7 @@ from ilit.errors import ArtefactError, ConfigError, DataError, EvaluationError, 
 from ilit_bert.evaluate import evaluate
 from ilit_bert.predict import predict
 from ilit_bert.tune import TuneJob, tune
-from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch import PyTorchAdapter
 
 # Layers this small are slower in INT8, so speed must not decide.
 BY_SIZE = {"objective": "modelsize"}

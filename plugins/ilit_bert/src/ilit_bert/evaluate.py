@@ -18,7 +18,7 @@ from ilit_bert.standing import objection
 from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.labels import name_labels
 from ilit_bert.tasks.squad import read_questions
-from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch import PyTorchAdapter
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ilit.errors import ArtefactError
 from ilit.run import CLOSEST, write_beside
-from ilit_pytorch.artefact import add_files
+from ilit_pytorch import add_files
 
 RECIPE = "recipe.json"
 

@@ -19,7 +19,7 @@ from ilit_bert.squad_metric import Squad
 from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.labels import model_label_ids
 from ilit_bert.tasks.squad import WindowSize
-from ilit_pytorch.metrics import refuse_nan, rows_with_nan
+from ilit_pytorch import refuse_nan, rows_with_nan
 
 Array = NDArray[Any]
 

@@ -19,7 +19,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert import modeling_bert as original
 
-from ilit_pytorch.modules.stub import QuantStub
+from ilit_pytorch import QuantStub
 
 
 class PreparedSelfAttention(original.BertSelfAttention):

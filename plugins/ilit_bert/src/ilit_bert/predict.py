@@ -16,7 +16,7 @@ from ilit_bert.checkpoint import QUESTION_ANSWERING, head_of, load_model
 from ilit_bert.dataloader import takes_token_types
 from ilit_bert.tasks.labels import name_labels
 from ilit_bert.tasks.squad import Question, WindowSize, best_answers, cut_windows
-from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch import PyTorchAdapter
 
 Array = NDArray[Any]
 

@@ -96,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 
 def _seen(func: Any, output: Any) -> Any:
-    """Return what a function gives of a weight's values, read only where the float weight would give a view."""
+    """Return a function's output on a weight's values, read only where the float weight would give a view."""
     name, attribute = _names(func)
     if name == "numpy":
         output.setflags(write=False)

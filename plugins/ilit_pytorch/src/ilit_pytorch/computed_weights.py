@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from ilit_pytorch.batch import call
-from ilit_pytorch.clone import structural_clone, submodule, writes
-from ilit_pytorch.ops import inner_op
+from ilit_pytorch.clone import structural_clone, writes
 
 _NAMES = ("weight", "bias")
 
@@ -77,7 +76,7 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 @dataclass
-class Settled:
+class SettledClone:
     """An eval clone of a model after a forward, made again once a parameter or buffer of the model has changed."""
 
     of: tuple[tuple[int, int], ...] = ()
@@ -92,19 +91,3 @@ class Settled:
                 call(self.clone, inputs)
         clone: torch.nn.Module = self.clone
         return clone
-
-
-def float_op(model: torch.nn.Module, name: str, calibration: Any) -> Any:
-    """Return the float op at a path, its weight the one that the next forward would use.
-
-    Args:
-        model: the user's.
-        name: path of the op.
-        calibration: the model's ``TorchCalibration``.
-
-    Returns:
-        The Linear, convolution or Embedding: the user's own, or a clone's where its weight is computed.
-    """
-    if calibration.structure.sites[name].computed:
-        model = calibration.settled.clone_of(model, calibration.probe_batches[0])
-    return inner_op(submodule(model, name))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ilit.recipe import Recipe
-from ilit_pytorch import timing
+from ilit_pytorch import op_speed
 
 
 def test_each_shape_is_timed_once(
@@ -24,7 +24,7 @@ def test_each_shape_is_timed_once(
         timed.append(tuple(inputs.shape))
         return float(len(timed))
 
-    monkeypatch.setattr(timing, "_ratio", ratio)
+    monkeypatch.setattr(op_speed, "_ratio", ratio)
     recipe = Recipe(dict.fromkeys(subject.ops, nets.STATIC), "1 batches")
     found = subject.adapter.time_ops(subject.model, recipe, subject.calibration)
     assert found == {"query": 1.0, "key": 1.0, "value": 1.0, "out": 2.0}

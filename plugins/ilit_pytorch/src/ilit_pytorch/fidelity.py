@@ -16,10 +16,11 @@ from torch.utils._pytree import tree_iter
 
 from ilit.errors import IlitWarning, ModelError, one_line
 from ilit.evaluation import ROUNDING, apart
-from ilit_pytorch import artefact
+from ilit_pytorch.artefact_content import content_of
 from ilit_pytorch.batch import as_numpy, call, model_input, predictions
+from ilit_pytorch.blank import blank
 from ilit_pytorch.clone import MODULE_STATE, own_copy, uncompiled, writes
-from ilit_pytorch.state import blank
+from ilit_pytorch.restore import restored
 
 
 def own_outputs(model: torch.nn.Module, batch: Any) -> Any:
@@ -76,7 +77,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     kind = type(uncompiled(model)).__name__
     _refuse_strangers(kind, float_model, batch, [value for _, _, value in held])
     try:
-        back = artefact.restored(artefact.content_of(float_model), blank(model), Path("a copy in memory"))
+        back = restored(content_of(float_model), blank(model), Path("a copy in memory"))
         found = _answers(back, batch)
     except ModelError:
         raise
@@ -137,7 +138,7 @@ def _pairs(one: torch.nn.Module, other: torch.nn.Module, batch: Any) -> Iterator
 
 
 def _outputs_by_module(model: torch.nn.Module, batch: Any) -> list[tuple[str, Any]]:
-    """Return what each module gives in one forward, in the order they end."""
+    """Return (path, output) of each module in one forward, in the order they end."""
     found: list[tuple[str, Any]] = []
 
     def note(path: str) -> Any:
@@ -190,9 +191,9 @@ def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], lis
     while waiting:
         value = waiting.pop()
         if isinstance(value, torch.Tensor) and id(value) not in tensors:
-            kept = _value_of(value)
-            if kept is not None:
-                tensors[id(value)] = (value, writes(value), kept)
+            saved = _value_of(value)
+            if saved is not None:
+                tensors[id(value)] = (value, writes(value), saved)
         held = getattr(value, "__dict__", None) if _is_plain_object(value) else value
         if isinstance(held, tuple):
             waiting.extend(held)
@@ -203,7 +204,7 @@ def _held_by(modules: list[torch.nn.Module]) -> tuple[list[tuple[Any, Any]], lis
 
 
 def _is_plain_object(value: Any) -> bool:
-    """Whether a value is an object of some class that keeps its state in attributes, as a config does."""
+    """Whether a value is an object of some class with its state in attributes, such as a config."""
     kinds = (torch.Tensor, torch.nn.Module, type, types.FunctionType, types.MethodType, types.ModuleType)
     return not isinstance(value, (*kinds, dict, list, set, tuple)) and isinstance(
         getattr(value, "__dict__", None), dict

@@ -1,8 +1,10 @@
-"""The ranges chosen from what is kept of activations, against the definitions written out over the raw values."""
+"""The ranges chosen from the statistics of activations, against the definitions written out over the raw values."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,54 +13,53 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilit.recipe import QuantSpec, Scheme
-from ilit_pytorch import ranges
-from ilit_pytorch.observers import ActivationStats
+from ilit_pytorch import clipping
+from ilit_pytorch.clipping import KL_CLIPPED, activation_range
 from ilit_pytorch.qparams import activation_params, quantize_weight
-from ilit_pytorch.ranges import KL_CLIPPED, activation_range
 
 ALGORITHMS = ("minmax", "kl", "percentile", "mse")
 SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
 
 
-def stats_of(*batches: torch.Tensor) -> ActivationStats:
-    """Return statistics of the batches in order."""
-    stats = ActivationStats()
-    for batch in batches:
-        stats.update(batch)
-    return stats
-
-
-def normal(seed: int, rows: int = 500) -> torch.Tensor:
-    """Return normal values of that seed."""
-    return torch.randn(rows, generator=torch.Generator().manual_seed(seed))
-
-
-DISTRIBUTIONS = {
-    "normal": lambda: normal(1), "relu": lambda: normal(2).relu(), "negative": lambda: -normal(3).abs(),
-    "off zero": lambda: normal(4) + 50, "outlier": lambda: torch.cat([normal(5), torch.tensor([200.0])]),
-    "zero": lambda: torch.zeros(9), "constant": lambda: torch.full((9,), 3.0), "one": lambda: torch.tensor([-2.0]),
-    "denormal": lambda: torch.tensor([1e-45, -1e-45, 0.0]), "tiny": lambda: normal(6) * 1e-38,
-    "huge": lambda: normal(7).clamp(-3, 3) * 1e38, "two": lambda: torch.tensor([0.0, 1.0]).repeat(50),
-    "scalar": lambda: torch.tensor(2.5), "half": lambda: normal(8).half(), "bfloat16": lambda: normal(9).bfloat16(),
-    "double": lambda: normal(10).double() * (1 + 1e-12),
-}  # fmt: skip
+DISTRIBUTIONS: dict[str, Callable[[Any], torch.Tensor]] = {
+    "normal": lambda normal: normal(1),
+    "relu": lambda normal: normal(2).relu(),
+    "negative": lambda normal: -normal(3).abs(),
+    "off zero": lambda normal: normal(4) + 50,
+    "outlier": lambda normal: torch.cat([normal(5), torch.tensor([200.0])]),
+    "zero": lambda normal: torch.zeros(9),
+    "constant": lambda normal: torch.full((9,), 3.0),
+    "one": lambda normal: torch.tensor([-2.0]),
+    "denormal": lambda normal: torch.tensor([1e-45, -1e-45, 0.0]),
+    "tiny": lambda normal: normal(6) * 1e-38,
+    "huge": lambda normal: normal(7).clamp(-3, 3) * 1e38,
+    "two": lambda normal: torch.tensor([0.0, 1.0]).repeat(50),
+    "scalar": lambda normal: torch.tensor(2.5),
+    "half": lambda normal: normal(8).half(),
+    "bfloat16": lambda normal: normal(9).bfloat16(),
+    "double": lambda normal: normal(10).double() * (1 + 1e-12),
+}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_no_range_is_wider_than_what_was_seen(name: str, algorithm: str) -> None:
+def test_no_range_is_wider_than_what_was_seen(
+    name: str, algorithm: str, stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]
+) -> None:
     """Each algorithm gives a finite range inside the smallest and largest value, and parameters can be made of it."""
-    stats = stats_of(DISTRIBUTIONS[name]())
+    stats = stats_of(DISTRIBUTIONS[name](normal))
     low, high = activation_range(stats, algorithm, 255)
     assert stats.low <= low
     assert high <= stats.high
-    assert stats.counts.sum() == DISTRIBUTIONS[name]().numel()
+    assert stats.counts.sum() == DISTRIBUTIONS[name](normal).numel()
     assert math.isfinite(activation_params(low, high, QuantSpec("uint8", "asym")).scale)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), outlier=st.floats(1, 300), bits=st.sampled_from([7, 8]))
-def test_mse_is_never_worse_than_minmax(seed: int, outlier: float, bits: int) -> None:
+def test_mse_is_never_worse_than_minmax(
+    seed: int, outlier: float, bits: int, stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]
+) -> None:
     """In simulation, clipping and rounding by ``mse`` has at most the squared error of ``minmax``."""
     values = torch.cat([normal(seed, 2000), torch.tensor([outlier])])
     stats, top, errors = stats_of(values), 2**bits - 1, {}
@@ -74,16 +75,31 @@ def test_mse_is_never_worse_than_minmax(seed: int, outlier: float, bits: int) ->
 
 HEAVY = torch.from_numpy(np.random.default_rng(9527).standard_t(3, 40_000)).float()
 SHARE = torch.rand(40_000, generator=torch.Generator().manual_seed(1))
-DATA = {
-    "normal": normal(1, 40_000), "relu": normal(2, 40_000).relu(), "negative": -normal(3, 40_000).abs(),
-    "gelu": torch.nn.functional.gelu(normal(4, 40_000)), "leaky": torch.nn.functional.leaky_relu(normal(5, 40_000)),
-    "heavy": HEAVY, "heavy, 9 of 10 zero": HEAVY * (SHARE < 0.1), "rare": normal(6, 40_000) * (SHARE < 0.001),
-    "log-normal": normal(7, 40_000).exp(), "off zero": normal(8, 40_000) + 50, "shifted": normal(9, 40_000) - 3,
-    "softmax": torch.softmax(3 * normal(10, 40_000).reshape(-1, 100), dim=1).flatten(),
-    "outlier": torch.cat([normal(11, 40_000), torch.tensor([100.0])]), "constant": torch.full((999,), 3.0),
-    "two values": torch.tensor([0.0, 1.0]).repeat(500), "few values": torch.tensor([0.0, 0.013, 0.31, 1.7]).repeat(500),
-    "whole numbers": torch.arange(10.0).repeat(100),
-}  # fmt: skip
+DATA: dict[str, Callable[[Any], torch.Tensor]] = {
+    "normal": lambda normal: normal(1, 40_000),
+    "relu": lambda normal: normal(2, 40_000).relu(),
+    "negative": lambda normal: -normal(3, 40_000).abs(),
+    "gelu": lambda normal: torch.nn.functional.gelu(normal(4, 40_000)),
+    "leaky": lambda normal: torch.nn.functional.leaky_relu(normal(5, 40_000)),
+    "heavy": lambda normal: HEAVY,
+    "heavy, 9 of 10 zero": lambda normal: HEAVY * (SHARE < 0.1),
+    "rare": lambda normal: normal(6, 40_000) * (SHARE < 0.001),
+    "log-normal": lambda normal: normal(7, 40_000).exp(),
+    "off zero": lambda normal: normal(8, 40_000) + 50,
+    "shifted": lambda normal: normal(9, 40_000) - 3,
+    "softmax": lambda normal: torch.softmax(3 * normal(10, 40_000).reshape(-1, 100), dim=1).flatten(),
+    "outlier": lambda normal: torch.cat([normal(11, 40_000), torch.tensor([100.0])]),
+    "constant": lambda normal: torch.full((999,), 3.0),
+    "two values": lambda normal: torch.tensor([0.0, 1.0]).repeat(500),
+    "few values": lambda normal: torch.tensor([0.0, 0.013, 0.31, 1.7]).repeat(500),
+    "whole numbers": lambda normal: torch.arange(10.0).repeat(100),
+}
+
+
+@pytest.fixture(scope="module")
+def data(normal: Callable[..., torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the values of ``DATA`` by name."""
+    return {name: make(normal) for name, make in DATA.items()}
 
 
 def error(values: torch.Tensor, low: float, high: float, scheme: Scheme, bits: int) -> float:
@@ -96,9 +112,11 @@ def error(values: torch.Tensor, low: float, high: float, scheme: Scheme, bits: i
 @pytest.mark.parametrize("bits", [7, 8])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", DATA)
-def test_mse_is_the_best_fraction_of_the_range(name: str, scheme: Scheme, bits: int) -> None:
+def test_mse_is_the_best_fraction_of_the_range(
+    name: str, scheme: Scheme, bits: int, stats_of: Callable[..., Any], data: dict[str, torch.Tensor]
+) -> None:
     """No fraction of the range has a smaller error over the raw values than by 3 %, zeros and few values included."""
-    values = DATA[name]
+    values = data[name]
     low, high = float(values.min()), float(values.max())
     tried = (error(values, low * part, high * part, scheme, bits) for part in np.linspace(0.3, 1.0, 29))
     found = error(values, *activation_range(stats_of(*values.chunk(4)), "mse", 2**bits - 1, scheme), scheme, bits)
@@ -129,12 +147,12 @@ KL_LEVELS = {"normal": 128, "relu": 256, "negative": 256, "heavy": 128, "log-nor
 
 
 @pytest.mark.parametrize("name", KL_LEVELS)
-def test_kl_is_the_published_method(name: str) -> None:
+def test_kl_is_the_published_method(name: str, stats_of: Callable[..., Any], data: dict[str, torch.Tensor]) -> None:
     """The threshold is that of the publication, with as many levels as there are codes on the side of the values.
 
     Near its minimum the divergence is as good as flat, so what is compared is the error that the thresholds lead to.
     """
-    values = DATA[name]
+    values = data[name]
     wanted, stats = published_threshold(values, KL_LEVELS[name]), stats_of(values)
     found = error(values, *activation_range(stats, "kl", 255), "asym", 8)
     ranges = (stats.low, stats.high), (max(stats.low, -wanted), min(stats.high, wanted))
@@ -144,9 +162,11 @@ def test_kl_is_the_published_method(name: str) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", DATA)
-def test_kl_clips_few_values(name: str, scheme: Scheme) -> None:
+def test_kl_clips_few_values(
+    name: str, scheme: Scheme, stats_of: Callable[..., Any], data: dict[str, torch.Tensor]
+) -> None:
     """However many zeros there are, or few values, no more than a thousandth of the others is clipped."""
-    values = DATA[name]
+    values = data[name]
     low, high = activation_range(stats_of(values), "kl", 255, scheme)
     others = values[values != 0]
     clipped = (others < min(low, 0.0)) | (others > max(high, 0.0))
@@ -155,7 +175,9 @@ def test_kl_clips_few_values(name: str, scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("far", [30.0, 1e3, 1e5])
 @pytest.mark.parametrize("algorithm", ["kl", "percentile"])
-def test_one_outlier_does_not_take_the_codes(algorithm: str, far: float) -> None:
+def test_one_outlier_does_not_take_the_codes(
+    algorithm: str, far: float, stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]
+) -> None:
     """However far it is, the other values keep most of the range the histogram can tell them apart in."""
     values = torch.cat([normal(1, 100_000), torch.tensor([far])])
     high = activation_range(stats_of(values), algorithm, 255)[1]
@@ -163,7 +185,7 @@ def test_one_outlier_does_not_take_the_codes(algorithm: str, far: float) -> None
 
 
 @pytest.mark.parametrize("algorithm", ["kl", "percentile", "mse"])
-def test_zeros_have_no_say(algorithm: str) -> None:
+def test_zeros_have_no_say(algorithm: str, stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]) -> None:
     """A hundred times as many zeros as values leave the range where it is without them."""
     values = normal(3, 2000).abs() + 0.5
     with_zeros = torch.cat([values, torch.zeros(100_000)])
@@ -171,9 +193,11 @@ def test_zeros_have_no_say(algorithm: str) -> None:
     assert [high for _, high in ranges] == pytest.approx([ranges[1][1]] * 2, rel=0.03)
 
 
-def test_a_one_sided_range_has_all_codes_under_asym_and_half_under_sym() -> None:
+def test_a_one_sided_range_has_all_codes_under_asym_and_half_under_sym(
+    stats_of: Callable[..., Any], data: dict[str, torch.Tensor]
+) -> None:
     """So ``sym`` clips more for its coarser steps, and ``asym`` is closer to the values by half."""
-    values, ends = DATA["relu"], {}
+    values, ends = data["relu"], {}
     for scheme in SCHEMES:
         ends[scheme] = activation_range(stats_of(values), "mse", 255, scheme)
     assert ends["sym"][1] < ends["asym"][1]
@@ -185,12 +209,17 @@ def test_a_one_sided_range_has_all_codes_under_asym_and_half_under_sym() -> None
     ("relu", "sym", 128), ("normal", "sym", 128),
 ])  # fmt: skip
 def test_kl_reckons_with_the_codes_there_are(
-    monkeypatch: pytest.MonkeyPatch, name: str, scheme: Scheme, levels: int
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    scheme: Scheme,
+    levels: int,
+    stats_of: Callable[..., Any],
+    data: dict[str, torch.Tensor],
 ) -> None:
     """Values on one side of 0 have all codes of ``asym``, those on both sides a share, and half are left by ``sym``."""
     found = []
-    monkeypatch.setattr(ranges, "kl_threshold", lambda _counts, count: found.append(count(1.0)) or 1.0)
-    values = DATA[name] * 4 / DATA[name].abs().max()
+    monkeypatch.setattr(clipping, "kl_threshold", lambda _counts, count: found.append(count(1.0)) or 1.0)
+    values = data[name] * 4 / data[name].abs().max()
     activation_range(stats_of(values), "kl", 255, scheme)
     assert found == [pytest.approx(levels, abs=12)]
 

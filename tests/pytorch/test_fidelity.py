@@ -11,7 +11,7 @@ import torch
 
 from ilit_pytorch.adapter import PyTorchAdapter
 from ilit_pytorch.clone import structural_clone
-from ilit_pytorch.sameness import first_difference, own_outputs
+from ilit_pytorch.fidelity import first_difference, own_outputs
 
 
 class Writing(torch.nn.Module):

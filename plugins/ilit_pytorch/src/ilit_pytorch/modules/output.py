@@ -1,4 +1,4 @@
-"""What an INT8 op has in common with the float op at its edges: the dtype of the answer, and what backward does."""
+"""The output of an INT8 op as the float op would give it: its dtype, and what backward through it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ilit_pytorch.modules.activation import SharedActivation
 
 
 class _NoBackward(torch.autograd.Function):
-    """Passes an answer on as part of the graph that its input is part of."""
+    """Passes an output on as part of the graph that its input is part of."""
 
     @staticmethod
     def forward(_ctx: Any, output: torch.Tensor, _given: torch.Tensor) -> torch.Tensor:
@@ -24,13 +24,13 @@ class _NoBackward(torch.autograd.Function):
         )
 
 
-def answer(
+def float_output(
     output: torch.Tensor, given: torch.Tensor | SharedActivation, scale: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Return a Linear's or convolution's float32 ``output`` as the float op would give it.
 
     In the dtype that autocast asks for, else in the input's. Where gradients are recorded and the input takes part, so
-    does the answer, and its backward raises ``LoweringError``: a graph that ended here in silence would train the
+    does the output, and its backward raises ``LoweringError``: a graph that ended here in silence would train the
     layers after an INT8 op as if there were none before it. So it does where somebody thaws ``scale``, the op's own.
     """
     dtype = given.dtype
@@ -43,7 +43,7 @@ def answer(
 
 
 def without_backward(output: torch.Tensor, *sources: torch.Tensor | None) -> torch.Tensor:
-    """Return an answer whose backward is refused where one of its sources asks for a gradient."""
+    """Return an output whose backward is refused where one of its sources asks for a gradient."""
     if torch.is_grad_enabled():
         for source in sources:
             if source is not None and source.requires_grad:

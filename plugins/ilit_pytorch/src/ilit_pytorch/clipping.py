@@ -1,4 +1,4 @@
-"""How a clipping range is chosen from what calibration kept of an activation, or from a weight itself."""
+"""How a clipping range is chosen: from the statistics of an activation, or from a weight itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ilit.recipe import Scheme
 from ilit_pytorch.observers import HALF_BINS, ActivationStats
 
 LEAST_SCALE = 1e-12  # a tensor of zeros still needs a scale to divide by
-PERCENTILE = 0.9999  # share of values kept inside the range
+PERCENTILE = 0.9999  # share of values inside the range
 CLIP_FRACTIONS = tuple(1.0 - 0.025 * step for step in range(29))  # 1.0 down to 0.3, tried by mse
 KL_STEP = 16  # bins between two thresholds tried by kl
 KL_CLIPPED = 1e-3  # share of the values, zeros apart, that kl clips at most
@@ -86,7 +86,7 @@ def kl_threshold(counts: np.ndarray, levels: Callable[[float], int]) -> float:
 
 
 def weight_clip(flat: torch.Tensor, algorithm: str, max_code: int) -> torch.Tensor:
-    """Return the largest magnitude kept of each row of a float32 weight (out, rest), shape (out,).
+    """Return the magnitude that each row of a float32 weight (out, rest) is clipped at, shape (out,).
 
     ``minmax`` and ``mse`` are exact per row. ``kl`` and ``percentile`` need more values than a row has, so they look at
     all rows together, each divided by its own largest magnitude, and clip every row at the same fraction.
@@ -98,8 +98,8 @@ def weight_clip(flat: torch.Tensor, algorithm: str, max_code: int) -> torch.Tens
         return largest * _least_squares_fraction(flat, largest, max_code)
     shares = (flat.abs() / largest.clamp_min(1e-30)[:, None]).flatten()
     if algorithm == "percentile":
-        kept = max(1, math.ceil(PERCENTILE * shares.numel()))
-        return largest * torch.kthvalue(shares, kept).values
+        inside = max(1, math.ceil(PERCENTILE * shares.numel()))
+        return largest * torch.kthvalue(shares, inside).values
     counts = torch.histc(shares, HALF_BINS, 0.0, 1.0).numpy()
     counts[0] -= shares.numel() - int(torch.count_nonzero(shares))
     return largest * kl_threshold(counts, lambda _: max_code + 1)
@@ -161,15 +161,15 @@ def _thresholds(bins: int) -> list[int]:
     return [*(1 << power for power in range(few.bit_length() - 1)), *range(few, bins + 1, KL_STEP)]
 
 
-def _merged(kept: np.ndarray, levels: int) -> np.ndarray:
-    """Return what is left of a histogram (bins,) in ``levels`` levels: each spread evenly over its bins with values."""
-    if levels >= len(kept):
-        return kept
-    edges = np.linspace(0, len(kept), levels + 1).astype(np.int64)
-    filled = np.add.reduceat((kept > 0).astype(np.float64), edges[:-1])
-    sums = np.add.reduceat(kept, edges[:-1])
+def _merged(counts: np.ndarray, levels: int) -> np.ndarray:
+    """Return a histogram (bins,) merged into ``levels`` levels: each spread evenly over its bins with values."""
+    if levels >= len(counts):
+        return counts
+    edges = np.linspace(0, len(counts), levels + 1).astype(np.int64)
+    filled = np.add.reduceat((counts > 0).astype(np.float64), edges[:-1])
+    sums = np.add.reduceat(counts, edges[:-1])
     level = np.divide(sums, filled, out=np.zeros_like(sums), where=filled > 0)
-    return np.where(kept > 0, np.repeat(level, np.diff(edges)), 0.0)
+    return np.where(counts > 0, np.repeat(level, np.diff(edges)), 0.0)
 
 
 def _kl(reference: np.ndarray, candidate: np.ndarray) -> float:

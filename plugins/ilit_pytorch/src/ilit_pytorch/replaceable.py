@@ -19,18 +19,21 @@ from ilit.errors import ModelError, one_line
 from ilit.evaluation import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit_pytorch.batch import call, first_rows, predictions
-from ilit_pytorch.calibrate import Seen, TorchCalibration, island_outputs
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.calibration_stats import CalibrationStats
 from ilit_pytorch.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.lower import lower
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.lowering_session import LoweringCache, LoweringSession
+from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen
-from ilit_pytorch.modules.weight import Dequantized
-from ilit_pytorch.ops import inner_op
+from ilit_pytorch.modules.output import float_output
+from ilit_pytorch.ops import has_hooks, inner_op
 from ilit_pytorch.packs import PackCache
 from ilit_pytorch.qparams import ActivationParams
-from ilit_pytorch.trace import TRACED_ROWS, Island, Structure, has_hooks
+from ilit_pytorch.structure import Island, Structure
+from ilit_pytorch.trace import TRACED_ROWS
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 _STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8"))
 
@@ -78,7 +81,7 @@ def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
         try:
             return _Reference(model, clone, few, _answers(clone, few))
         except Exception as error:  # noqa: BLE001 - the whole batch is tried then
-            logger.info("the model does not take %d rows: %s", TRACED_ROWS, error)
+            _log.info("the model does not take %d rows: %s", TRACED_ROWS, error)
     return _Reference(model, clone, inputs, _answers(clone, inputs))
 
 
@@ -111,7 +114,7 @@ class _FloatForm(Lowered):
         op: Any = vars(self)["op"]
         with torch.no_grad():
             output = type(op).forward(op, input)  # past its hooks, which this module has taken over
-        return output if isinstance(op, torch.nn.Embedding) else answer(output, input, self.weight_scale)
+        return output if isinstance(op, torch.nn.Embedding) else float_output(output, input, self.weight_scale)
 
 
 def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
@@ -133,7 +136,7 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
 
 
 def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) -> str:
-    """Return what speaks against replacing all of these ops at once, an empty string where nothing does."""
+    """Return the objection to replacing all of these ops at once, an empty string where there is none."""
     new = {op: _FloatForm(submodule(reference.clone, op)) for op in ops}
     for op, form in new.items():
         site = structure.sites[op]
@@ -159,7 +162,7 @@ def _answers(model: torch.nn.Module, inputs: Any) -> Any:
 # --- Islands -------------------------------------------------------------------------------------------------------
 
 
-class _AnyRange(TorchCalibration):
+class _AnyRange(LoweringSession):
     """Says the same range of every activation: whether modules fit together does not depend on it."""
 
     def params(self, *_: Any, **__: Any) -> ActivationParams:
@@ -170,16 +173,16 @@ def _passable_islands(model: torch.nn.Module, structure: Structure, inputs: Any)
     """Return the structure without islands that quantized tensors cannot pass; their ops are then like any others."""
     if not structure.islands:
         return structure
-    kept: list[Island] = []
+    passable: list[Island] = []
     sites = dict(structure.sites)
     for number, island in enumerate(structure.islands):
         reason = _hooked(model, island, structure) or _impassable(model, structure, island, inputs)
         if reason:
-            logger.warning("the ops between the stubs %s run as if these were not there: %s", island.stubs, reason)
+            _log.warning("the ops between the stubs %s run as if these were not there: %s", island.stubs, reason)
         inside = [name for name, site in structure.sites.items() if site.island == number]
-        sites.update((name, replace(sites[name], island=-1 if reason else len(kept))) for name in inside)
-        kept += [] if reason else [island]
-    return replace(structure, sites=sites, islands=tuple(kept))
+        sites.update((name, replace(sites[name], island=-1 if reason else len(passable))) for name in inside)
+        passable += [] if reason else [island]
+    return replace(structure, sites=sites, islands=tuple(passable))
 
 
 def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str:
@@ -191,14 +194,15 @@ def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str
 
 
 def _impassable(model: torch.nn.Module, structure: Structure, island: Island, inputs: Any) -> str:
-    """Return what is raised when all ops of an island are lowered, whatever their ranges."""
+    """Return the error of a forward with all ops of an island lowered, whatever their ranges; else an empty string."""
     if not island.ops:
         return ""
-    seen = Seen(stats=dict.fromkeys((f"{name}:out" for name in island_outputs(structure)), None))  # type: ignore[arg-type]  # only the names count
-    calibration = _AnyRange(structure, {"": seen}, 0, frozenset(), [inputs], [], PackCache(0))
+    seen = CalibrationStats(stats=dict.fromkeys((f"{name}:out" for name in structure.island_outputs()), None))  # type: ignore[arg-type]  # only the names count
+    calibration = TorchCalibration(structure, {"": seen}, 0, frozenset(), [inputs], [])
+    session = _AnyRange(model, calibration, LoweringCache(PackCache(0)))
     recipe = Recipe({op: _STATIC if op in island.ops else FLOAT32 for op in structure.sites}, "")
     try:
-        _answers(lower(model, recipe, calibration), inputs)
+        _answers(lower(session, recipe), inputs)
     except Exception as error:  # noqa: BLE001 - whatever is raised is the reason
         return one_line(error)
     return ""

@@ -14,7 +14,7 @@ import torch
 from ilit_pytorch.clone import submodule
 from ilit_pytorch.observers import ActivationStats
 from ilit_pytorch.ops import inner_op
-from ilit_pytorch.trace import Structure
+from ilit_pytorch.structure import Structure
 
 SPREADS = 4.0  # of a usual input lie on each side of 0
 VANISHING = 1e-6  # of the usual range: what float32 loses beside anything of usual size

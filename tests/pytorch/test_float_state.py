@@ -8,13 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from ilit.errors import ArtefactError, IlitWarning, ModelError
-from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.state import blank
+from ilit.errors import IlitWarning, ModelError
 
 
 def check_savable(subject: Any) -> None:
@@ -298,30 +295,3 @@ def test_an_attribute_called_kind_confuses_nothing(bench: Callable[..., Any], tm
     subject.adapter.save(lowered, tmp_path)
     fresh = torch.nn.Sequential(torch.nn.Linear(8, 8), Kinded(8, 8), torch.nn.Linear(8, 3))
     assert subject.run(subject.adapter.load(tmp_path, model=fresh)).tobytes() == subject.run(lowered).tobytes()
-
-
-def test_a_blank_has_nothing_of_the_model(sample: Callable[[str], Any]) -> None:
-    """No tensor keeps its value, wherever it stands; the model keeps all."""
-    model = sample("tied-embedding").model
-    model.note = {"list": [torch.ones(2)], "tuple": (torch.ones(2),)}
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    empty = blank(model)
-    assert all(tensor.isnan().all() for tensor in (*empty.parameters(), *empty.buffers()))
-    assert all(found.isnan().all() for found in (empty.note["list"][0], empty.note["tuple"][0]))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert torch.equal(model.note["list"][0], torch.ones(2))
-
-
-def test_another_class_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:
-    """A model of another class that happens to have the same layers is not what was tuned."""
-
-    class Other(torch.nn.Sequential):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x) * 2
-
-    layers = (torch.nn.Linear(8, 8), torch.nn.Linear(8, 3))
-    subject = bench(torch.nn.Sequential(*layers), torch.randn(16, 8))
-    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
-    with pytest.raises(ArtefactError, match="is a tuned Sequential, the architecture given is a Other"):
-        PyTorchAdapter().load(tmp_path, model=Other(*layers))
-    assert np.isfinite(subject.run(PyTorchAdapter().load(tmp_path, model=torch.nn.Sequential(*layers)))).all()

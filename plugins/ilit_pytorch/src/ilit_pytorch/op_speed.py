@@ -10,15 +10,14 @@ from typing import Any
 import torch
 
 from ilit.recipe import OpConfig, Recipe
-from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import structural_clone, submodule
-from ilit_pytorch.lower import build_op
-from ilit_pytorch.weights import float_op
+from ilit_pytorch.lower_op import build_op
+from ilit_pytorch.lowering_session import LoweringSession
 
 PAIRS = 7
 
 
-def op_speedups(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, float]:
+def op_speedups(session: LoweringSession, recipe: Recipe) -> dict[str, float]:
     """Return each INT8 op's seconds in float32 divided by its seconds in INT8, on as many rows as calibration saw.
 
     Linears outside islands and embeddings are timed; other ops have no entry, since what they cost depends on what is
@@ -27,14 +26,14 @@ def op_speedups(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibr
     known: dict[Hashable, float] = {}
     found: dict[str, float] = {}
     for name in recipe.quantized_ops:
-        inputs = _inputs(name, recipe, calibration)
+        inputs = _inputs(session, name, recipe)
         if inputs is None:
             continue
-        weight = float_op(model, name, calibration).weight
-        key = (calibration.structure.sites[name].kind, *weight.shape, *inputs.shape, _kind(recipe.ops[name]))
+        weight = session.float_op(name).weight
+        key = (session.structure.sites[name].kind, *weight.shape, *inputs.shape, _kind(recipe.ops[name]))
         if key not in known:
             known[key] = _ratio(
-                structural_clone(submodule(model, name)), build_op(model, name, recipe, calibration), inputs
+                structural_clone(submodule(session.model, name)), build_op(session, name, recipe), inputs
             )
         found[name] = known[key]
     return found
@@ -46,14 +45,14 @@ def _kind(config: OpConfig) -> tuple[Hashable, ...]:
     return config.approach, activation and activation.granularity, config.smoothing > 0
 
 
-def _inputs(name: str, recipe: Recipe, calibration: TorchCalibration) -> torch.Tensor | None:
+def _inputs(session: LoweringSession, name: str, recipe: Recipe) -> torch.Tensor | None:
     """Return an input of the usual size, float32 (rows, in) or indices; None where it is not known."""
-    site, seen = calibration.structure.sites[name], calibration.seen.get(recipe.calibration)
+    site, seen = session.structure.sites[name], session.calibration.seen.get(recipe.calibration)
     if seen is None or site.island >= 0:
         return None
     if site.kind == "embedding":
         return seen.indices.get(name)
-    channels = seen.channels.get(calibration.structure.input_of(name))
+    channels = seen.channels.get(session.structure.input_of(name))
     if site.kind != "linear" or channels is None or not channels.filled:
         return None
     sample, rows = channels.sample, max(1, round(channels.rows / channels.batches))

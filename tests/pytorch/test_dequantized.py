@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ilit.errors import LoweringError
-from ilit_pytorch.modules.weight import Dequantized
+from ilit_pytorch.modules.dequantized import Dequantized
 
 
 @pytest.fixture
