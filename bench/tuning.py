@@ -357,7 +357,7 @@ def memory(tune: bool) -> dict[str, Any]:
 def exhaustive() -> dict[str, Any]:
     """Time the first trial of ``exhaustive`` over 10**30 recipes and more, and what memory 1,000 more take."""
     from ilit.strategy import Baseline, TrialOutcome
-    from ilit.testing.strategies import synthetic_space
+    from ilit.testing import synthetic_space
     from ilit_strategies.exhaustive import Exhaustive
 
     space = synthetic_space(ops=64)

@@ -26,7 +26,7 @@ from ilit.adapter import (
 from ilit.plugins.validation import methods_of
 from ilit.recipe import FLOAT32
 from ilit.testing import AdapterCase, AdapterContract, FakeAccuracy, FakeAdapter, fake_data, fake_model
-from ilit.testing.adapters import Prepared
+from ilit.testing.adapter_case import Prepared
 
 MODEL = fake_model()
 BATCHES = fake_data(MODEL, 64)

@@ -22,7 +22,7 @@ from ilit.testing import (
     fake_data,
     fake_model,
 )
-from ilit.testing.tensors import read_tensors, write_tensors
+from ilit.testing.fake.tensors import read_tensors, write_tensors
 
 
 class TestFakeAdapter(AdapterContract):

@@ -26,7 +26,7 @@ from ilit.strategy import (
     Strategy,
     Trial,
 )
-from ilit.testing.strategies import (
+from ilit.testing import (
     ANSWERS,
     BASELINE,
     DYNAMIC,
