@@ -21,6 +21,23 @@ from ilit.metric import Metric
 from ilit.recipe import Recipe
 from ilit.space import CalibrationSize, SearchSpace
 
+__all__ = [
+    "ABILITIES",
+    "Adapter",
+    "BlanksModel",
+    "Calibration",
+    "ChecksSavable",
+    "Cpu",
+    "DescribesAll",
+    "DigestsModel",
+    "FindsFirstDifference",
+    "Measurement",
+    "RegroupsRows",
+    "RunsOwnModel",
+    "SetsThreads",
+    "TimesOps",
+]
+
 
 @dataclass(frozen=True)
 class Measurement:

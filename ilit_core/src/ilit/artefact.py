@@ -17,6 +17,8 @@ from ilit.evaluation.outputs import ROUNDING, apart, compared
 from ilit.plugins.registry import installed_plugins
 from ilit.run.folder import UNVERIFIED, write_beside
 
+__all__ = ["load"]
+
 RECIPE = "recipe.json"
 _log = logging.getLogger(__name__)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ilit.errors import ConfigError
 
+__all__ = ["Criterion"]
+
 
 @dataclass(frozen=True)
 class Criterion:

@@ -26,6 +26,24 @@ import warnings
 from collections.abc import Iterable
 from types import FrameType
 
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "DataError",
+    "EvaluationError",
+    "IlitError",
+    "IlitWarning",
+    "LoweringError",
+    "MissedError",
+    "ModelError",
+    "PluginError",
+    "RunError",
+    "UnsupportedError",
+    "did_you_mean",
+    "one_line",
+    "warn",
+]
+
 
 class IlitError(Exception):
     """A mistake the user can cure. ``str(error)`` is one line: where, what, cure."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ilit.space import SearchSpace
     from ilit.strategy import Strategy
 
+__all__ = ["hookimpl", "hookspec"]
+
 hookspec = pluggy.HookspecMarker("ilit")
 hookimpl = pluggy.HookimplMarker("ilit")
 

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["Metric", "PairedMetric"]
+
 
 @runtime_checkable
 class Metric(Protocol):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Units", "class_sums", "logit_margins", "share_right", "smallest"]
+
 _WHOLE = (np.uint8, np.int16, np.int32, np.int64)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ilit.adapter import Measurement
 
+__all__ = ["FOOTPRINT", "MODEL_SIZE", "PERFORMANCE", "Objective"]
+
 
 @dataclass(frozen=True)
 class Objective:

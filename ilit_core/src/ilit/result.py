@@ -12,6 +12,8 @@ from ilit.objective import Objective
 from ilit.recipe import Recipe
 from ilit.strategy import Status
 
+__all__ = ["TrialRecord", "TuneResult"]
+
 
 @dataclass(frozen=True)
 class TrialRecord:

@@ -11,6 +11,8 @@ from typing import Literal
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe, Scalar
 
+__all__ = ["CalibrationSize", "Op", "SearchSpace"]
+
 
 @dataclass(frozen=True)
 class Op:

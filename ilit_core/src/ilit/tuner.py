@@ -54,6 +54,8 @@ from ilit.search.context import RunContext
 from ilit.search.loop import Budget, SearchEnd, search
 from ilit.space import SearchSpace
 
+__all__ = ["Tuner"]
+
 OnMiss = Literal["none", "closest", "raise"]
 _log = logging.getLogger(__name__)
 

@@ -3,5 +3,21 @@
 from __future__ import annotations
 
 from ilit.run.folder import BEST, CALIBRATION, CLOSEST, FRONT_MODELS, JOURNAL, Clock, Run, open_run, write_beside
+from ilit.run.front import FrontMember
+from ilit.run.journal import Finished, Header, Probed
 
-__all__ = ["BEST", "CALIBRATION", "CLOSEST", "FRONT_MODELS", "JOURNAL", "Clock", "Run", "open_run", "write_beside"]
+__all__ = [
+    "BEST",
+    "CALIBRATION",
+    "CLOSEST",
+    "FRONT_MODELS",
+    "JOURNAL",
+    "Clock",
+    "Finished",
+    "FrontMember",
+    "Header",
+    "Probed",
+    "Run",
+    "open_run",
+    "write_beside",
+]
