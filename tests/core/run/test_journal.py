@@ -67,6 +67,34 @@ ENTRIES = (
     Finished("the criterion is met after 2 trials", True, 1, 1, False, 12.5),
 )
 
+PROOF = Evidence(
+    1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=6900, relative=True
+)
+SMOOTHED = RECIPE.with_ops({"a": replace(INT8, smoothing=0.7)})
+# What tests/data/journal-v2.jsonl holds: every kind of line and of probe, evidence, an objection, a second record.
+HEADER_2 = replace(
+    HEADER,
+    digests={**HEADER.digests, "model": "e" * 64},
+    recipes=10**30,
+    left_in_float={"layer1": "its forward was replaced"},
+)
+ENTRIES_2 = (
+    Probed(1, RECIPE.digest, DistanceOutcome(0.25), "how far"),
+    Probed(2, RECIPE.digest, DistanceOutcome(math.inf, "engine: no")),
+    Probed(3, RECIPE.digest, OpErrorOutcome({"a": 0.125, "b": math.inf}), "how wrong"),
+    Probed(4, RECIPE.digest, OpErrorOutcome({}, "engine: no")),
+    Probed(5, RECIPE.digest, OpSpeedOutcome({"a": 1.5}), "how fast"),
+    Probed(6, RECIPE.digest, OpSpeedOutcome({}, "engine: no")),
+    Started(7, 1, SMOOTHED.digest),
+    Tried(7, TrialRecord(1, SMOOTHED, "pruned", 0.861, why="smoothed", seconds=0.5, int8_kernels=1, rows=512)),
+    Started(8, 2, RECIPE.digest),
+    Tried(8, replace(PASSED, number=2, rows=1725, evidence=PROOF, objection="performance: slower")),
+    Started(9, 3, RECIPE.digest),
+    Tried(9, TrialRecord(3, RECIPE, "failed", reason="ümlaut\nand more")),
+    Tried(7, TrialRecord(1, SMOOTHED, "missed", 0.851, rows=1725, evidence=replace(PROOF, units_needed=None))),
+    Finished("2 trials, the limit", False, None, 1, True, 12.5),
+)
+
 
 def written(folder: Path) -> Path:
     """Write a journal with every kind of record and return its file."""
@@ -90,22 +118,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_journal(written(tmp_path)) == Journal(HEADER, ENTRIES)
 
 
-def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
-    """Rows, evidence, smoothing and objections come back equal."""
-    proof = Evidence(
-        1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
-    )
-    recipe = RECIPE.with_ops({"a": replace(INT8, smoothing=0.7)})
-    entries = (
-        Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
-        Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
-        Tried(3, replace(PASSED, number=2, objection="performance: slower")),
-    )
-    writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
-    for entry in entries:
+def test_version_2_stays_readable_and_is_what_is_written(tmp_path: Path) -> None:
+    """The file in tests/data holds every kind of line; it is read as it was meant, and written the same to the byte."""
+    writer = JournalWriter(tmp_path / "journal.jsonl", HEADER_2)
+    for entry in ENTRIES_2:
         writer.append(entry)
     writer.close()
-    assert read_journal(tmp_path / "journal.jsonl").entries == entries
+    assert read_journal(DATA / "journal-v2.jsonl") == Journal(HEADER_2, ENTRIES_2)
+    assert (tmp_path / "journal.jsonl").read_bytes() == (DATA / "journal-v2.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize(
