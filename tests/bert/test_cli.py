@@ -21,7 +21,7 @@ from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
-from ilit.run.journal import Header
+from ilit.run.records import Header
 from ilit_bert.cli.demo import demo as demo_command
 from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, exit_code, show

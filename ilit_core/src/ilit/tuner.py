@@ -39,15 +39,16 @@ from ilit.run.folder import (
     JOURNAL,
     LOG,
     Clock,
-    Run,
     create_folder,
     lock_folder,
     try_folder,
 )
 from ilit.run.front import members, write_front
-from ilit.run.journal import Finished, Header, JournalWriter
+from ilit.run.journal import JournalWriter
 from ilit.run.log import RunLog, run_log
 from ilit.run.predictions import write_predictions
+from ilit.run.records import Finished, Header
+from ilit.run.state import Run
 from ilit.search.baseline import RunClock, Scoring, assess, choose_scoring
 from ilit.search.choice import best_of, closest_of, front_of
 from ilit.search.context import RunContext

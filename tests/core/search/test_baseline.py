@@ -15,8 +15,9 @@ from ilit.errors import ConfigError, EvaluationError, IlitWarning, RunError
 from ilit.evidence.compare import evidence
 from ilit.recipe import FLOAT32
 from ilit.report.verdict import sentence
-from ilit.run.folder import Clock, open_run
+from ilit.run.folder import Clock
 from ilit.run.predictions import read_predictions, write_predictions
+from ilit.run.state import open_run
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))

@@ -25,7 +25,8 @@ from ilit.executor import SerialExecutor
 from ilit.objective import PERFORMANCE, Objective
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord, relative_cost
-from ilit.run.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.run.journal import JournalWriter, read_journal
+from ilit.run.records import Header, Probed, Started, Tried
 from ilit.search.context import RunContext
 from ilit.search.loop import Budget, SearchEnd, search
 from ilit.space import CalibrationSize

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ilit.run.folder import BEST, CALIBRATION, CLOSEST, FRONT_MODELS, JOURNAL, Clock, Run, open_run, write_beside
+from ilit.run.folder import BEST, CALIBRATION, CLOSEST, FRONT_MODELS, JOURNAL, Clock, write_beside
 from ilit.run.front import FrontMember
-from ilit.run.journal import Finished, Header, Probed
+from ilit.run.records import Finished, Header, Probed
+from ilit.run.state import Run, open_run
 
 __all__ = [
     "BEST",

@@ -13,7 +13,8 @@ from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.objective import Objective
 from ilit.result import TrialRecord
-from ilit.run.journal import JournalWriter, Probed, Started, Tried
+from ilit.run.journal import JournalWriter
+from ilit.run.records import Probed, Started, Tried
 from ilit.search.choice import best_of, closest_of, most_promising
 from ilit.search.context import RunContext
 from ilit.search.trial import held_out, outcome_of, run_probe, run_to_the_end, run_trial
