@@ -12,7 +12,7 @@ from ilit.plugins import registry
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
 from ilit.space import Op, SearchSpace
 from ilit_bert import plugin
-from ilit_bert.dataloader import KeywordBatches
+from ilit_bert.data.keyword_batches import KeywordBatches
 
 INT8 = OpConfig("int8", "weight_only", QuantSpec())
 NAMES = ("e.word_embeddings", "e.position_embeddings", "e.token_type_embeddings", "classifier")

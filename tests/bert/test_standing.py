@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import transformers
 
-from ilit_bert.metrics import Glue, tuning_metric
-from ilit_bert.squad_metric import Squad
+from ilit_bert.metrics.glue import Glue
+from ilit_bert.metrics.squad import Squad
+from ilit_bert.metrics.table import tuning_metric
 from ilit_bert.standing import objection
-from ilit_bert.tasks import find_task
+from ilit_bert.tasks.table import find_task
 
 
 def labels_of(counts, seed=1):

@@ -11,13 +11,13 @@ from typing import Any
 
 from ilit.errors import IlitWarning
 from ilit.metric import Metric
-from ilit_bert.batches import evaluation_loader
-from ilit_bert.checkpoint import load_model
-from ilit_bert.metrics import METRICS, tuning_metric
+from ilit_bert.checkpoints.loading import load_model
+from ilit_bert.data.loaders import evaluation_loader
+from ilit_bert.metrics.table import METRICS, tuning_metric
 from ilit_bert.standing import objection
-from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.labels import name_labels
-from ilit_bert.tasks.squad import read_questions
+from ilit_bert.tasks.squad.read import read_questions
+from ilit_bert.tasks.table import Task, find_task
 from ilit_pytorch.adapter import PyTorchAdapter
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ilit.hookspecs import hookimpl
 from ilit.recipe import FLOAT32
 from ilit.space import SearchSpace
-from ilit_bert.dataloader import KeywordBatches, matches
+from ilit_bert.data.keyword_batches import KeywordBatches, matches
 
 if TYPE_CHECKING:
     import typer
@@ -20,7 +20,7 @@ EMBEDDINGS_KEPT_FLOAT = ("position_embeddings", "token_type_embeddings")
 @hookimpl
 def ilit_metrics() -> list[Any]:
     """Offer GLUE's and SQuAD's metrics, by task and by formula."""
-    from ilit_bert.metrics import METRICS
+    from ilit_bert.metrics.table import METRICS
 
     return list(METRICS)
 
@@ -64,6 +64,6 @@ def ilit_pytorch_build(config: Mapping[str, Any]) -> Any | None:
     """Build the transformers architecture that a saved ``config.json`` names, so that ``ilit.load`` needs no model."""
     if not {"model_type", "architectures"} <= set(config):
         return None
-    from ilit_bert.checkpoint import build
+    from ilit_bert.checkpoints.loading import build
 
     return build(config)

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError
-from ilit_bert.batches import LengthBatches, Row, prediction_loader
-from ilit_bert.checkpoint import QUESTION_ANSWERING, head_of, load_model
-from ilit_bert.dataloader import takes_token_types
+from ilit_bert.checkpoints.heads import QUESTION_ANSWERING
+from ilit_bert.checkpoints.loading import head_of, load_model
+from ilit_bert.data.keyword_batches import takes_token_types
+from ilit_bert.data.length_batches import LengthBatches, Row
+from ilit_bert.data.loaders import prediction_loader
 from ilit_bert.tasks.labels import name_labels
-from ilit_bert.tasks.squad import Question, WindowSize, best_answers, cut_windows
+from ilit_bert.tasks.squad.answers import best_answers
+from ilit_bert.tasks.squad.read import Question
+from ilit_bert.tasks.squad.windows import WindowSize, cut_windows
 from ilit_pytorch.adapter import PyTorchAdapter
 
 Array = NDArray[Any]

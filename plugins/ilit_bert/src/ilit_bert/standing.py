@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from ilit.metric import PairedMetric
-from ilit_bert.squad_metric import Squad
-from ilit_bert.tasks import Task
+from ilit_bert.metrics.squad import Squad
 from ilit_bert.tasks.labels import model_label_ids
+from ilit_bert.tasks.table import Task
 
 Array = NDArray[Any]
 

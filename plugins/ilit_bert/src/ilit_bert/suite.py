@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ilit.errors import ArtefactError, ConfigError, IlitError, did_you_mean, one_line
-from ilit_bert.folder import check_output
+from ilit_bert.checkpoints.folder import check_output
 from ilit_bert.tune import TuneJob, TuneReport, tune
 
 _PATHS = ("data_dir", "output", "config")

@@ -18,14 +18,15 @@ from ilit.figures import evaluation_rows, proof, score_in_full
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
-from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader, few_rows
-from ilit_bert.checkpoint import load_float
-from ilit_bert.first_score import first_score
-from ilit_bert.folder import check_output, closest_folder, is_tuned, keep
-from ilit_bert.metrics import tuning_metric
+from ilit_bert.checkpoints.folder import check_output, closest_folder, is_tuned, keep
+from ilit_bert.checkpoints.loading import load_float
+from ilit_bert.data.length_batches import LengthBatches
+from ilit_bert.data.loaders import calibration_loader, evaluation_loader, few_rows
+from ilit_bert.metrics.first_score import first_score
+from ilit_bert.metrics.table import tuning_metric
 from ilit_bert.standing import objection
-from ilit_bert.tasks import Task, find_task
 from ilit_bert.tasks.labels import assumed_order, name_labels
+from ilit_bert.tasks.table import Task, find_task
 
 JSON_KEYS = (
     "task", "metric", "baseline", "target", "accuracy", "passed", "drop", "drop_bound", "confidence", "fixed", "broken",

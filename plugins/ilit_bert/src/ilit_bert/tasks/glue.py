@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
-from ilit_bert.tasks import Columns, Split, Task
+from ilit_bert.tasks.files import split_file
+from ilit_bert.tasks.table import Columns, Split, Task
 
 _log = logging.getLogger("ilit.bert")
 
@@ -47,7 +48,7 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
             or a label that is none of the task's. Names file and line.
     """
     if task.columns is None:
-        raise ConfigError(f"task '{task.name}' has no TSV files; read it with ilit_bert.tasks.squad")
+        raise ConfigError(f"task '{task.name}' has no TSV files; read it with ilit_bert.tasks.squad.read")
     path = split_file(task, data_dir, split)
     lines = _lines(path)
     header = lines[0].split("\t") if task.columns.header else None
@@ -70,24 +71,6 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
     if cut:
         _log.warning("%s: left out %d rows cut short by a line break (first: line %d)", path, len(cut), cut[0])
     return examples
-
-
-def split_file(task: Task, data_dir: str | Path, split: Split) -> Path:
-    """Return the path of a split's file.
-
-    Raises:
-        DataError: it is missing; says what the split is for and, where the files lie one folder deeper, says so.
-    """
-    folder = Path(data_dir)
-    path = folder / task.file(split)
-    if path.is_file():
-        return path
-    if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder; name the one that holds {task.name}'s {task.file(split)}")
-    purpose = "calibration takes its rows from the training split" if split == "train" else "it is evaluated on"
-    deeper = next((child for child in (folder / task.name, folder / task.name.upper()) if child.is_dir()), None)
-    cure = f"did you mean the folder {deeper}?" if deeper else f"the folder holds {_listing(folder)}"
-    raise DataError(f"{path}: is missing ({purpose}); {cure}")
 
 
 def check_labels(examples: Sequence[Example], num_labels: int) -> None:
@@ -196,9 +179,3 @@ def _label(text: str, task: Task, where: str) -> int | float:
             f"{where}: label '{text}' is no score of {task.name}; allowed: numbers from {low:g} to {high:g}"
         )
     return score
-
-
-def _listing(folder: Path) -> str:
-    """Return the names of the folder's first files."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else "nothing"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ilit.errors import ConfigError, ModelError
-from ilit_bert.tasks import Task
+from ilit_bert.tasks.table import Task
 
 _NUMBERED = re.compile(r"(?:label|class)?[\W_]*(\d+)")
 _SAME = {
