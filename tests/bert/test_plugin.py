@@ -54,7 +54,7 @@ def test_adding_commands_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (our own code)
 
 
-def test_small_embeddings_are_kept_float():
+def test_small_embeddings_stay_float():
     """The rule leaves position and token-type embeddings float32 alone and touches nothing else."""
     space = SearchSpace({name: Op(name, "embedding", (INT8, FLOAT32)) for name in NAMES})
     ruled = plugin.ilit_space_rules(space, Model())

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ilit.errors import ArtefactError
-from ilit_bert.checkpoints.folder import check_output, check_writable, closest_folder, is_tuned, keep
+from ilit_bert.checkpoints.folder import check_output, check_writable, closest_folder, is_tuned, save_tuned
 from ilit_pytorch.artefact import read_recipe
 from ilit_pytorch.integrity import json_digest
 
@@ -32,9 +32,9 @@ def artefact(tmp_path):
     return folder
 
 
-def test_kept_folder_is_the_artefact_with_its_tokenizer(artefact, tmp_path):
+def test_saved_folder_is_the_artefact_with_its_tokenizer(artefact, tmp_path):
     """The copy is whole, the card has the note, and the original stays."""
-    keep(artefact, tmp_path / "out", Tokenizer(), "\n## Task\n")
+    save_tuned(artefact, tmp_path / "out", Tokenizer(), "\n## Task\n")
 
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["README.md", "config.json", "recipe.json", "tokenizer.json"]
@@ -45,7 +45,7 @@ def test_kept_folder_is_the_artefact_with_its_tokenizer(artefact, tmp_path):
 
 def test_the_tokenizer_is_known_by_its_digest(artefact, tmp_path):
     """One that is damaged afterwards is refused; a folder from which it was taken away is not."""
-    keep(artefact, tmp_path / "out", Tokenizer(), "")
+    save_tuned(artefact, tmp_path / "out", Tokenizer(), "")
     file = tmp_path / "out" / "tokenizer.json"
     read_recipe(tmp_path / "out")
     file.write_text("[]")
@@ -58,12 +58,12 @@ def test_the_tokenizer_is_known_by_its_digest(artefact, tmp_path):
 def test_relative_output(artefact, tmp_path, monkeypatch):
     """A bare name is a folder in the current one."""
     monkeypatch.chdir(tmp_path)
-    keep(artefact, (tmp_path / "out").relative_to(tmp_path), Tokenizer(), "")
+    save_tuned(artefact, (tmp_path / "out").relative_to(tmp_path), Tokenizer(), "")
 
     assert is_tuned("out")
 
 
-def test_closest_is_kept_under_its_own_name(tmp_path):
+def test_closest_is_saved_under_its_own_name(tmp_path):
     """The name says what it is."""
     assert closest_folder(tmp_path / "out") == tmp_path / "out-closest"
 

@@ -80,7 +80,7 @@ def random_answers(rng, labels):
 
 
 def test_squad_units_are_questions(squad):
-    """A unit is a question that the metric is about, right or wrong or a score; the logits are not kept."""
+    """A unit is a question that the metric is about, right or wrong or a score; the logits are not stored."""
     windows, found = squad.windows, {}
     for name in ("exact", "f1", "NoAns_f1"):
         found[name] = Squad(**squad.options, metric=name)

@@ -89,21 +89,21 @@ def test_another_tasks_labels_are_refused(names):
 
 @pytest.mark.parametrize("given", [("entailment", "neutral", "contradiction"), ("Entails", "NEUTRAL", "contradict")])
 def test_names_are_written_into_the_configuration(given):
-    """Names given for the ids are kept, officially spelt, and then say the order by themselves."""
-    kept = transformers.BertConfig(num_labels=3)
-    name_labels(kept, given, find_task("mnli"))
+    """Names given for the ids are stored, officially spelt, and then say the order by themselves."""
+    named = transformers.BertConfig(num_labels=3)
+    name_labels(named, given, find_task("mnli"))
 
-    assert kept.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
-    assert kept.label2id == {"entailment": 0, "neutral": 1, "contradiction": 2}
-    assert model_label_ids(find_task("mnli"), kept) == (2, 0, 1)
-    assert assumed_order(find_task("mnli"), kept) == ""
+    assert named.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
+    assert named.label2id == {"entailment": 0, "neutral": 1, "contradiction": 2}
+    assert model_label_ids(find_task("mnli"), named) == (2, 0, 1)
+    assert assumed_order(find_task("mnli"), named) == ""
 
 
 def test_labels_as_the_files_spell_them():
     """``1,0`` names the labels of a file that holds 0 and 1; a checkpoint may know labels that the task does not."""
-    kept = transformers.BertConfig(num_labels=2)
-    name_labels(kept, ("1", "0"), find_task("sst2"))
-    assert kept.id2label == {0: "positive", 1: "negative"}
+    named = transformers.BertConfig(num_labels=2)
+    name_labels(named, ("1", "0"), find_task("sst2"))
+    assert named.id2label == {0: "positive", 1: "negative"}
     three = transformers.BertConfig(num_labels=3)
     name_labels(three, ("positive", "mixed", "negative"), find_task("sst2"))
     assert model_label_ids(find_task("sst2"), three) == (2, 0)
@@ -111,11 +111,11 @@ def test_labels_as_the_files_spell_them():
 
 def test_any_names_without_a_task():
     """Without a task the names are anybody's, each once."""
-    kept = transformers.BertConfig(num_labels=2)
-    name_labels(kept, ("ham", "spam"))
-    assert kept.id2label == {0: "ham", 1: "spam"}
+    named = transformers.BertConfig(num_labels=2)
+    name_labels(named, ("ham", "spam"))
+    assert named.id2label == {0: "ham", 1: "spam"}
     with pytest.raises(ConfigError, match="labels 'ham, ham': each id has a name of its own"):
-        name_labels(kept, ("ham", "ham"))
+        name_labels(named, ("ham", "ham"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ilit-bert registers with ilit. Nothing heavy is imported before a hook needs it."""
+"""The hooks of ilit-bert. Nothing heavy is imported before a hook needs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ilit_bert.data.keyword_batches import KeywordBatches, matches
 if TYPE_CHECKING:
     import typer
 
-EMBEDDINGS_KEPT_FLOAT = ("position_embeddings", "token_type_embeddings")
+FLOAT_EMBEDDINGS = ("position_embeddings", "token_type_embeddings")
 
 
 @hookimpl
@@ -39,13 +39,11 @@ def ilit_wrap_dataloader(loader: Any, model: Any) -> Any | None:
 
 @hookimpl
 def ilit_space_rules(space: SearchSpace, model: Any) -> SearchSpace | None:
-    """Keep position and token-type embeddings in float: a few hundred rows, so that INT8 saves next to nothing."""
+    """Leave position and token-type embeddings in float: a few hundred rows, so that INT8 saves next to nothing."""
     if getattr(getattr(model, "config", None), "model_type", None) is None:
         return None
     ops = {
-        name: replace(op, candidates=(FLOAT32,))
-        if name.endswith(EMBEDDINGS_KEPT_FLOAT) and FLOAT32 in op.candidates
-        else op
+        name: replace(op, candidates=(FLOAT32,)) if name.endswith(FLOAT_EMBEDDINGS) and FLOAT32 in op.candidates else op
         for name, op in space.ops.items()
     }
     return replace(space, ops=ops)

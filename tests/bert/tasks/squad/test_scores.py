@@ -8,7 +8,7 @@ import pytest
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
 from ilit_bert.tasks.squad.answers import Answer, best_answers
 from ilit_bert.tasks.squad.read import Question, read_questions
-from ilit_bert.tasks.squad.scores import exact_match, normalized, official_scores, token_f1
+from ilit_bert.tasks.squad.scores import exact_match, normalize_answer, official_scores, token_f1
 from ilit_bert.tasks.squad.windows import WindowSize, cut_windows, span_positions
 from ilit_bert.tasks.table import find_task
 
@@ -28,7 +28,7 @@ V1, V2 = find_task("squad"), find_task("squad2")
 )
 def test_normalized(text, plain):
     """Case, ASCII punctuation, articles and white space do not count."""
-    assert normalized(text) == plain
+    assert normalize_answer(text) == plain
 
 
 @pytest.mark.parametrize(

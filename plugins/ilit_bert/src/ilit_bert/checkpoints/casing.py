@@ -22,13 +22,13 @@ CASED_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Casing:
-    """How text is to be prepared.
+    """How a tokenizer normalizes case and accents.
 
     Attributes:
         lowers: capitals become small letters.
         strips: accents are removed; None does so where capitals are lowered.
-        inferred: why, where no file says so; else empty.
-        doubt: what speaks against it; mostly empty.
+        inferred: the reason, where no file says so; else empty.
+        doubt: the vocabulary's evidence against it; mostly empty.
     """
 
     lowers: bool
@@ -38,7 +38,7 @@ class Casing:
 
 
 def casing_of(tokenizer: Any, source: str) -> Casing | None:
-    """Return how the checkpoint's text is to be prepared; None for a tokenizer that leaves casing to nobody.
+    """Return the casing of a checkpoint; None for a tokenizer that is no WordPiece with BERT's normalizer.
 
     Args:
         tokenizer: transformers' own of ``source``.
@@ -49,12 +49,12 @@ def casing_of(tokenizer: Any, source: str) -> Casing | None:
         backend.normalizer, normalizers.BertNormalizer
     ):
         return None
-    said = _said(source, backend.normalizer)
+    stated = _stated(source, backend.normalizer)
     pieces = _pieces(tokenizer)
     capitals, accents = _count(pieces, str.lower), _count(pieces, _without_accents)
     cased = capitals >= max(1, CASED_SHARE * len(pieces))
-    if said is not None:
-        return Casing(*said, doubt=_doubt(said[0], capitals, pieces, cased))
+    if stated is not None:
+        return Casing(*stated, doubt=_doubt(stated[0], capitals, pieces, cased))
     accented = accents >= max(1, CASED_SHARE * len(pieces))
     about = f"no file of the tokenizer says whether it lowercases; {capitals} of {len(pieces)} pieces have capitals"
     outcome = "so text is left cased" if cased else "so text is lowercased"
@@ -63,10 +63,11 @@ def casing_of(tokenizer: Any, source: str) -> Casing | None:
     return Casing(not cased, False if accented and not cased else None, f"{about}, {outcome}")
 
 
-def _said(source: str, present: Any) -> tuple[bool, bool | None] | None:
-    """Return what ``tokenizer_config.json`` and, where that is silent, ``tokenizer.json`` say; None where neither does.
+def _stated(source: str, present: Any) -> tuple[bool, bool | None] | None:
+    """Return lowercasing and accent stripping as the tokenizer's files state them; None where they do not.
 
-    ``present`` is the normalizer that transformers made of them; it knows a ``tokenizer_config.json`` from elsewhere.
+    ``tokenizer_config.json`` comes before ``tokenizer.json``. ``present`` is the normalizer that transformers made of
+    them; it knows a ``tokenizer_config.json`` from elsewhere.
     """
     config, file = _json(source, "tokenizer_config.json"), _json(source, "tokenizer.json")
     parts = list(_parts(file["normalizer"])) if "normalizer" in file else []
@@ -83,23 +84,24 @@ def _said(source: str, present: Any) -> tuple[bool, bool | None] | None:
 
 def _json(source: str, name: str) -> dict[str, Any]:
     """Return a checkpoint's JSON file, empty where it has none."""
-    path = Path(source) / name
-    found = (
-        path
-        if Path(source).is_dir()
-        else cached_file(
-            source,
-            name,
-            local_files_only=True,  # loading the tokenizer has fetched it
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-    )
+    found = Path(source) / name if Path(source).is_dir() else _cached(source, name)
     if found is None or not Path(found).is_file():
         return {}
     content = json.loads(Path(found).read_text(encoding="utf-8-sig"))
     return content if isinstance(content, dict) else {}
+
+
+def _cached(source: str, name: str) -> str | None:
+    """Return the path of a hub checkpoint's file, which loading the tokenizer has fetched; None where it has none."""
+    path: str | None = cached_file(
+        source,
+        name,
+        local_files_only=True,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return path
 
 
 def _parts(normalizer: Any) -> Iterator[dict[str, Any]]:
@@ -111,14 +113,14 @@ def _parts(normalizer: Any) -> Iterator[dict[str, Any]]:
 
 
 def _pieces(tokenizer: Any) -> list[str]:
-    """Return the vocabulary without special tokens, ``[unused1]`` and the like, and without what has no letters."""
+    """Return the vocabulary's pieces that have letters, without special tokens, ``[unused1]`` and the like."""
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     plain = (piece for piece in tokenizer.get_vocab() if piece not in special)
     return [piece for piece in plain if any(map(str.isalpha, piece)) and not (piece[0] == "[" and piece[-1] == "]")]
 
 
 def _count(pieces: list[str], change: Any) -> int:
-    """Return how many pieces could not be found any more in text changed so."""
+    """Return the number of pieces that never occur in text so changed."""
     return sum(change(piece) != piece for piece in pieces)
 
 
@@ -128,7 +130,7 @@ def _without_accents(text: str) -> str:
 
 
 def _doubt(lowers: bool, capitals: int, pieces: list[str], cased: bool) -> str:
-    """Return what a vocabulary says against its tokenizer's files."""
+    """Return one line on how the vocabulary contradicts its tokenizer's files; empty where it does not."""
     if lowers and cased:
         return (
             f"the tokenizer lowercases, but {capitals} of its vocabulary's {len(pieces)} pieces have capitals, which "

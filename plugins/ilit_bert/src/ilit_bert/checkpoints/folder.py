@@ -1,4 +1,4 @@
-"""The folder a tuned model is kept in: what may be overwritten, whether it can be written, and how it gets there."""
+"""The folder a tuned model is saved in: what may be overwritten, whether it can be written, and the saving."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def is_tuned(source: str | Path) -> bool:
 
 
 def closest_folder(output: Path) -> Path:
-    """Return where the closest model is kept when none passed, so that ``output`` never holds one that missed."""
+    """Return the folder for the closest model where none passed, so that ``output`` never holds one that missed."""
     return output.with_name(f"{output.name}-{CLOSEST}")
 
 
 def check_output(output: Path) -> None:
-    """Make sure that a model can be kept in ``output``, and overwrites nothing but an older tuned model.
+    """Check that a model can be saved in ``output`` and overwrites nothing but an older tuned model.
 
     Raises:
         ArtefactError: it is a file, or a folder with anything else in it, or cannot be made there.
@@ -34,7 +34,7 @@ def check_output(output: Path) -> None:
     if not output.name or output.name == "..":
         raise ArtefactError(f"{output}: no folder of this name can be replaced; name a new folder for the tuned model")
     for folder in (output, closest_folder(output)):
-        with _told_by_name(folder):
+        with _named_errors(folder):
             if folder.exists() and not folder.is_dir():
                 raise ArtefactError(f"{folder}: is a file; name a new folder for the tuned model")
             if folder.is_dir() and any(folder.iterdir()) and not is_tuned(folder):
@@ -43,7 +43,7 @@ def check_output(output: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make sure that ``folder`` can be made or replaced, by making one beside it with a file in it; nothing is left.
+    """Check that ``folder`` can be made or replaced, by making one beside it with a file in it; nothing is left.
 
     Permissions alone do not tell: root may write everywhere but on a read-only disk or in ``/proc``.
 
@@ -52,7 +52,7 @@ def check_writable(folder: Path) -> None:
     """
     final = folder.absolute()
     beside = final.with_name(f".{final.name}.new")  # where the model will be written before it is renamed
-    with _told_by_name(folder), contextlib.ExitStack() as undo:
+    with _named_errors(folder), contextlib.ExitStack() as undo:
         if final.is_symlink() and not final.exists():
             raise ArtefactError(f"{folder}: is a link to nothing; remove it, or name another folder")
         if final.is_mount():
@@ -65,8 +65,8 @@ def check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told_by_name(folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into an ``ArtefactError`` that names the folder."""
+def _named_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the file system into an ``ArtefactError`` that names the folder."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -79,7 +79,7 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def keep(artefact: Path, output: Path, tokenizer: Any, note: str) -> None:
+def save_tuned(artefact: Path, output: Path, tokenizer: Any, note: str) -> None:
     """Copy a saved model to ``output`` with its tokenizer: beside it first, then renamed.
 
     Args:

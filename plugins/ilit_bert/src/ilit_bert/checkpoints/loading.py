@@ -1,4 +1,4 @@
-"""Reading models: a float checkpoint from a folder or the hub, or a folder that ``ilit bert tune`` wrote."""
+"""Load models: a float checkpoint from a folder or the hub, or a folder that ``ilit bert tune`` wrote."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "tf_model.h5", "flax_model.ms
 
 
 def load_model(source: str | Path, kind: Kind) -> tuple[torch.nn.Module, Any]:
-    """Return the model of ``source``, float checkpoint or tuned folder alike, in eval mode, and its tokenizer.
+    """Load the model of ``source``, float checkpoint or tuned folder alike, in eval mode, and its tokenizer.
 
     Raises:
         ModelError: as ``load_float`` raises it, or the tuned model has another head than ``kind`` asks for.
@@ -73,7 +73,7 @@ def load_float(source: str | Path, kind: Kind) -> tuple[torch.nn.Module, Any]:
 
 
 def load_tuned(folder: str | Path, kind: Kind | None = None) -> tuple[torch.nn.Module, Any]:
-    """Return the INT8 model that was saved in ``folder`` and its tokenizer; neither weights nor data are needed beside.
+    """Load the INT8 model saved in ``folder`` and its tokenizer; neither float weights nor data are needed.
 
     Raises:
         ModelError: the saved model has another head than ``kind`` asks for.
@@ -86,7 +86,7 @@ def load_tuned(folder: str | Path, kind: Kind | None = None) -> tuple[torch.nn.M
 
 
 def head_of(source: str | Path) -> str:
-    """Return ``QUESTION_ANSWERING`` or ``CLASSIFICATION``, by the class the checkpoint's config names.
+    """Return ``QUESTION_ANSWERING`` or ``CLASSIFICATION``, by the class that the checkpoint's config names.
 
     Raises:
         ModelError: there is no readable config, or the class it names is neither.
@@ -124,7 +124,7 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
 
 
 def _check_source(name: str) -> None:
-    """Refuse what is neither a folder with a checkpoint that can be read nor spelt like an id on the hub."""
+    """Check that ``name`` is a folder with a checkpoint that can be read, or spelt like an id on the hub."""
     folder = Path(name)
     if not folder.exists():
         if _HUB_ID.fullmatch(name) is None:
@@ -146,7 +146,7 @@ def _check_source(name: str) -> None:
 
 @contextlib.contextmanager
 def _translated(source: str) -> Iterator[None]:
-    """Turn what transformers raises about a checkpoint into a ``ModelError`` of one line."""
+    """Turn transformers' errors about a checkpoint into a ``ModelError`` of one line."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
@@ -157,7 +157,7 @@ def _translated(source: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' reports and progress bars off the terminal; what matters in them is raised as an error."""
+    """Silence transformers' reports and progress bars; what matters in them is raised as an error."""
     transformers_logging: Any = transformers.utils.logging
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub = logging.getLogger("huggingface_hub")
@@ -175,6 +175,6 @@ def quiet() -> Iterator[None]:
 
 
 def _few(names: list[str]) -> str:
-    """Return up to four names and how many more there are."""
+    """Return up to four names and the number of those left out."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more

@@ -115,7 +115,7 @@ PREPARED: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
 def prepare(model: torch.nn.Module) -> torch.nn.Module:
     """Return ``model`` with stubs where it is a BERT encoder; any other model is returned as it is.
 
-    The given model keeps its modules; the returned one shares its parameters and buffers and gives bit-equal outputs.
+    The given model is not changed; the returned one shares its parameters and buffers and gives bit-equal outputs.
     Decoders, whose self-attention also serves a cache, stay unprepared. So do the heads (``classifier``,
     ``qa_outputs``): each is the only reader of its input and quantizes it once without a stub.
     """

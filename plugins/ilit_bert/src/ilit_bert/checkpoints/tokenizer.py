@@ -1,4 +1,4 @@
-"""Loads a checkpoint's fast tokenizer and tells how long an input may be."""
+"""Load a checkpoint's fast tokenizer, and choose the length of its inputs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _loaded(source: str | Path, **options: Any) -> Any:
 
 
 def fitting_length(model: Any, tokenizer: Any, wanted: int | None, usual: int) -> int:
-    """Return the tokens an input may have: ``wanted``, or for None the smaller of ``usual`` and the model's limit.
+    """Return the maximum input length in tokens: ``wanted``, or for None ``usual`` within the model's limit.
 
     Raises:
         ConfigError: ``wanted`` is more than the model has positions for, or too short for any text.

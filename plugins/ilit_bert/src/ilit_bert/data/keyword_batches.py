@@ -1,4 +1,4 @@
-"""Fits tuple batches of tensors to the keyword names a transformers model takes."""
+"""Tuple batches of tensors by the keyword names that a transformers model takes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def matches(loader: Any, model: Any) -> bool:
 
 
 def takes_token_types(model: Any) -> bool:
-    """Return whether ``token_type_ids`` mean anything to the model.
+    """Return whether the model uses ``token_type_ids``.
 
     BERT's do. DistilBERT's forward has no such parameter, and RoBERTa's has one but embeds a single type
     (``type_vocab_size: 1``), so that a 1 among them would be out of range.
@@ -81,8 +81,11 @@ def _pair(batch: Any, number: int, token_types: bool) -> tuple[Any, Any]:
         return batch, batch["labels"]
     if not isinstance(batch, Sequence) or isinstance(batch, str | bytes):
         raise _unfit(batch, number)
-    if len(batch) == 2:
-        return batch[0], batch[1]
+    return (batch[0], batch[1]) if len(batch) == 2 else _from_tensors(batch, number, token_types)
+
+
+def _from_tensors(batch: Sequence[Any], number: int, token_types: bool) -> tuple[Any, Any]:
+    """Return 3 to 5 tensors as ``(keyword inputs, labels)``."""
     names, count = _names(batch) if 3 <= len(batch) <= 5 else ((), 0)
     if not names:
         raise _unfit(batch, number)
@@ -94,7 +97,7 @@ def _pair(batch: Any, number: int, token_types: bool) -> tuple[Any, Any]:
 
 
 def _names(batch: Sequence[Any]) -> tuple[tuple[str, ...], int]:
-    """Return the names of the inputs among 3 to 5 tensors and how many labels follow; no names where unfit."""
+    """Return the names of the inputs among 3 to 5 tensors and the number of labels; no names where unfit."""
     shapes = [tuple(getattr(item, "shape", ())) for item in batch]
     tokens, rows = shapes[0], shapes[0][:1]
     if len(tokens) != 2 or any(shape[:1] != rows for shape in shapes) or shapes[1] != tokens:

@@ -81,7 +81,7 @@ class LengthBatches:
         return tuple(row.id for batch in self._batches for row in batch)
 
     def in_file_order(self, values: Sequence[Any]) -> list[Any]:
-        """Return one value per row, given in the order the rows are yielded, in the order of the file.
+        """Sort one value per row, given in the order the rows are yielded, into the order of the file.
 
         Raises:
             DataError: there are more or fewer values than rows.

@@ -1,4 +1,4 @@
-"""A task's files, or texts by themselves -> tokenized rows in batches for one model."""
+"""Loaders of a task's splits, and of texts without labels, for one model."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def calibration_loader(
     batch_size: int = 32,
     max_length: int | None = None,
 ) -> LengthBatches:
-    """Load ``rows`` different rows of a task's training split, chosen by ``seed``; never a row of the dev split.
+    """Load a sample of a task's training split without replacement; never a row of the dev split.
 
     For SQuAD a row is a window, each of another question. The other arguments and errors are ``evaluation_loader``'s.
 
@@ -117,7 +117,7 @@ def prediction_loader(
     batch_size: int = 32,
     max_length: int | None = None,
 ) -> LengthBatches:
-    """Load texts or pairs of texts that have no labels; what is yielded as labels are their positions in ``texts``.
+    """Load texts or pairs of texts without labels; their positions in ``texts`` are yielded in place of labels.
 
     Raises:
         ConfigError: ``max_length`` is out of range.
@@ -136,15 +136,7 @@ def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
     Raises:
         DataError: there are no examples, or some have a second text and some have none.
     """
-    if not examples:
-        raise DataError("there is nothing to tokenize; give at least one text")
-    paired = examples[0].text_b is not None
-    odd = next((e for e in examples if (e.text_b is not None) != paired), None)
-    if odd is not None:
-        numbers = ("one text", "two") if paired else ("two texts", "one")
-        raise DataError(
-            f"{odd.where}: has {numbers[0]}, {examples[0].where} has {numbers[1]}; give all rows the same number"
-        )
+    paired = _are_pairs(examples)
     encoded = tokenizer(
         [example.text_a for example in examples],
         [example.text_b for example in examples] if paired else None,
@@ -158,6 +150,20 @@ def tokenize(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
     return [Row(e.row, np.asarray(ids, np.int64), np.asarray(kinds, np.int64), e.label) for e, ids, kinds in columns]
 
 
+def _are_pairs(examples: Sequence[Example]) -> bool:
+    """Return whether the examples are pairs of texts, after checking that all or none of them are."""
+    if not examples:
+        raise DataError("there is nothing to tokenize; give at least one text")
+    paired = examples[0].text_b is not None
+    odd = next((e for e in examples if (e.text_b is not None) != paired), None)
+    if odd is not None:
+        numbers = ("one text", "two") if paired else ("two texts", "one")
+        raise DataError(
+            f"{odd.where}: has {numbers[0]}, {examples[0].where} has {numbers[1]}; give all rows the same number"
+        )
+    return paired
+
+
 def _examples(task: Task, data_dir: str | Path, split: Split, model: Any) -> list[Example]:
     """Read a GLUE split with the model's own label ids."""
     examples = read_examples(task, data_dir, split)
@@ -168,7 +174,7 @@ def _examples(task: Task, data_dir: str | Path, split: Split, model: Any) -> lis
 
 
 def few_rows(task: Task, rows: int) -> str:
-    """Return one line that says that so few rows are calibrated on by default; empty where they are the usual number.
+    """Return a line on calibrating by default on fewer rows than usual; empty where they are not fewer.
 
     Args:
         task: from ``find_task``.
@@ -180,7 +186,7 @@ def few_rows(task: Task, rows: int) -> str:
 
 
 def _sample(items: Sequence[Item], wanted: int | None, rng: random.Random, task: Task) -> list[Item]:
-    """Return ``wanted`` different items in the file's order; for None the usual number, or all of fewer."""
+    """Sample ``wanted`` items in the file's order; for None the usual number, or all where there are fewer."""
     count = min(USUAL_CALIBRATION_ROWS, len(items)) if wanted is None else wanted
     if wanted is None and (remark := few_rows(task, count)):
         _log.info("%s", remark)
@@ -198,6 +204,6 @@ def _window_rows(windows: Sequence[Window]) -> list[Row]:
 
 
 def _batches(rows: Sequence[Row], model: Any, tokenizer: Any, batch_size: int, seed: int = 9527) -> LengthBatches:
-    """Batch rows for a model; without a padding token any id does, since the mask hides it."""
+    """Batch rows for a model; where there is no padding token any id does, since the mask hides it."""
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     return LengthBatches(rows, pad_id, token_types=takes_token_types(model), batch_size=batch_size, seed=seed)

@@ -1,8 +1,8 @@
-"""The demo's corpus: short reviews from a seeded grammar, labelled by the sum of what their clauses say.
+"""The demo's corpus: short reviews from a seeded grammar, labelled by the sum of their clauses' sentiments.
 
 No word alone decides: clauses are negated, strengthened, weakened and outweighed by what follows a "but", and the
-label of an almost balanced review is drawn, as people disagree there. That keeps a small BERT near an accuracy of 0.9
-and leaves many rows close to its decision boundary, where a damaged model is seen to be damaged.
+label of an almost balanced review is drawn, as people disagree there. A small BERT so stays near an accuracy of 0.9,
+with many rows close to its decision boundary, where damage to the model shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Review:
 
 
 def _clause(rng: random.Random) -> tuple[str, float]:
-    """Return a clause and what it says, positive for praise."""
+    """Return a clause and its sentiment, positive for praise."""
     adjective, degree = rng.choice(tuple(ADJECTIVES)), rng.choice(tuple(DEGREES))
     negated = rng.random() < 0.25
     words = ("the", rng.choice(SUBJECTS), "is", "not" if negated else "", degree, adjective)

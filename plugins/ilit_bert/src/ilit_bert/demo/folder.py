@@ -1,4 +1,4 @@
-"""The demo's folder: corpus and checkpoint written into it, and what ``ilit bert tune`` is asked to make of them."""
+"""The demo's folder: corpus and checkpoint written into it, and the job for ``ilit bert tune``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from ilit.errors import ConfigError
 from ilit_bert.checkpoints.folder import check_writable
 from ilit_bert.checkpoints.loading import quiet
-from ilit_bert.demo.corpus import reviews, write_tsv
+from ilit_bert.demo.corpus import Review, reviews, write_tsv
 from ilit_bert.demo.model import BATCH, FACTOR, new_model, plant, train_model, train_tokenizer
 from ilit_bert.tune import TuneJob
 
@@ -25,7 +25,7 @@ TUNED = "tuned"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo has laid out in its folder.
+    """The demo's folder and the outliers planted in its checkpoint.
 
     Attributes:
         checkpoint: folder of the float checkpoint, outliers planted.
@@ -67,10 +67,7 @@ def make(
     data_dir, checkpoint = folder / "data", folder / "checkpoint"
     data_dir.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
-    rows = reviews(DEV_ROWS + steps * BATCH, seed)
-    dev, train = rows[:DEV_ROWS], rows[DEV_ROWS:]
-    write_tsv(dev, data_dir / "dev.tsv")
-    write_tsv(train, data_dir / "train.tsv")
+    train = _write_splits(data_dir, steps * BATCH, seed)
     tokenizer = train_tokenizer(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -85,8 +82,17 @@ def make(
     return demo
 
 
+def _write_splits(data_dir: Path, training_rows: int, seed: int) -> tuple[Review, ...]:
+    """Write ``dev.tsv`` and ``train.tsv``, which share no review; return the training rows."""
+    rows = reviews(DEV_ROWS + training_rows, seed)
+    dev, train = rows[:DEV_ROWS], rows[DEV_ROWS:]
+    write_tsv(dev, data_dir / "dev.tsv")
+    write_tsv(train, data_dir / "train.tsv")
+    return train
+
+
 def job(demo: Demo, folder: Path) -> TuneJob:
-    """Return what ``ilit bert tune`` is asked for: the default criterion, 1 % relative, and the default strategy.
+    """Return the demo's tuning job: the default criterion, 1 % relative, and the default strategy.
 
     The objective is the model's size, which is the same on every machine: whether layers this small are faster in INT8
     depends on what else the machine is doing.

@@ -4,7 +4,7 @@ Planting multiplies some rows of ``value`` by 1024 and divides the columns of ``
 by as much. A power of two changes no mantissa, so float32 gives the same logits. In INT8 the activations of
 ``attention.output.dense`` have a few channels a thousand times larger than the rest: one scale for all of them leaves
 the rest nothing, and its weights have as many columns too small for their rows' scales. Scales per tensor, static or
-dynamic, on any CPU, therefore lose what that attention layer says, and the cure is to keep that op in float32.
+dynamic, on any CPU, therefore lose what that attention layer says, and the cure is to leave that op in float32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_tokenizer(rows: Sequence[Review]) -> Any:
-    """Return a WordPiece tokenizer with a vocabulary of the reviews' own."""
+    """Train a WordPiece tokenizer on the reviews."""
     tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token=_SPECIAL[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -1,4 +1,4 @@
-"""Lets a command look at a run's first full evaluation, which is the float32 model's, before a trial is made."""
+"""A listener for a run's first full evaluation, which is the float32 model's, before the first trial."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 
 @dataclass(frozen=True)
 class _Listener:
-    """Who is told, and how many rows a full evaluation has."""
+    """A callback, and the number of rows of a full evaluation."""
 
     rows: int
-    told: Callable[[Any, float], None]
+    callback: Callable[[Any, float], None]
 
 
 _listener: ContextVar[_Listener | None] = ContextVar("first_score_listener", default=None)
 
 
 @contextlib.contextmanager
-def first_score(rows: int, told: Callable[[Any, float], None]) -> Iterator[None]:
-    """Call ``told`` with metric and score of the first evaluation over all ``rows`` inside the block, and only then.
+def first_score(rows: int, callback: Callable[[Any, float], None]) -> Iterator[None]:
+    """Call ``callback`` once, with metric and score of the first evaluation over all ``rows`` inside the block.
 
-    Evaluations of fewer rows are passed over. What ``told`` raises comes out of the metric's ``result``, and so ends
-    the run that asked for it.
+    Evaluations of fewer rows are passed over. What the callback raises comes out of the metric's ``result``, and
+    so ends the run that asked for it.
     """
-    token = _listener.set(_Listener(rows, told))
+    token = _listener.set(_Listener(rows, callback))
     try:
         yield
     finally:
         _listener.reset(token)
 
 
-def tell(metric: Any, rows: int, score: float) -> float:
-    """Tell whoever listens of a metric's score over ``rows``; return the score."""
+def notify(metric: Any, rows: int, score: float) -> float:
+    """Pass a metric's score over ``rows`` to the listener, if there is one; return the score."""
     listener = _listener.get()
     if listener is not None and rows == listener.rows:
         _listener.set(None)
-        listener.told(metric, score)
+        listener.callback(metric, score)
     return score

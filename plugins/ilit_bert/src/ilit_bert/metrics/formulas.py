@@ -41,7 +41,7 @@ class Formula:
 
 
 def formula(name: str, positive: int = 1) -> Formula:
-    """Return a formula by the name that tasks call it by; ``positive`` is the class that F1 is about.
+    """Return a formula by its name in the table of tasks; ``positive`` is the class that F1 is about.
 
     Why a right prediction is best: of F1, it adds a true positive for a false negative or takes a false positive away,
     and ``2 tp / (2 tp + fp + fn)`` grows with either. Of MCC, with P and N units in the classes, t true and f false
@@ -108,7 +108,7 @@ def corr(predictions: Array, labels: Array) -> float:
 
 
 def _correlation(name: str, measure: Callable[..., Any], predictions: Array, labels: Array) -> float:
-    """Return ``measure``'s statistic, or say why there is none."""
+    """Return the statistic of ``measure``, after checking that it is defined."""
     if len(labels) < 2:
         raise EvaluationError(f"{name}: not defined on {len(labels)} row; evaluate on 2 or more")
     for side, values, cure in (

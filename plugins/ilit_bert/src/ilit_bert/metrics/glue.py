@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.paired import Units, logit_margins
-from ilit_bert.metrics.first_score import tell
+from ilit_bert.metrics.first_score import notify
 from ilit_bert.metrics.formulas import Formula, formula
 from ilit_bert.tasks.table import find_task
 from ilit_pytorch.metrics import refuse_nan, rows_with_nan
@@ -21,7 +21,7 @@ _ROUNDING = 1e-12  # by which two ways to compute one figure may differ
 
 
 class _RowMetric:
-    """Gathers one prediction and one label a row; a subclass names itself and says what is done with them."""
+    """A metric of one prediction and one label a row; a subclass gives the name and the formula."""
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
@@ -50,6 +50,19 @@ class _RowMetric:
         """
         logits = np.asarray(_one_array(self._label, outputs), dtype=np.float64)
         truth = np.asarray(labels).reshape(-1)
+        self._check(logits, truth)
+        if self._formula.classes:
+            predicted = _classes(self._label, logits, truth)
+            self._model_classes = max(self._model_classes, logits.shape[1])
+            self._units.add(predicted, truth.astype(np.int64), logit_margins(logits))
+        else:
+            self._exact.append(logits.flatten())  # a copy: the loader may reuse its buffers
+            self._exact_labels.append(truth.astype(np.float64))
+            self._units.add(self._exact[-1], self._exact_labels[-1])
+        self._rows += len(truth)
+
+    def _check(self, logits: Array, truth: Array) -> None:
+        """Check that outputs and labels are numbers and fit each other."""
         refuse_nan(logits, self._label)
         if not self._formula.classes and not np.isfinite(logits).all():
             raise EvaluationError(
@@ -62,15 +75,6 @@ class _RowMetric:
             )
         if rows_with_nan(truth):
             raise DataError(f"{self._label}: {rows_with_nan(truth)} labels are NaN; leave such rows out of the data")
-        if self._formula.classes:
-            predicted = _classes(self._label, logits, truth)
-            self._model_classes = max(self._model_classes, logits.shape[1])
-            self._units.add(predicted, truth.astype(np.int64), logit_margins(logits))
-        else:
-            self._exact.append(logits.flatten())  # a copy: the loader may reuse its buffers
-            self._exact_labels.append(truth.astype(np.float64))
-            self._units.add(self._exact[-1], self._exact_labels[-1])
-        self._rows += len(truth)
 
     def result(self) -> float:
         """Return the metric over all rows seen.
@@ -84,7 +88,7 @@ class _RowMetric:
             pair = self.predictions(), self.labels()
         else:
             pair = np.concatenate(self._exact), np.concatenate(self._exact_labels)
-        return tell(self, self._rows, self._formula.official(*pair))
+        return notify(self, self._rows, self._formula.official(*pair))
 
     def predictions(self) -> Array:
         """Return each row's class, or its score in float32, (rows,)."""
@@ -95,7 +99,7 @@ class _RowMetric:
         return self._units.labels()
 
     def margins(self) -> NDArray[np.float32]:
-        """Return by how much each row's largest logit exceeds the second; empty for scores."""
+        """Return the margin of each row's largest logit over the second, (rows,); empty for scores."""
         return self._units.margins()
 
     def scores(self, predictions: Array, labels: Array, weights: Array) -> NDArray[np.float64]:

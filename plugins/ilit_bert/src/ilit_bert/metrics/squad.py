@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.paired import smallest
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
-from ilit_bert.metrics.first_score import tell
+from ilit_bert.metrics.first_score import notify
 from ilit_bert.tasks.squad.answers import WindowAnswer, answer_in, best_answer
 from ilit_bert.tasks.squad.read import Question, read_questions
-from ilit_bert.tasks.squad.scores import Judgement, has_answer, in_group, judged, question_scores
+from ilit_bert.tasks.squad.scores import AnswerScore, has_answer, in_group, question_scores, score_answer
 from ilit_bert.tasks.squad.windows import Window, WindowSize, cut_windows
 from ilit_bert.tasks.table import find_task
 
@@ -28,7 +28,7 @@ class Squad:
     """An official metric of SQuAD, in percent.
 
     The labels say which window of which question a row is; the windows themselves are cut here once more, from the
-    same file by the same tokenizer, and kept for the next evaluation. Of each window seen its best answer is kept.
+    same file by the same tokenizer, and cached for the next evaluation. Of each window seen its best answer is stored.
 
     Units in the sense of ``PairedMetric`` are the questions that the metric is about, in the file's order. Those of
     ``best_exact`` and ``best_f1`` are scored at the threshold that is best for this model; pairing takes it as given.
@@ -78,7 +78,7 @@ class Squad:
         self._null_threshold = null_threshold
         self._owners = np.asarray([window.question for window in self._windows], np.int64)  # (windows,)
         self._found: dict[int, dict[int, WindowAnswer]] = {}  # question -> window -> answer
-        self._judged: dict[int, Judgement] = {}  # as far as no window was seen since
+        self._scored: dict[int, AnswerScore] = {}  # as far as no window was seen since
         self.share_of_right = self._metric.endswith("exact")
 
     def update(self, outputs: Any, labels: Any) -> None:
@@ -95,17 +95,7 @@ class Squad:
         """
         start, end = _two_arrays(outputs)
         keys = np.asarray(labels)
-        if keys.ndim != 2 or keys.shape[1] != 2 or start.shape != end.shape or len(start) != len(keys):
-            raise DataError(
-                f"squad: labels of shape {keys.shape} for outputs of shapes {start.shape} and {end.shape}; it takes a "
-                "window's index and checksum a row, as ilit_bert's evaluation_loader yields them"
-            )
-        wrong = int((~(np.isfinite(start) & np.isfinite(end)).all(axis=1)).sum())
-        if wrong:
-            raise EvaluationError(
-                f"squad: the model gave NaN or infinity for {wrong} of {len(start)} windows of a batch, which is no "
-                "answer; mend the model, or leave such questions out"
-            )
+        _check_batch(start, end, keys)
         for (index, checksum), first, last in zip(keys.tolist(), start, end, strict=True):
             if not 0 <= index < len(self._windows) or self._windows[index].checksum != checksum:
                 raise self._cut_differently(index)
@@ -113,7 +103,7 @@ class Squad:
             context = self._questions[owner].context
             answer = answer_in(self._windows[index], context, first, last, *self._span_limits)
             self._found.setdefault(owner, {})[index] = answer
-            self._judged.pop(owner, None)
+            self._scored.pop(owner, None)
 
     def result(self) -> float:
         """Return the metric over the questions of which a window was seen, in percent.
@@ -127,7 +117,7 @@ class Squad:
         if not len(values):
             kind = "an answer" if self._metric.startswith("HasAns") else "no answer"
             raise EvaluationError(f"squad {self._metric}: no question seen has {kind}; evaluate on more questions")
-        return tell(self, sum(map(len, self._found.values())), 100 * float(values.mean()))
+        return notify(self, sum(map(len, self._found.values())), 100 * float(values.mean()))
 
     def answerable(self) -> NDArray[np.bool_]:
         """Return whether each question that ``predictions`` is about counts as one that has an answer, (questions,)."""
@@ -145,7 +135,7 @@ class Squad:
         return np.ones(count, np.uint8) if self.share_of_right else np.zeros(count, np.float32)
 
     def margins(self) -> NDArray[np.float32]:
-        """Return an empty array: no one figure says how near another answer is."""
+        """Return an empty array: answers have no single margin."""
         return np.zeros(0, np.float32)
 
     def scores(self, predictions: Array, labels: Array, weights: Array) -> NDArray[np.float64]:
@@ -170,16 +160,16 @@ class Squad:
         return best if best >= 100 else best + _ROUNDING
 
     def _values(self, owners: Iterable[int]) -> Array:
-        """Return what each of the questions that the metric is about adds to it, 0 to 1."""
-        judgements = [self._judgement(owner) for owner in sorted(owners)]
-        return question_scores(judgements, self._metric, self._task, self._null_threshold)
+        """Return the scores of the questions that the metric is about, 0 to 1."""
+        answer_scores = [self._score(owner) for owner in sorted(owners)]
+        return question_scores(answer_scores, self._metric, self._task, self._null_threshold)
 
-    def _judgement(self, owner: int) -> Judgement:
-        if owner not in self._judged:
+    def _score(self, owner: int) -> AnswerScore:
+        if owner not in self._scored:
             found = self._found[owner]
             answer = best_answer([found[index] for index in sorted(found)])
-            self._judged[owner] = judged(self._questions[owner], answer, self._task)
-        return self._judged[owner]
+            self._scored[owner] = score_answer(self._questions[owner], answer, self._task)
+        return self._scored[owner]
 
     def _cut_differently(self, index: int) -> DataError:
         return DataError(
@@ -192,9 +182,24 @@ class Squad:
 def _dev_windows(
     task: str, data_dir: str, tokenizer: str, size: WindowSize
 ) -> tuple[Sequence[Question], Sequence[Window]]:
-    """Read and cut the dev split; kept, since a search evaluates on it again and again."""
+    """Read and cut the dev split; cached, since a search evaluates on it again and again."""
     questions = tuple(read_questions(find_task(task), data_dir, "dev"))
     return questions, tuple(cut_windows(questions, load_tokenizer(tokenizer), size))
+
+
+def _check_batch(start: Array, end: Array, keys: Array) -> None:
+    """Check that logits and labels of a batch are finite and fit each other."""
+    if keys.ndim != 2 or keys.shape[1] != 2 or start.shape != end.shape or len(start) != len(keys):
+        raise DataError(
+            f"squad: labels of shape {keys.shape} for outputs of shapes {start.shape} and {end.shape}; it takes a "
+            "window's index and checksum a row, as ilit_bert's evaluation_loader yields them"
+        )
+    wrong = int((~(np.isfinite(start) & np.isfinite(end)).all(axis=1)).sum())
+    if wrong:
+        raise EvaluationError(
+            f"squad: the model gave NaN or infinity for {wrong} of {len(start)} windows of a batch, which is no "
+            "answer; mend the model, or leave such questions out"
+        )
 
 
 def _two_arrays(outputs: Any) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The metrics that ilit-bert registers, as a table, and the one that judges a model on a task."""
+"""The table of metrics that ilit-bert registers, and the choice of one for a task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tuning_metric(
     metric: str | None = None,
     max_length: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return what ``tuning.metric`` of the configuration is to judge the model by: a metric's name and options.
+    """Return the value of ``tuning.metric`` in the configuration: a metric's name and its options.
 
     Args:
         task: from ``find_task``.

@@ -1,4 +1,4 @@
-"""Where a split's file lies in the folder of a task."""
+"""The file of a split in a task's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GLUE's TSV files -> validated examples."""
+"""Read and validate the examples in GLUE's TSV files."""
 
 from __future__ import annotations
 
@@ -58,14 +58,10 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
     cut: list[int] = []
     for number, line in enumerate(lines[first:], start=first + 1):
         fields = line.split("\t")
-        where = f"{path}:{number}"
         if len(fields) < layout.needed and task.skips_cut_rows:
             cut.append(number)
-            continue
-        _check_width(fields, layout, task, where)
-        text_b = None if layout.text_b is None else fields[layout.text_b]
-        label = _label(fields[layout.label].strip(), task, where)
-        examples.append(Example(len(examples), fields[layout.text_a], text_b, label, where))
+        else:
+            examples.append(_example(fields, layout, task, len(examples), f"{path}:{number}"))
     if not examples:
         raise DataError(f"{path}: holds no rows; {task.name}'s official file has a row per line")
     if cut:
@@ -119,7 +115,7 @@ class _Layout:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the file's lines without their ends, blank lines at the end left out; a lone CR is text."""
+    """Read a file's lines without their ends, blank lines at the end left out; a lone CR is text."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -152,8 +148,15 @@ def _layout(columns: Columns, header: Sequence[str] | None, task: Task, path: Pa
     return replace(layout, most=len(names) or layout.needed)
 
 
+def _example(fields: Sequence[str], layout: _Layout, task: Task, row: int, where: str) -> Example:
+    """Return the example of one row of a file."""
+    _check_width(fields, layout, task, where)
+    text_b = None if layout.text_b is None else fields[layout.text_b]
+    return Example(row, fields[layout.text_a], text_b, _label(fields[layout.label].strip(), task, where), where)
+
+
 def _check_width(fields: Sequence[str], layout: _Layout, task: Task, where: str) -> None:
-    """Check that the fields the task needs are there, and none that no column is named for."""
+    """Check that a row has the fields the task needs, and none beyond the named columns."""
     if layout.needed <= len(fields) <= layout.most:
         return
     allowed = str(layout.most) if layout.needed == layout.most else f"{layout.needed} to {layout.most}"

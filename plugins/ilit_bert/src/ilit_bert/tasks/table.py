@@ -1,4 +1,4 @@
-"""The tasks ilit-bert knows, as a table, and the look-up by name.
+"""The table of tasks, and the look-up by name.
 
 Columns and labels are those of the official files; the metrics are those of the official scorers. Only data is here:
 `ilit_bert.tasks.glue` reads GLUE's files, `ilit_bert.tasks.squad.read` SQuAD's.
@@ -20,7 +20,7 @@ TUNED_ON = ("best_f1", "f1", "mcc", "spearmanr", "acc")
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a TSV file keeps what: names of the header, or 0-based positions in a file without a header.
+    """The columns of a TSV file: names of the header, or 0-based positions in a file without a header.
 
     Attributes:
         text_a: the first (or only) text.
@@ -45,7 +45,7 @@ class Task:
         metrics: names of the official metrics, as `ilit_bert.metrics` scores them.
         train: file name of the training split in the task's folder.
         dev: file name of the split that is evaluated on.
-        columns: where the TSV keeps what; None for SQuAD.
+        columns: of the TSV files; None for SQuAD.
         labels: labels as the file spells them, in the official order of their ids; empty for regression and SQuAD.
         label_names: the same labels as checkpoints name them in ``id2label``.
         skips_cut_rows: the official file is known to hold rows cut short by a line break inside a text; they are
@@ -226,5 +226,5 @@ def find_task(name: str) -> Task:
 
 
 def _key(name: str) -> str:
-    """Return ``name`` without what people spell differently."""
+    """Normalize a name: case, hyphens, underscores, dots and spaces do not count."""
     return "".join(letter for letter in name.casefold() if letter not in "-_. ")

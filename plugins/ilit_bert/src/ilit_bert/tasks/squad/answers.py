@@ -1,4 +1,4 @@
-"""Start and end logits of windows -> the best answer to each question."""
+"""Find the best answer to each question in the start and end logits of its windows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says.
+    """The model's answer to one question.
 
     Attributes:
         text: the best span, empty only where no span is allowed.
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class WindowAnswer:
-    """What the model says of one window.
+    """The model's answer in one window.
 
     Attributes:
         null: the logits of "no answer".
@@ -56,7 +56,7 @@ def answer_in(
         context: its question's.
         start: logits ``(tokens of the window or more,)``; those beyond the window's tokens are padding.
         end: likewise.
-        n_best: starts and ends looked at.
+        n_best: number of starts and of ends to pair.
         max_answer_length: in tokens.
     """
     start, end = (logits[: len(window.input_ids)].astype(np.float64) for logits in (start, end))
@@ -66,7 +66,7 @@ def answer_in(
 
 
 def best_answer(found: Sequence[WindowAnswer]) -> Answer:
-    """Return the answer to a question: the best span of its windows, given in their order; of equals the first."""
+    """Return the best answer of a question's windows, given in their order; of equals the first."""
     spans = [(one.score, one.text) for one in found if one.score is not None]
     score, text = max(spans, key=lambda span: span[0]) if spans else (0.0, "")
     return Answer(text, min(one.null for one in found) - score)

@@ -1,4 +1,4 @@
-"""SQuAD's JSON files -> validated questions."""
+"""Read and validate the questions in SQuAD's JSON files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers -> scores, as in SQuAD's evaluation scripts."""
+"""Score answers as SQuAD's evaluation scripts do."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ilit_bert.tasks.table import Task
 Array = NDArray[Any]
 
 
-def normalized(text: str) -> str:
-    """Return an answer in lower case, without ASCII punctuation, English articles and superfluous white space."""
+def normalize_answer(text: str) -> str:
+    """Lowercase an answer and remove ASCII punctuation, English articles and superfluous white space."""
     bare = "".join(letter for letter in text.lower() if letter not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
 def exact_match(answer: str, gold: str) -> float:
     """Return 1 where both are the same once normalized, else 0."""
-    return float(normalized(answer) == normalized(gold))
+    return float(normalize_answer(answer) == normalize_answer(gold))
 
 
 def token_f1(answer: str, gold: str) -> float:
     """Return the harmonic mean of precision and recall of the answer's words; 1 where both have none."""
-    said, wanted = normalized(answer).split(), normalized(gold).split()
+    said, wanted = normalize_answer(answer).split(), normalize_answer(gold).split()
     if not said or not wanted:
         return float(said == wanted)
     common = sum((collections.Counter(said) & collections.Counter(wanted)).values())
@@ -40,8 +40,8 @@ def token_f1(answer: str, gold: str) -> float:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """How good the answer to one question is.
+class AnswerScore:
+    """The scores of the answer to one question.
 
     Attributes:
         has_answer: the question can be answered.
@@ -56,11 +56,11 @@ class Judgement:
     f1: float
 
 
-def judged(question: Question, answer: Answer, task: Task) -> Judgement:
-    """Compare an answer with those that count."""
+def score_answer(question: Question, answer: Answer, task: Task) -> AnswerScore:
+    """Score an answer by those that count."""
     golds = _golds(question, task)
     exact, overlap = (max(score(answer.text, gold) for gold in golds) for score in (exact_match, token_f1))
-    return Judgement(has_answer(question, task), answer.null_odds, exact, overlap)
+    return AnswerScore(has_answer(question, task), answer.null_odds, exact, overlap)
 
 
 def has_answer(question: Question, task: Task) -> bool:
@@ -73,14 +73,14 @@ def in_group(answerable: bool, metric: str) -> bool:
     return not metric.startswith("NoAns" if answerable else "HasAns")
 
 
-def question_scores(judgements: Sequence[Judgement], metric: str, task: Task, null_threshold: float = 0.0) -> Array:
-    """Return what each question that the metric is about adds to it, 0 to 1; their mean is the metric.
+def question_scores(scores: Sequence[AnswerScore], metric: str, task: Task, null_threshold: float = 0.0) -> Array:
+    """Return the score of each question that the metric is about, 0 to 1; their mean is the metric.
 
     v1.1 takes the spans. v2.0 takes "no answer" where the odds exceed ``null_threshold``, and ``best_exact`` and
     ``best_f1`` at the threshold that is best for them. All thresholds are tried, also those above
     ``null_threshold``, so a model that says "no answer" too readily loses nothing by it.
     """
-    about = [one for one in judgements if in_group(one.has_answer, metric)]
+    about = [one for one in scores if in_group(one.has_answer, metric)]
     spans = np.asarray([one.exact if metric.endswith("exact") else one.f1 for one in about], np.float64)
     if not task.unanswerable:
         return spans
@@ -105,12 +105,12 @@ def official_scores(
     (``HasAns_exact``, ...; left out where there are none) and those that have none (``NoAns_exact``, ...), and
     ``best_exact`` and ``best_f1``. See ``question_scores``.
     """
-    judgements = [judged(questions[index], answers[index], task) for index in sorted(answers)]
-    scores = {metric: question_scores(judgements, metric, task, null_threshold) for metric in task.metrics}
+    answered = [score_answer(questions[index], answers[index], task) for index in sorted(answers)]
+    scores = {metric: question_scores(answered, metric, task, null_threshold) for metric in task.metrics}
     return {metric: 100 * float(values.mean()) for metric, values in scores.items() if len(values)}
 
 
 def _golds(question: Question, task: Task) -> list[str]:
-    """Return the answers that count: v2.0 takes those of which normalizing leaves something."""
-    golds = [text for text in question.answers if normalized(text) or not task.unanswerable]
+    """Return the answers that count: in v2.0 those that are not empty once normalized."""
+    golds = [text for text in question.answers if normalize_answer(text) or not task.unanswerable]
     return golds or [""]

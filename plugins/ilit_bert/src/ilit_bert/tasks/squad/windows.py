@@ -1,4 +1,4 @@
-"""Questions and contexts longer than the model takes -> overlapping windows of tokens."""
+"""Cut questions and contexts that are longer than the model takes into overlapping windows of tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPECIAL_TOKENS = 4  # RoBERTa's pairs have the most
 
 @dataclass(frozen=True)
 class WindowSize:
-    """How a question and a context longer than the model takes are cut.
+    """The size of windows and of their overlap.
 
     Attributes:
         max_length: tokens of a window, question and special tokens included.
@@ -58,7 +58,7 @@ class WindowSize:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What the model reads of one question: the question and a piece of its context.
+    """One input of the model: a question and a piece of its context.
 
     Attributes:
         question: index of the question.
@@ -106,14 +106,14 @@ def cut_windows(questions: Sequence[Question], tokenizer: Any, size: WindowSize)
 
 
 def _cut_questions(texts: Sequence[str], tokenizer: Any, length: int) -> list[str]:
-    """Return each text, cut behind its token number ``length``."""
+    """Truncate each text to ``length`` tokens."""
     spans = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     pairs = zip(texts, spans, strict=True)
     return [text if len(span) <= length else text[: span[length - 1][1]] for text, span in pairs]
 
 
 def _window(encoded: Any, index: int, question: int, tokenizer: Any) -> Window:
-    """Take one window out of the tokenizer's answer."""
+    """Return one window of the tokenizer's output."""
     ids = np.asarray(encoded["input_ids"][index], dtype=np.int64)
     offsets = np.asarray(encoded["offset_mapping"][index], dtype=np.int64)  # (tokens, 2)
     of_context = np.asarray([part == 1 for part in encoded.sequence_ids(index)])

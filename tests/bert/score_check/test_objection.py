@@ -1,4 +1,4 @@
-"""Promises of ``ilit_bert.standing``: what a constant answer, chance or another order of labels scores is no score."""
+"""Promises of ``ilit_bert.score_check.objection``: a score of constant answers, chance or wrong labels is no score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import transformers
 from ilit_bert.metrics.glue import Glue
 from ilit_bert.metrics.squad import Squad
 from ilit_bert.metrics.table import tuning_metric
-from ilit_bert.standing import objection
+from ilit_bert.score_check.objection import objection
 from ilit_bert.tasks.table import find_task
 
 
