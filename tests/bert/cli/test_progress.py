@@ -7,7 +7,7 @@ import dataclasses
 from rich.progress import Progress
 
 from ilit.adapter import Cpu
-from ilit.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
+from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.journal import Header
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord

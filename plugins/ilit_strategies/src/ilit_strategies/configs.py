@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit.space import SearchSpace
-from ilit.strategy import Probe
+from ilit.strategy import OpErrorOutcome, OpErrorProbe
 from ilit_strategies.probes import Steps, no_nan
 
 OUTSTANDING = 100.0  # times the median own error: outliers, not the usual spread of ops
@@ -28,8 +28,8 @@ def own_errors(recipes: Sequence[Recipe], why: str) -> Steps[list[Errors]]:
     """Return each recipe's INT8 ops' own errors, all asked for as one tuple; NaN counts as ``inf``."""
     if not recipes:
         return []
-    outcomes = yield tuple(Probe(recipe, per_op=True, why=why) for recipe in recipes)
-    return [{name: no_nan(error) for name, error in outcome.per_op.items()} for outcome in outcomes]
+    outcomes: Sequence[OpErrorOutcome] = yield tuple(OpErrorProbe(recipe, why) for recipe in recipes)
+    return [{name: no_nan(error) for name, error in outcome.errors.items()} for outcome in outcomes]
 
 
 def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, list[Recipe]]]:
