@@ -7,11 +7,11 @@ import dataclasses
 from rich.progress import Progress
 
 from ilit.adapter import Cpu
-from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
-from ilit.journal import Header
 from ilit.recipe import Recipe
+from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.result import TrialRecord
 from ilit.run import Run
+from ilit.run.journal import Header
 from ilit_bert.cli.progress import progress
 
 HEADER = Header("", "pytorch", {}, Cpu("", "", "A", 1), 1, {}, "f1", "1 %", 0.9, 0.8, True, "basic", "", 100, 1, 2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
-from ilit.paired import Units, logit_margins
+from ilit.metric_units import Units, logit_margins
 from ilit_bert.metrics.first_score import notify
 from ilit_bert.metrics.formulas import Formula, formula
 from ilit_bert.tasks.table import find_task

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
-from ilit.paired import smallest
+from ilit.metric_units import smallest
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
 from ilit_bert.metrics.first_score import notify
 from ilit_bert.tasks.squad.answers import WindowAnswer, answer_in, best_answer
