@@ -13,8 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from ilit.recipe import OpConfig, Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
-from ilit_strategies.candidates import ALIKE, Candidate, candidates
-from ilit_strategies.dearer import dearer_recipes
+from ilit_strategies.basic.accurate import dearer_recipes
+from ilit_strategies.basic.estimates import accounted_for, enough_distance, loss, near_distance, unmoved
+from ilit_strategies.basic.group_testing import harmful_ops
+from ilit_strategies.basic.improve import improve, slow_to_float
+from ilit_strategies.basic.ranking import HARMFUL, Suspect, foreseen_length, int8_repairs, suspects, wreckers
+from ilit_strategies.basic.uniform import ALIKE, Candidate, candidates
 from ilit_strategies.fallback import (
     Change,
     float_changes,
@@ -24,11 +28,7 @@ from ilit_strategies.fallback import (
     shortest_passing,
     shortest_prefix,
 )
-from ilit_strategies.foresight import accounted_for, enough_distance, loss, near_distance, unmoved
-from ilit_strategies.grouptest import harmful_ops
-from ilit_strategies.improve import improve, slow_to_float
 from ilit_strategies.probes import Steps, by_own_error, distances
-from ilit_strategies.ranking import HARMFUL, Suspect, foreseen_length, int8_repairs, suspects, wreckers
 
 HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
 MOST_NEEDED = 3  # ops of a list that are found to be needed after all; where more are, the list is about right
@@ -62,8 +62,8 @@ class Basic:
     """Find a recipe that meets the criterion with few evaluations and few ops in float32.
 
     1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and the
-       best uniform recipes up to one whose distance leaves no doubt, and evaluate the closest (``candidates``).
-    2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``dearer``). A recipe is
+       best uniform recipes up to one whose distance leaves no doubt, and evaluate the closest (``uniform``).
+    2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``accurate``). A recipe is
        evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
     3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
        many must change, and evaluate from that length on (``fallback.shortest_passing``). Where probes show that other
@@ -71,12 +71,12 @@ class Basic:
     4. Where the search goes on after a hit (``stop: budget``): bisect to the shortest prefix, put ops of it back into
        INT8, and at last try what makes the hit cheaper (``improve``). Where the loss is larger than the distance
        accounts for, or does not fall with it, the harm is one that probes do not see: then group testing finds the ops
-       (``grouptest``), as it does where harm is everywhere.
+       (``group_testing``), as it does where harm is everywhere.
 
     Evaluations at worst up to the first hit, for m = ``model_wise_trials`` and n ops that may be in float32: m + 1
     + 2 ceil(log2 n) + 1, and the last two terms up to four times where even the longest fallback misses. Where
     probes see the damage it is far less: 1 + 1. With ``stop: budget`` and harm that probes do not see, for k
-    harmful ops: 1 + k (ceil(log2(n / k)) + 2) (``splits``), one more where the loss became suspicious only with the
+    harmful ops: 1 + k (ceil(log2(n / k)) + 2) (``group_plan``), one more where the loss became suspicious only with the
     second recipe; where all ops lose a little and it adds up, about 3 + 2 ceil(log2 n) to a short list that passes.
     Probes: some 12 of all ops' own errors, which cost no pass of the model; with the whole model model_wise_probes
     + 2 before ops are ranked, then at most 9/8 ranked_ops + 8 + 1.

@@ -11,7 +11,7 @@ import pytest
 from ilit.recipe import FLOAT32, Recipe
 from ilit.strategy import Baseline, Probe, ProbeOutcome, TrialOutcome
 from ilit.testing.strategies import BFLOAT16, DYNAMIC, PER_TOKEN, STATIC, synthetic_space
-from ilit_strategies.improve import improve, slow_ops
+from ilit_strategies.basic.improve import improve, slow_ops
 
 NAMES = [f"op.{number}" for number in range(8)]
 SPACE = synthetic_space(dict.fromkeys(NAMES, (STATIC, DYNAMIC, PER_TOKEN, BFLOAT16, FLOAT32)))

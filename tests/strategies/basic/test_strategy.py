@@ -34,7 +34,7 @@ from ilit.testing.strategies import (
     synthetic_space,
 )
 from ilit_strategies.basic import Basic
-from ilit_strategies.splits import promised
+from ilit_strategies.basic.group_plan import promised
 
 MET = Baseline(0.9, 0.891, stop="met")
 BUDGET = Baseline(0.9, 0.891, stop="budget")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import SearchSpace
-from ilit_strategies.configs import Errors, own_errors
+from ilit_strategies.basic.neighbours import variants
+from ilit_strategies.basic.op_configs import Errors, own_errors
 from ilit_strategies.probes import Steps, by_own_error, distances
-from ilit_strategies.variants import variants
 
 CHUNK = 8  # ops probed alone before it is looked at how much harm is left in the others
 AS_MANY = 2.0  # times as much harm as if all were like the middle one: own errors order ops only roughly

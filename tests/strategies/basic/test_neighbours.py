@@ -6,7 +6,7 @@ import itertools
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, WEIGHT_ONLY
-from ilit_strategies.variants import variants
+from ilit_strategies.basic.neighbours import variants
 
 ALGORITHMS = ("minmax", "kl", "percentile", "mse")
 MANY = [

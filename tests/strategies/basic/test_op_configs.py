@@ -12,7 +12,7 @@ import pytest
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import Op, SearchSpace
 from ilit.strategy import ProbeOutcome
-from ilit_strategies.configs import best_by_own_error, free_stages, groups, other_bits, outstanding
+from ilit_strategies.basic.op_configs import best_by_own_error, free_stages, groups, other_bits, outstanding
 
 ACTIVATION = QuantSpec("uint8", "asym")
 STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel"), ACTIVATION)

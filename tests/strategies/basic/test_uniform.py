@@ -13,7 +13,7 @@ from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import ProbeOutcome
 from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
-from ilit_strategies.candidates import FAR, Candidate, calibration_variants, candidates, transform_variants
+from ilit_strategies.basic.uniform import FAR, Candidate, calibration_variants, candidates, transform_variants
 
 OPS = synthetic_space(dict.fromkeys("ab", (STATIC, SMOOTHED, SMOOTHED_MORE, FLOAT32)))
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from ilit.strategy import Baseline, TrialOutcome
-from ilit_strategies.foresight import accounted_for, enough_distance, loss, near_distance, unmoved
+from ilit_strategies.basic.estimates import accounted_for, enough_distance, loss, near_distance, unmoved
 
 BASELINE = Baseline(0.9, 0.891)
 LOWER = Baseline(0.10, 0.11, higher_is_better=False)

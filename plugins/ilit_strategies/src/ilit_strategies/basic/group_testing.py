@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from ilit.recipe import FLOAT32, Recipe
 from ilit.strategy import Baseline, Trial
+from ilit_strategies.basic.estimates import loss
+from ilit_strategies.basic.group_plan import splits
 from ilit_strategies.fallback import described
-from ilit_strategies.foresight import loss
 from ilit_strategies.probes import Steps
-from ilit_strategies.splits import splits
 
 ALL_ALIKE = 0.9  # of all the loss from one op alone: the score tells good from bad, not how bad
 UNEVEN = 0.1  # from a whole number: then losses do not count the harmful ops

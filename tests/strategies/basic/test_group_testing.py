@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ilit.recipe import FLOAT32
 from ilit.strategy import Baseline, TrialOutcome
 from ilit.testing.strategies import STATIC, synthetic_space
-from ilit_strategies.grouptest import FEW, harmful_ops, likely_number
-from ilit_strategies.splits import promised
+from ilit_strategies.basic.group_plan import promised
+from ilit_strategies.basic.group_testing import FEW, harmful_ops, likely_number
 
 BASELINE = Baseline(0.9, 0.891, stop="budget")
 

@@ -10,7 +10,7 @@ import pytest
 from ilit.recipe import FLOAT32
 from ilit.strategy import ProbeOutcome, Request
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
-from ilit_strategies.ranking import Suspect, foreseen_length, int8_repairs, only, suspects
+from ilit_strategies.basic.ranking import Suspect, foreseen_length, int8_repairs, only, suspects
 
 SPACE = synthetic_space(6)
 BASE = SPACE.recipe({})

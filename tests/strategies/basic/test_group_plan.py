@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from ilit_strategies.splits import MOST, promised, splits
+from ilit_strategies.basic.group_plan import MOST, promised, splits
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ilit.recipe import OpConfig, Recipe
 from ilit.space import SearchSpace
-from ilit_strategies.configs import Errors, groups, mixture, own_errors
+from ilit_strategies.basic.op_configs import Errors, groups, mixture, own_errors
 from ilit_strategies.probes import Steps, distances
 
 WORTH = 0.9  # an op is given a dearer config where that leaves at most this share of its error

@@ -10,7 +10,7 @@ from typing import Any
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.strategy import ProbeOutcome
 from ilit.testing.strategies import DYNAMIC, PER_TOKEN, SPACES, STATIC, synthetic_space
-from ilit_strategies.dearer import dearer_recipes, dearer_variants
+from ilit_strategies.basic.accurate import dearer_recipes, dearer_variants
 
 NAMES = [f"op.{number}" for number in range(6)]
 SPACE = synthetic_space(dict.fromkeys(NAMES, (STATIC, DYNAMIC, PER_TOKEN, FLOAT32)))

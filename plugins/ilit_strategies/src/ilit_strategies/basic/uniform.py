@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
-from ilit_strategies.configs import best_by_own_error, other_bits
+from ilit_strategies.basic.op_configs import best_by_own_error, other_bits
 from ilit_strategies.probes import Steps, distances
 
 ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
@@ -28,10 +28,10 @@ class Candidate:
 def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[Candidate]]:
     """Return recipes that treat the model as a whole, by ascending distance.
 
-    The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
+    The ops' own errors choose each op's config (``op_configs.best_by_own_error``). What they cannot see is how errors
     add up, so the uniform recipe of least error and the mixture are probed with the whole model, unless the first is at
     less distance than ``near``: it is one choice made on all rows and ops, which dozens of choices made on 128 rows
-    seldom beat. Where bits may be divided otherwise (``configs.other_bits``), the mixture with those comes first
+    seldom beat. Where bits may be divided otherwise (``op_configs.other_bits``), the mixture with those comes first
     instead. Without a near one, the mixture's other calibration sizes are probed as well, and where even the closest of
     all these is ``FAR``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is 0, nothing
     is near: something has missed, so the best uniform recipes are probed too. At most ``limit`` are probed.
