@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ilit.recipe import OpConfig, Recipe
 from ilit.space import SearchSpace
-from ilit.strategy import Baseline, Requests, Trial, TrialOutcome
-from ilit_strategies.basic.accurate import dearer_recipes
-from ilit_strategies.basic.estimates import accounted_for, enough_distance, loss, near_distance, unmoved
+from ilit.strategy import Baseline, Requests, Trial
+from ilit_strategies.basic.accurate import more_accurate
+from ilit_strategies.basic.estimates import (
+    Candidate,
+    Tried,
+    closest_miss,
+    enough_distance,
+    hidden_harm,
+    loss,
+    near_distance,
+    worth_a_trial,
+)
 from ilit_strategies.basic.group_testing import harmful_ops
 from ilit_strategies.basic.improve import improve, slow_to_float
-from ilit_strategies.basic.ranking import HARMFUL, Suspect, foreseen_length, int8_repairs, suspects, wreckers
-from ilit_strategies.basic.uniform import ALIKE, Candidate, candidates
-from ilit_strategies.fallback import (
-    Change,
-    float_changes,
-    longest_prefix,
-    passes,
-    put_back,
-    shortest_passing,
-    shortest_prefix,
-)
+from ilit_strategies.basic.ranking import RankedOp, foreseen_length, individually_fatal, int8_repairs, rank_ops
+from ilit_strategies.basic.thresholds import FATAL_DAMAGE, MAX_NEEDED_IN_FLOAT, SAME_DISTANCE, UNFORESEEN_ONE_IN
+from ilit_strategies.basic.uniform import candidates
+from ilit_strategies.fallback import Change, float_changes, passes, put_back, shortest_passing, shortest_prefix
 from ilit_strategies.probes import Steps, by_own_error, distances
-
-HOPELESS = 4.0  # a recipe whose foreseen loss is more than this many times the tolerated one is not evaluated
-MOST_NEEDED = 3  # ops of a list that are found to be needed after all; where more are, the list is about right
-BETTER = 0.8  # of a missed recipe's distance is what another one may have to be worth an evaluation
-
-Tried = Sequence[tuple[Candidate, TrialOutcome]]
-"""Recipes evaluated, with their outcomes."""
 
 log = logging.getLogger("ilit.strategies")
 
@@ -63,9 +58,10 @@ class Basic:
 
     1. Give each op the INT8 config in which its own error is least, at no cost at run time; probe that mixture and the
        best uniform recipes up to one whose distance leaves no doubt, and evaluate the closest (``uniform``).
-    2. After a miss, give the ops that gain most dearer INT8 configs, then all that gain (``accurate``). A recipe is
-       evaluated only where its distance is clearly less than that of what missed: others would pass by chance alone.
-    3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.suspects``), foresee by probes how
+    2. After a miss, give the ops that gain most more accurate INT8 configs, which cost speed, then all that gain
+       (``accurate``). A recipe is evaluated only where its distance is clearly less than that of what missed: others
+       would pass by chance alone.
+    3. Rank the INT8 ops of the closest miss by the damage each does alone (``ranking.rank_ops``), foresee by probes how
        many must change, and evaluate from that length on (``fallback.shortest_passing``). Where probes show that other
        INT8 configs repair some of them, that mixed recipe is evaluated first.
     4. Where the search goes on after a hit (``stop: budget``): bisect to the shortest prefix, put ops of it back into
@@ -90,152 +86,165 @@ class Basic:
 
     def search(self, space: SearchSpace, baseline: Baseline, rng: random.Random) -> Requests:  # noqa: ARG002 - protocol
         """Yield probes and trials as the class says; nothing here is random."""
-        ordered = yield from candidates(space, self.options.model_wise_probes, near_distance(baseline))
-        tried = yield from self._without_float(space, ordered, baseline)
-        if not tried:
-            return
-        base = closest_miss(tried, baseline)
-        hits = [candidate.recipe for candidate, outcome in tried if outcome.accepted]
-        if hits:
-            yield from improve(space, hits[-1], ordered[0].recipe, baseline)
-        elif base is None:
-            yield from slow_to_float(space, tried[0][0].recipe)
-        else:
-            yield from self._with_float(space, base, tried, baseline)
+        yield from _Search(space, baseline, self.options).steps()
 
-    def _without_float(self, space: SearchSpace, ordered: Sequence[Candidate], baseline: Baseline) -> Steps[Tried]:
-        """Evaluate recipes of the model as a whole; return those evaluated with their outcomes."""
-        tried: list[tuple[Candidate, TrialOutcome]] = []
-        waiting, misses, looked_further = list(ordered), 0, not self.options.repair_candidates
+
+@dataclass(frozen=True)
+class _Diagnosis:
+    """What probes found about a recipe that missed.
+
+    Attributes:
+        base: that recipe.
+        enough: the distance at which the criterion should be met.
+        ranked: its INT8 ops, the most harmful first.
+        harmful: the first of them, as many as should have to change.
+        repairs: harmful op -> the INT8 config that repairs it.
+    """
+
+    base: Recipe
+    enough: float
+    ranked: Sequence[RankedOp]
+    harmful: Sequence[RankedOp]
+    repairs: Mapping[str, OpConfig]
+
+    def harmless(self, changes: Sequence[Change]) -> list[Change]:
+        """Return the changes that may be worth taking back, the least harmful op first."""
+        damage = {op.name: op.damage for op in self.ranked}
+        return [change for change in reversed(changes) if damage[change.op] <= FATAL_DAMAGE * self.enough]
+
+
+@dataclass
+class _Search:
+    """One search: what is asked for, and the model-wise recipes evaluated so far. The methods stand in their order."""
+
+    space: SearchSpace
+    baseline: Baseline
+    options: BasicOptions
+    tried: list[Tried] = field(default_factory=list)
+
+    def steps(self) -> Requests:
+        """Yield the whole search: INT8 throughout, then what the outcomes call for."""
+        yield from self._all_in_int8()
+        if not self.tried:
+            return
+        missed = closest_miss(self.tried, self.baseline)
+        hits = [each.recipe for each in self.tried if each.outcome.accepted]
+        if hits:
+            yield from improve(self.space, hits[-1], self.cheap, self.baseline)
+        elif missed is None:
+            yield from slow_to_float(self.space, self.cheap)
+        elif self._harm_is_hidden():
+            log.info("basic: the loss is not what the distance tells, so the harmful ops are sought by trials")
+            yield from self._group_tests(missed, (yield from by_own_error(missed.recipe)))
+        else:
+            yield from self._some_in_float(missed)
+
+    @property
+    def cheap(self) -> Recipe:
+        """The recipe evaluated first: of all, its INT8 configs cost least at run time."""
+        return self.tried[0].recipe
+
+    def _harm_is_hidden(self) -> bool:
+        return self.baseline.stop == "budget" and hidden_harm(self.tried, self.baseline)
+
+    # --- INT8 throughout -------------------------------------------------------------------------------------------
+
+    def _all_in_int8(self) -> Steps[None]:
+        """Evaluate recipes without a float op until one is accepted, harm shows to be hidden, or enough have missed."""
+        near = near_distance(self.baseline)
+        waiting = yield from candidates(self.space, self.options.model_wise_probes, near)
+        misses = 0
         while waiting and misses < self.options.model_wise_trials:
-            candidate = waiting.pop(0)
-            if not worth_a_trial(candidate, closest_miss(tried, baseline), baseline):
+            candidate, *waiting = waiting
+            if not worth_a_trial(candidate, closest_miss(self.tried, self.baseline), self.baseline):
                 log.info("basic: a recipe at distance %.3g is not worth a trial", candidate.distance)
                 continue
             outcome = yield Trial(candidate.recipe, f"no op in float, distance {candidate.distance:.3g}")
-            tried.append((candidate, outcome))
-            if outcome.accepted or (baseline.stop == "budget" and unseen_harm(tried, baseline)):
-                break
-            missed = outcome.status in ("missed", "pruned")
-            misses += missed
-            if missed and len(tried) == 1:
-                others = yield from candidates(space, self.options.model_wise_probes)
-                waiting = [other for other in others if other.recipe != candidate.recipe]
-            if missed and not looked_further:
-                looked_further = True
-                found = yield from dearer_recipes(space, candidate.recipe)
-                waiting = [*(Candidate(recipe, distance) for recipe, distance in found), *waiting]
-        return tried
+            self.tried.append(Tried(candidate.recipe, candidate.distance, outcome))
+            if outcome.accepted or self._harm_is_hidden():
+                return
+            if outcome.status in ("missed", "pruned"):
+                misses += 1
+                if misses == 1:
+                    waiting = yield from self._after_first_miss(candidate, waiting)
 
-    def _with_float(
-        self, space: SearchSpace, missed: tuple[Candidate, TrialOutcome], tried: Tried, baseline: Baseline
-    ) -> Requests:
-        """Find the ops that must be in float, then what else makes the recipe cheaper."""
-        base, outcome, cheap = missed[0].recipe, missed[1], tried[0][0].recipe
-        if baseline.stop == "budget" and unseen_harm(tried, baseline):
-            log.info("basic: the loss is not what the distance tells, so the harmful ops are sought by trials")
-            names = yield from by_own_error(base)
-            yield from _group_tests(space, missed, names, tried, baseline)
-            return
-        enough = enough_distance(missed[0].distance, outcome, baseline)
-        ranked = yield from suspects(space, base, self.options.ranked_ops, enough)
-        log.info("basic: most harmful ops: %s", ", ".join(f"{s.name} {s.damage:.3g}" for s in ranked[:5]))
+    def _after_first_miss(self, missed: Candidate, waiting: list[Candidate]) -> Steps[list[Candidate]]:
+        """Return the recipes to evaluate next: more accurate ones, then what more probes of uniform ones tell."""
+        if len(self.tried) == 1:
+            others = yield from candidates(self.space, self.options.model_wise_probes)
+            waiting = [other for other in others if other.recipe != missed.recipe]
+        if not self.options.repair_candidates:
+            return waiting
+        return [*(yield from more_accurate(self.space, missed.recipe)), *waiting]
+
+    # --- Harm that probes see: repairs in INT8, then some ops in float ---------------------------------------------
+
+    def _some_in_float(self, missed: Tried) -> Requests:
+        """Find the ops that must change by probes, change them, then try what makes the recipe cheaper."""
+        base, enough = missed.recipe, enough_distance(missed, self.baseline)
+        ranked = yield from rank_ops(self.space, base, self.options.ranked_ops, enough)
+        log.info("basic: most harmful ops: %s", ", ".join(f"{op.name} {op.damage:.3g}" for op in ranked[:5]))
         length = foreseen_length(ranked, enough)
-        harmful = ranked[: length or max(1, len(ranked) // 8)]
-        repairs = yield from int8_repairs(space, base, harmful, self.options.repair_candidates)
-        if not length and not repairs and baseline.stop == "budget":
+        harmful = ranked[: length or max(1, len(ranked) // UNFORESEEN_ONE_IN)]
+        repairs = yield from int8_repairs(self.space, base, harmful, self.options.repair_candidates)
+        if not length and not repairs and self.baseline.stop == "budget":
             log.info("basic: no few ops do the damage, so those that must be in float are sought by trials")
-            names = [suspect.name for suspect in ranked]
-            yield from _group_tests(space, missed, names, tried, baseline)
+            yield from self._group_tests(missed, [op.name for op in ranked])
             return
-        hit = yield from self._fallback(space, base, ranked, len(harmful), repairs, enough, baseline)
+        diagnosis = _Diagnosis(base, enough, ranked, harmful, repairs)
+        hit = yield from self._repaired(diagnosis)
+        if hit is None:
+            hit = yield from self._fallen_back(diagnosis)
         if hit is not None:
-            yield from improve(space, hit, cheap, baseline)
+            yield from improve(self.space, hit, self.cheap, self.baseline)
 
-    def _fallback(
-        self,
-        space: SearchSpace,
-        base: Recipe,
-        ranked: Sequence[Suspect],
-        length: int,
-        repairs: Mapping[str, OpConfig],
-        enough: float,
-        baseline: Baseline,
-    ) -> Steps[Recipe | None]:
-        """Repair or put into float the first ``length`` of ``ranked``, then more; return what passed, or None."""
-        damage, harmful = {suspect.name: suspect.damage for suspect in ranked}, ranked[:length]
-        to_float = float_changes(space, list(damage))
-        if repairs:
-            in_float = float_changes(space, [s.name for s in harmful if s.name not in repairs])
-            mixed = [*in_float, *repairs.items()]
-            if (yield from self._passes_mixed(base, mixed, ALIKE * enough if to_float else math.inf)):
-                kept = yield from put_back(base, mixed, harmless(in_float, damage, enough), most=MOST_NEEDED)
-                return base.with_ops(dict(kept))
-            base = base.with_ops({name: config for name, config in repairs.items() if name not in dict(to_float)})
-        start = len(float_changes(space, [suspect.name for suspect in harmful]))
-        needed = float_changes(space, [suspect.name for suspect in ranked[: wreckers(ranked, enough)]])
-        changes = yield from shortest_passing(base, to_float, start, baseline.stop, min(start, max(1, len(needed))))
-        if not changes:
+    def _repaired(self, found: _Diagnosis) -> Steps[Recipe | None]:
+        """Evaluate the repairs, with the other harmful ops in float, where that is close enough by a probe."""
+        if not found.repairs:
             return None
-        kept = yield from put_back(base, changes, harmless(changes[:-1], damage, enough), most=MOST_NEEDED)
-        return base.with_ops(dict(kept))
+        in_float = self._to_float([op for op in found.harmful if op.name not in found.repairs])
+        changes = [*in_float, *(Change(name, config) for name, config in found.repairs.items())]
+        (distance,) = yield from distances([found.base.with_ops(dict(changes))], "repairs together")
+        if distance > SAME_DISTANCE * found.enough and self._to_float(found.ranked):  # else nothing else can be tried
+            return None
+        if not (yield from passes(found.base, changes, "repair")):
+            return None
+        return (yield from _put_back(found, found.base, changes, in_float))
 
-    def _passes_mixed(self, base: Recipe, mixed: Sequence[Change], enough: float) -> Steps[bool]:
-        """Evaluate repairs in INT8 and float together where the probed distance is at most ``enough``."""
-        if longest_prefix(base, mixed) != len(mixed):
-            return False
-        (distance,) = yield from distances([base.with_ops(dict(mixed))], "repairs together")
-        if distance > enough:
-            return False
-        return (yield from passes(base, mixed, "repair"))
+    def _fallen_back(self, found: _Diagnosis) -> Steps[Recipe | None]:
+        """Put the most harmful ops into float, as few as pass; those that cannot be in float take their repairs."""
+        to_float, start = self._to_float(found.ranked), len(self._to_float(found.harmful))
+        fatal = len(self._to_float(found.ranked[: individually_fatal(found.ranked, found.enough)]))
+        able = dict(to_float)
+        base = found.base.with_ops({name: config for name, config in found.repairs.items() if name not in able})
+        least = min(start, max(1, fatal))
+        changes = yield from shortest_passing(base, to_float, start, self.baseline.stop, least)
+        return (yield from _put_back(found, base, changes, changes[:-1])) if changes else None
 
+    def _to_float(self, ops: Sequence[RankedOp]) -> list[Change]:
+        """Return the changes to float32 of those ops that may be."""
+        return float_changes(self.space, [op.name for op in ops])
 
-def _group_tests(
-    space: SearchSpace,
-    missed: tuple[Candidate, TrialOutcome],
-    names: Sequence[str],
-    tried: Tried,
-    baseline: Baseline,
-) -> Requests:
-    """Find by trials which ops must be in float, or, where harm adds up over all ops, how many of ``names`` must.
+    # --- Harm that probes do not see -------------------------------------------------------------------------------
 
-    Nothing is tried beyond single ops that are found: probes could not foresee what it does.
-    """
-    changes = float_changes(space, names)
-    base, lost = missed[0].recipe, loss(missed[1], baseline)
-    found = yield from harmful_ops(base, [name for name, _ in changes], baseline, lost, len(tried) - 1)
-    if found is not None:
-        return
-    log.info("basic: ops that are harmless alone add up, so the shortest list of them that does is bisected")
-    kept = yield from shortest_prefix(base, changes, len(changes) // 2, baseline.stop)
-    if kept:
-        yield from improve(space, base.with_ops(dict(kept)), tried[0][0].recipe, baseline)
+    def _group_tests(self, missed: Tried, names: Sequence[str]) -> Requests:
+        """Find by trials which ops must be in float, or, where harm adds up over all ops, how many of ``names`` must.
 
-
-def worth_a_trial(candidate: Candidate, missed: tuple[Candidate, TrialOutcome] | None, baseline: Baseline) -> bool:
-    """Return whether a recipe may well do better than what missed, and is not hopeless; the first one is tried."""
-    if missed is None:
-        return True
-    if math.isinf(candidate.distance):
-        return False
-    nearer = candidate.distance <= BETTER * missed[0].distance
-    return nearer and candidate.distance <= HOPELESS * enough_distance(missed[0].distance, missed[1], baseline)
+        Nothing is tried beyond single ops that are found: probes could not foresee what it does.
+        """
+        changes = float_changes(self.space, names)
+        able, lost, spent = [change.op for change in changes], loss(missed.outcome, self.baseline), len(self.tried) - 1
+        found = yield from harmful_ops(missed.recipe, able, self.baseline, lost, spent)
+        if found is not None:
+            return
+        log.info("basic: ops that are harmless alone add up, so the shortest list of them that does is bisected")
+        shortest = yield from shortest_prefix(missed.recipe, changes, len(changes) // 2, self.baseline.stop)
+        if shortest:
+            hit = missed.recipe.with_ops(dict(shortest))
+            yield from improve(self.space, hit, self.cheap, self.baseline)
 
 
-def unseen_harm(tried: Tried, baseline: Baseline) -> bool:
-    """Return whether the loss is not what probes tell: too large for the distance, or not falling with it."""
-    missed = [(candidate.distance, outcome) for candidate, outcome in tried if outcome.status != "passed"]
-    return bool(missed) and (
-        not accounted_for(*missed[0], baseline) or any(unmoved(missed[0], later, baseline) for later in missed[1:])
-    )
-
-
-def harmless(changes: Sequence[Change], damage: Mapping[str, float], enough: float) -> list[Change]:
-    """Return the changes that may be worth taking back, the least harmful op first."""
-    return [change for change in reversed(changes) if damage[change[0]] <= HARMFUL * enough]
-
-
-def closest_miss(tried: Tried, baseline: Baseline) -> tuple[Candidate, TrialOutcome] | None:
-    """Return the recipe to repair: the one that missed by least, else one that failed; never one that passed."""
-    missed = [pair for pair in tried if pair[1].status != "passed"]
-    return min(missed, key=lambda pair: loss(pair[1], baseline), default=None)
+def _put_back(found: _Diagnosis, base: Recipe, changes: Sequence[Change], pool: Sequence[Change]) -> Steps[Recipe]:
+    """Return ``base`` with the changes but for those of the pool that a few trials show not to be needed."""
+    retained = yield from put_back(base, changes, found.harmless(pool), most=MAX_NEEDED_IN_FLOAT)
+    return base.with_ops(dict(retained))
