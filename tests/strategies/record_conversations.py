@@ -298,8 +298,8 @@ def written(line: Any) -> str:
 def main() -> None:
     """Write the spaces and every strategy's conversations."""
     FOLDER.mkdir(exist_ok=True)
-    spaces = {name: recorded(space) for name, space in SEARCHED.items()}
-    (FOLDER / "spaces.json").write_text(json.dumps(spaces, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
+    spaces = ",\n".join(f"{written(name)}:{written(recorded(space))}" for name, space in SEARCHED.items())
+    (FOLDER / "spaces.json").write_text(f"{{\n{spaces}\n}}\n", encoding="utf-8")
     for strategy, seeds in SEEDS.items():
         lines = itertools.chain(*(conversation(strategy, seed) for seed in map(int, seeds.split())))
         text = "".join(written(line) + "\n" for line in lines)
