@@ -132,8 +132,8 @@ def one_search(case: Case, cells: np.ndarray, rng: np.random.Generator) -> bool:
     def settled(recipe: int, part: slice, holdout: bool = False) -> bool:
         found = evidence(
             ours[part], recipes[recipe][part], labels[part], metric=metric, criterion=criterion,
-            baseline=score(ours, part), looks=1 if holdout else recipe + 1, confidence=CONFIDENCE, holdout=holdout,
-            rng_seed=int(rng.integers(2**31)),
+            baseline=score(ours, part), comparisons=1 if holdout else recipe + 1, confidence=CONFIDENCE,
+            holdout=holdout, rng_seed=int(rng.integers(2**31)),
         )  # fmt: skip
         return found.settled
 

@@ -91,7 +91,7 @@ def noisy(answer: Answer, baseline: Baseline) -> Answer:
             return outcome
         score = outcome.accuracy + random.Random(request.recipe.digest).gauss(0.0, NOISE)  # noqa: S311 - a simulation
         passed = score >= baseline.target
-        return replace(outcome, status="passed" if passed else "missed", accuracy=score, accepted=passed)
+        return replace(outcome, status="passed" if passed else "missed", accuracy=score)
 
     return answered
 

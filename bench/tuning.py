@@ -88,7 +88,7 @@ def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], 
 
 def figures(result: Any, seconds: Seconds, total: float, model: Any, calibrated: Counted) -> dict[str, Any]:
     """Return what the table needs."""
-    from ilit.statistics import sentence
+    from ilit.report.verdict import sentence
 
     record, plain = result.best or result.closest, plain_forwards(model, calibrated.batches)
     inside = sum(taken for name, taken in seconds.forwards.items() if name != "calibrate") + plain + seconds.metric

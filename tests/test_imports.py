@@ -64,6 +64,7 @@ def test_underscore_names_stay_at_home(package: str) -> None:
     [
         "import ilit",
         "import ilit.cli",
+        "import ilit.report",
         "import ilit_strategies.plugin",
         "import ilit_pytorch.plugin",
         "import ilit_bert.plugin",
@@ -71,8 +72,8 @@ def test_underscore_names_stay_at_home(package: str) -> None:
     ],
 )
 def test_start_up_loads_no_framework(statement: str) -> None:
-    """Neither the library nor a plugin's module nor the command line loads torch or transformers when imported."""
-    code = f"import sys; {statement}; print(*sorted({{'torch', 'transformers'}} & sys.modules.keys()))"
+    """Neither the library nor a plugin's module nor the command line loads a framework or numpy when imported."""
+    code = f"import sys; {statement}; print(*sorted({{'numpy', 'torch', 'transformers'}} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
 
     assert done.stdout.split() == []

@@ -14,7 +14,8 @@ import yaml
 
 import ilit
 from ilit.cli import build_app
-from ilit.config import _SCHEMA, _TRANSFORMS, read_config
+from ilit.config import read_config
+from ilit.config.schema import _SCHEMA, _TRANSFORMS
 from ilit.plugins import registry
 
 ROOT = Path(__file__).parents[1]

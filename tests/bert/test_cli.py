@@ -14,9 +14,9 @@ from rich.progress import Progress
 
 from ilit.adapter import Cpu
 from ilit.cli import main
-from ilit.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.journal import Header
 from ilit.recipe import Recipe
+from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.result import TrialRecord
 from ilit.run import Run
 from ilit_bert.cli.demo import demo as demo_command

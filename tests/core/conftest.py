@@ -17,7 +17,7 @@ from ilit.plugins import Registry, load_plugins, registry
 from ilit.run import Clock
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests
-from ilit.testing import fake_plugins
+from ilit.testing import FakeAdapter, fake, fake_plugins
 from ilit.tuner import Tuner
 
 
@@ -93,6 +93,21 @@ def plugin_of(**hooks: Callable[..., Any]) -> ModuleType:
 def plugin() -> Callable[..., ModuleType]:
     """Return a function that makes a plugin of hooks given by name."""
     return plugin_of
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., type[FakeAdapter]]:
+    """Return a function that gives the fake framework an adapter without some methods, and returns its class.
+
+    A class of its own, since Python remembers which classes are instances of a protocol.
+    """
+
+    def replace_adapter(*names: str) -> type[FakeAdapter]:
+        adapter = type("Lacking", (FakeAdapter,), dict.fromkeys(names))
+        monkeypatch.setattr(fake, "FakeAdapter", adapter)
+        return adapter
+
+    return replace_adapter
 
 
 class NoOptions(BaseModel):

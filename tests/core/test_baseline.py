@@ -14,8 +14,9 @@ from ilit import Trial, Tuner
 from ilit.errors import ConfigError, EvaluationError, IlitWarning, RunError
 from ilit.predictions import read_predictions, write_predictions
 from ilit.recipe import FLOAT32
+from ilit.report.verdict import sentence
 from ilit.run import Clock, open_run
-from ilit.statistics import evidence, sentence
+from ilit.statistics import evidence
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))
@@ -135,7 +136,7 @@ def test_the_best_comes_with_its_evidence(tuner: Make) -> None:
     assert result is not None
     found = [read_predictions(result.folder, number) for number in (0, 2)]
     proof = evidence(
-        *found, LABELS, metric=FakeAccuracy(), criterion=criterion, baseline=result.baseline, looks=2
+        *found, LABELS, metric=FakeAccuracy(), criterion=criterion, baseline=result.baseline, comparisons=2
     )  # fmt: skip
     assert result.evidence == proof
     assert result.best is not None
@@ -331,7 +332,7 @@ def test_held_out_rows_are_seen_once_at_the_end(tuner: Make, seen: list[list[Any
     assert {INPUTS[unit].tobytes() for unit in units} == searched
     assert result.baseline == right[units].mean()
     assert result.target == pytest.approx(0.99 * result.baseline)
-    assert (result.evidence.holdout, result.evidence.looks, result.evidence.units) == (True, 1, 80)
+    assert (result.evidence.holdout, result.evidence.comparisons, result.evidence.units) == (True, 1, 80)
     assert result.best is not None
     assert result.best.evidence == result.evidence
     assert open_run(result.folder).best == result.best
@@ -422,10 +423,9 @@ def test_an_eval_func_has_no_holdout(tuner: Make) -> None:
         holding(tuner).tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5)
 
 
-def test_an_adapter_without_rows_has_no_holdout(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_without_rows_has_no_holdout(tuner: Make, lacking: Callable[..., Any]) -> None:
     """What cannot be taken apart cannot be split."""
-    for name in ("regroup", "row_shapes"):
-        monkeypatch.delattr(FakeAdapter, name)
+    lacking("regroup", "row_shapes")
     with pytest.raises(ConfigError, match=r"^evaluation.holdout: adapter fake cannot tell rows apart"):
         holding(tuner).tune(MODEL, CALIBRATION, EVALUATION)
 

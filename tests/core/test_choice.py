@@ -15,13 +15,13 @@ HIGHER, LOWER = Criterion("absolute", 0.1), Criterion("absolute", 0.1, higher_is
 
 
 def record(
-    number: int, accuracy: float | None, seconds: float = 1.0, float32: float = 2.0, reason: str = ""
+    number: int, accuracy: float | None, seconds: float = 1.0, float32: float = 2.0, objection: str | None = None
 ) -> TrialRecord:
     """Return a passed record with this accuracy, or a failed one without."""
     if accuracy is None:
         return TrialRecord(number, Recipe(), "failed", reason="engine: no")
     cost, float_cost = Measurement(seconds, int(seconds * 10), 0), Measurement(float32, int(float32 * 10), 0)
-    return TrialRecord(number, Recipe(), "passed", accuracy, reason, cost=cost, float_cost=float_cost)
+    return TrialRecord(number, Recipe(), "passed", accuracy, cost=cost, float_cost=float_cost, objection=objection)
 
 
 def missed(number: int, accuracy: float) -> TrialRecord:
@@ -34,7 +34,7 @@ def missed(number: int, accuracy: float) -> TrialRecord:
     [
         pytest.param([], None, id="none"),
         pytest.param([missed(1, 0.9), record(2, None)], None, id="none passed"),
-        pytest.param([record(1, 0.9, reason="slower than float32")], None, id="objected to"),
+        pytest.param([record(1, 0.9, objection="slower than float32")], None, id="objected to"),
         pytest.param([record(1, 0.95, 1.5), record(2, 0.9, 1.0)], 2, id="cheapest"),
         pytest.param([record(1, 0.9), record(2, 0.95)], 2, id="of equals the more accurate"),
         pytest.param([record(1, 0.9), record(2, 0.9)], 1, id="of equals the earlier"),
@@ -78,10 +78,10 @@ def test_closest_has_the_least_shortfall(records: list[TrialRecord], criterion: 
     assert (found and found.number) == closest
 
 
-def point(number: int, accuracy: float, latency: float, size: float, reason: str = "") -> TrialRecord:
+def point(number: int, accuracy: float, latency: float, size: float, objection: str | None = None) -> TrialRecord:
     """Return a passed record with this latency and size relative to float32's."""
     cost, float_cost = Measurement(latency * 4, int(size * 100), 0), Measurement(4.0, 100, 0)
-    return TrialRecord(number, Recipe(), "passed", accuracy, reason, cost=cost, float_cost=float_cost)
+    return TrialRecord(number, Recipe(), "passed", accuracy, cost=cost, float_cost=float_cost, objection=objection)
 
 
 FRONTS = {
@@ -92,7 +92,7 @@ FRONTS = {
     "kept by size alone": ([point(1, 0.9, 0.75, 0.25), point(2, 0.95, 0.5, 0.5)], HIGHER, [2, 1]),
     "equals stay, the earlier first": ([point(2, 0.9, 0.5, 0.5), point(1, 0.9, 0.5, 0.5)], HIGHER, [1, 2]),
     "lower is better": ([point(1, 0.9, 0.5, 0.5), point(2, 0.8, 0.5, 0.5)], LOWER, [2]),
-    "objected to": ([point(1, 0.99, 0.5, 0.5, reason="slower than float32"), point(2, 0.9, 0.75, 0.5)], HIGHER, [2]),
+    "objected to": ([point(1, 0.99, 0.5, 0.5, objection="slower than float32"), point(2, 0.9, 0.75, 0.5)], HIGHER, [2]),
     "each beside its own float32": ([record(1, 0.9, 4.0, 8.0), record(2, 0.9, 3.0, 4.0)], HIGHER, [1]),
 }
 

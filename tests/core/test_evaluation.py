@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ilit.errors import EvaluationError, IlitWarning
-from ilit.evaluation import check_metric_moves, finite, judge_by_function, judge_by_metric
+from ilit.evaluation import FunctionScorer, MetricScorer, check_metric_moves, finite
 from ilit.pruning import Stop
 from ilit.rows import Course, Courses
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
@@ -80,17 +80,16 @@ def test_a_function_that_raises_is_one_line() -> None:
         raise KeyError("labels")
 
     with pytest.raises(EvaluationError, match="eval_func: raised KeyError: 'labels'; it must return one") as caught:
-        judge_by_function(eval_func).score(None, None, Stop())
+        FunctionScorer(eval_func).score(None, None, Stop())
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_a_fresh_metric_judges_each_time() -> None:
+def test_a_fresh_metric_scores_each_time() -> None:
     """Two evaluations share no rows."""
     model = fake_model()
-    judge = judge_by_metric(FakeAdapter(), Courses(Course(fake_data(model))), FakeAccuracy, "fake_accuracy")
-    first, second = (judge.score(model, None, Stop()) for _ in range(2))
+    scorer = MetricScorer("fake_accuracy", FakeAdapter(), Courses(Course(fake_data(model))), FakeAccuracy)
+    first, second = (scorer.score(model, None, Stop()) for _ in range(2))
     assert (first.accuracy, first.rows) == (second.accuracy, second.rows)
-    assert not judge.is_function
 
 
 class Deaf:

@@ -20,6 +20,7 @@ from ilit.result import TrialRecord
 from ilit.testing import fake, fake_data, fake_model
 from ilit.tuner import Tuner
 
+DATA = Path(__file__).parents[1] / "data"
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym", "per_token"), smoothing=0.7)
 RECORDS = (
     TrialRecord(
@@ -44,8 +45,11 @@ FRONT = members(RECORDS)
 
 def test_members_are_relative_to_their_own_float32() -> None:
     """Latency and size are shares of the float32 model's, and the medians they come from are kept."""
-    assert [(m.number, m.accuracy, m.latency, m.size) for m in FRONT] == [(2, 0.89, 0.5, 0.25), (4, 0.9, 0.75, 0.6)]
-    assert (FRONT[0].seconds_int8, FRONT[0].seconds_float32, FRONT[0].bytes_float32) == (0.5, 1.0, 100)
+    assert [(m.trial, m.accuracy, m.relative_latency, m.relative_size) for m in FRONT] == [
+        (2, 0.89, 0.5, 0.25),
+        (4, 0.9, 0.75, 0.6),
+    ]
+    assert (FRONT[0].latency_int8_ms, FRONT[0].latency_fp32_ms, FRONT[0].size_fp32_bytes) == (500, 1000, 100)
 
 
 def test_a_record_that_never_passed_is_no_member() -> None:
@@ -67,10 +71,25 @@ def test_the_file_is_readable_by_programs(tmp_path: Path) -> None:
     """Version, digest, float ops and recipe are there by name."""
     write_front(tmp_path, FRONT)
     data = json.loads((tmp_path / "front.json").read_text())
-    assert data["version"] == 1
+    assert data["version"] == 2
     last = data["members"][1]
     assert (last["digest"], last["ops_float"]) == (RECORDS[1].recipe.digest, ["b"])
     assert last["recipe"] == RECORDS[1].recipe.to_json()
+
+
+def test_version_1_stays_readable() -> None:
+    """A run of an older ilit, whose names were others and whose times were in seconds, has its front."""
+    run = open_run(DATA / "run-v1")
+    assert run.front == members([run.trials[0]])
+    assert (run.front[0].latency_int8_ms, run.front[0].size_fp32_bytes) == (pytest.approx(0.013312), 3328)
+
+
+def test_damage_in_version_1_is_told(tmp_path: Path) -> None:
+    """As in the present version."""
+    text = (DATA / "run-v1" / "front.json").read_text()
+    (tmp_path / "front.json").write_text(text.replace("bytes_int8", "octets"))
+    with pytest.raises(RunError, match=r"is damaged \(KeyError: 'bytes_int8'\)"):
+        read_front(tmp_path)
 
 
 def test_a_folder_without_the_file_has_no_front(tmp_path: Path) -> None:
@@ -84,11 +103,14 @@ def changed(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "a newer format": (lambda data: data.update(version=2), r"format version 2, this ilit reads 1; use the ilit that"),
+    "a newer format": (lambda data: data.update(version=3), r"format version 3, this ilit reads 2; use the ilit that"),
     "no version": (lambda data: data.pop("version"), "is damaged"),
     "another recipe": (changed("digest", "0" * 64), "is damaged .*the recipe of trial 2 has another digest"),
     "a recipe of no form": (changed("recipe", 3), "is damaged"),
-    "a missing figure": (lambda data: data["members"][1].pop("latency"), "is damaged .*restore it from a copy"),
+    "a missing figure": (
+        lambda data: data["members"][1].pop("relative_latency"),
+        "is damaged .*restore it from a copy",
+    ),
 }
 
 
@@ -108,7 +130,7 @@ def test_damage_is_told_in_one_line(tmp_path: Path, damage: Callable[[dict[str, 
 
 def test_what_is_no_json_is_told(tmp_path: Path) -> None:
     """A file cut off in the middle is damaged."""
-    (tmp_path / "front.json").write_text('{"version": 1, "memb')
+    (tmp_path / "front.json").write_text('{"version": 2, "memb')
     with pytest.raises(RunError, match="is damaged"):
         read_front(tmp_path)
 

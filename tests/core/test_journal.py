@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,10 +18,20 @@ from hypothesis import strategies as st
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError
 from ilit.evidence import Evidence
-from ilit.journal import Finished, Header, Journal, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.journal import (
+    Finished,
+    Header,
+    Journal,
+    JournalWriter,
+    Probed,
+    Started,
+    Tried,
+    read_journal,
+    trial_to_json,
+)
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome, Status
 
 DATA = Path(__file__).parents[1] / "data"
 INT8 = OpConfig("int8", "static", QuantSpec(granularity="per_channel"), QuantSpec("uint8", "asym"))
@@ -45,8 +58,8 @@ PASSED = TrialRecord(
     1, RECIPE, "passed", 0.9, "", "model-wise", 1.5, Measurement(0.001, 100, 50), Measurement(0.002, 400, 60), 7
 )
 ENTRIES = (
-    Probed(1, RECIPE.digest, True, ProbeOutcome(0.25, {"a": 0.125}), "first look"),
-    Probed(2, RECIPE.digest, False, ProbeOutcome(math.inf, reason="engine: no")),
+    Probed(1, RECIPE.digest, OpErrorOutcome({"a": 0.125}), "first look"),
+    Probed(2, RECIPE.digest, DistanceOutcome(math.inf, "engine: no")),
     Started(3, 1, RECIPE.digest),
     Tried(3, PASSED),
     Started(4, 2, RECIPE.digest),
@@ -78,21 +91,68 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_what_later_versions_added_is_read_back(tmp_path: Path) -> None:
-    """Rows, evidence, op timings and smoothing come back equal, in the same format version."""
+    """Rows, evidence, smoothing and objections come back equal."""
     proof = Evidence(
         1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2, holdout=True, units_needed=None, relative=True
     )
     recipe = RECIPE.with_ops({"a": replace(INT8, smoothing=0.7)})
     entries = (
-        Probed(1, RECIPE.digest, False, ProbeOutcome(math.inf, speedups={"a": 1.5}), "how fast", timed=True),
         Tried(2, TrialRecord(1, recipe, "pruned", 0.861, rows=512)),
         Tried(2, TrialRecord(1, recipe, "missed", 0.851, rows=1725, evidence=proof)),
+        Tried(3, replace(PASSED, number=2, objection="performance: slower")),
     )
     writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
     for entry in entries:
         writer.append(entry)
     writer.close()
     assert read_journal(tmp_path / "journal.jsonl").entries == entries
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "figures"),
+    [
+        (DistanceOutcome(0.25), "distance", {"distance": 0.25, "reason": ""}),
+        (DistanceOutcome(math.inf, "engine: no"), "distance", {"distance": None, "reason": "engine: no"}),
+        (OpErrorOutcome({"a": 0.5, "b": math.inf}), "op_errors", {"errors": {"a": 0.5, "b": None}, "reason": ""}),
+        (OpErrorOutcome({}, "engine: no"), "op_errors", {"errors": {}, "reason": "engine: no"}),
+        (OpSpeedOutcome({"a": 1.5}), "op_speeds", {"speedups": {"a": 1.5}, "reason": ""}),
+        (OpSpeedOutcome({}, "engine: no"), "op_speeds", {"speedups": {}, "reason": "engine: no"}),
+    ],
+    ids=["distance", "no distance", "errors", "no errors", "speeds", "no speeds"],
+)
+def test_a_probe_has_its_kind_and_figures_alone(tmp_path: Path, outcome: Any, kind: str, figures: Any) -> None:
+    """Each kind is told by name and comes back as it was, whether it has figures or failed."""
+    file = tmp_path / "journal.jsonl"
+    writer, probed = JournalWriter(file, HEADER), Probed(1, RECIPE.digest, outcome, "a look")
+    writer.append(probed)
+    writer.close()
+    assert read_journal(file).entries == (probed,)
+    assert probed.kind == kind
+    assert json.loads(file.read_text().splitlines()[1])["probe"] == {"kind": kind, **figures}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "objection"),
+    [
+        pytest.param("passed", "", None, id="accepted"),
+        pytest.param("passed", "performance: slower", "performance: slower", id="objected to"),
+        pytest.param("missed", "", None, id="missed"),
+        pytest.param("failed", "engine: no", None, id="failed"),
+    ],
+)
+def test_a_trial_of_version_1_has_its_objection_in_the_reason(
+    tmp_path: Path, status: Status, reason: str, objection: str | None
+) -> None:
+    """It is read as written today: what was against a passed recipe is its objection, no failure's reason."""
+    today = replace(PASSED, status=status, reason="" if objection else reason, objection=objection)
+    trial = {name: value for name, value in trial_to_json(today).items() if name != "objection"}
+    line = {"n": 1, "kind": "trial", "request": 1, "trial": {**trial, "reason": reason}}
+    header = (DATA / "journal-v1.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    canonical = partial(json.dumps, sort_keys=True, separators=(",", ":"))
+    checksum = hashlib.sha256(canonical(line).encode()).hexdigest()
+    file = tmp_path / "journal.jsonl"
+    file.write_text(f"{header}\n{canonical({**line, 'sha256': checksum})}\n", encoding="utf-8")
+    assert read_journal(file).entries == (Tried(1, today),)
 
 
 def test_what_stays_in_float_is_read_back(tmp_path: Path) -> None:
@@ -189,21 +249,34 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sound file of a later version is not half read."""
     with monkeypatch.context() as later:
-        later.setattr("ilit.journal.FORMAT_VERSION", 2)
+        later.setattr("ilit.journal.FORMAT_VERSION", 3)
         file = written(tmp_path)
-    with pytest.raises(RunError, match="line 1: format version 2, this ilit reads 1"):
+    with pytest.raises(RunError, match="line 1: format version 3, this ilit reads 1 to 2;"):
         read_journal(file)
 
 
-def test_an_unknown_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        ("dream", {}, "unknown kind 'dream'"),
+        (
+            "probe",
+            {"request": 1, "digest": "", "why": "", "probe": {"kind": "op_dreams"}},
+            "unknown kind of probe 'op_dreams'",
+        ),
+    ],
+)
+def test_an_unknown_record_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, body: Any, text: str
+) -> None:
     """A sound line of a kind this version does not know is an error with its line, never skipped."""
     with monkeypatch.context() as other:
-        other.setattr("ilit.journal._entry_to_json", lambda entry: ("dream", {}))
+        other.setattr("ilit.journal._entry_to_json", lambda entry: (kind, body))
         file = tmp_path / "journal.jsonl"
         writer = JournalWriter(file, HEADER)
         writer.append(ENTRIES[0])
         writer.close()
-    with pytest.raises(RunError, match=r"line 2 is no record of format version 1 .*unknown kind 'dream'"):
+    with pytest.raises(RunError, match=rf"line 2 is no record of format version 2 .*{text}"):
         read_journal(file)
 
 
@@ -227,7 +300,47 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     writer.close()
 
 
+def test_older_names_of_the_evidence_are_read() -> None:
+    """The run in tests/data was written when rows gained and lost were "fixed" and "broken", comparisons "looks"."""
+    journal = read_journal(DATA / "run-v1" / "journal.jsonl")
+    found = [entry.record.evidence for entry in journal.entries if isinstance(entry, Tried)]
+    assert [(one.gained, one.lost, one.comparisons, one.units) for one in found if one] == [
+        (1, 50, 1, 256),
+        (1, 50, 2, 256),
+        (1, 50, 3, 256),
+    ]
+
+
+def test_evidence_is_written_by_its_present_names(tmp_path: Path) -> None:
+    """A line has the names of the fields."""
+    found = Evidence(1725, 12, 15, 0.7, 0.0031, 0.0087, 0.95, 0.01, "tango", 2)
+    writer = JournalWriter(tmp_path / "journal.jsonl", HEADER)
+    writer.append(Tried(1, replace(PASSED, evidence=found)))
+    writer.close()
+    line = json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[1])
+    written = line["trial"]["evidence"]
+    assert (written["gained"], written["lost"], written["comparisons"]) == (12, 15, 2)
+    assert not {"fixed", "broken", "looks"} & written.keys()
+
+
 def test_version_1_stays_readable() -> None:
     """The file in tests/data was written when the format was new and is read as it was meant."""
     journal = read_journal(DATA / "journal-v1.jsonl")
     assert journal == Journal(replace(HEADER, recipes=10**30), ENTRIES)
+
+
+def test_the_probes_of_version_1_are_of_one_kind_each() -> None:
+    """Its flags say which figures of a line were asked for; a probe with both flags was timed."""
+    why, failed = ("how far", "how wrong", "how fast", "both asked"), "engine: no"
+    outcomes = (
+        (DistanceOutcome(0.25), why[0]),
+        (DistanceOutcome(math.inf, failed), ""),
+        (OpErrorOutcome({"a": 0.125, "b": math.inf}), why[1]),
+        (OpErrorOutcome({}, failed), ""),
+        (OpSpeedOutcome({"a": 1.5}), why[2]),
+        (OpSpeedOutcome({}, failed), ""),
+        (OpSpeedOutcome({"a": 0.5}), why[3]),
+    )
+    probes = tuple(Probed(number, RECIPE.digest, *each) for number, each in enumerate(outcomes, 1))
+    header = replace(HEADER, recipes=10**30, left_in_float={"layer1": "its forward was replaced"})
+    assert read_journal(DATA / "journal-v1-probes.jsonl") == Journal(header, probes)

@@ -17,6 +17,7 @@ from ilit.errors import PluginError
 from ilit.hookspecs import hookimpl, hookspec
 from ilit.objective import PERFORMANCE
 from ilit.plugins import BUILTINS, load_plugins, registry
+from ilit.testing import FakeAdapter
 
 
 class Options(pydantic.BaseModel, extra="forbid"):
@@ -139,6 +140,10 @@ BROKEN = {
     "part without its shape": (
         offering("ilit_strategies", SimpleNamespace(name="half", Options=1)),
         "ilit_strategies: strategy 'half' has no 'search'; see ilit.strategy",
+    ),
+    "part with half an ability": (
+        offering("ilit_adapters", type("Half", (FakeAdapter,), {"row_shapes": None})),
+        "ilit_adapters: adapter 'fake' has 'regroup' but no 'row_shapes'; ilit.RegroupsRows needs both",
     ),
     "specification of a hook that exists": (
         module(hookspecs=module(ilit_metrics=hookspec(lambda: None))),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError
-from ilit.evaluation import Score, judge_by_metric
+from ilit.evaluation import MetricScorer, Score
 from ilit.metric import Metric
 from ilit.pruning import OutcomeCertainError, Stop, Watcher
 from ilit.rows import Course, Courses
@@ -85,7 +85,7 @@ def hopeless_below(target: float) -> Callable[[float], bool]:
 
 def score(metric: Callable[[], Metric], model: Any, course: Course, stop: Stop) -> Score:
     """Evaluate one model on one course."""
-    return judge_by_metric(FakeAdapter(), Courses(course), metric, "metric").score(model, None, stop)
+    return MetricScorer("metric", FakeAdapter(), Courses(course), metric).score(model, None, stop)
 
 
 @given(

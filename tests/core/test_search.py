@@ -15,20 +15,30 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ilit.adapter import Measurement
 from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, PluginError, RunError
-from ilit.evaluation import judge_by_function, judge_by_metric
+from ilit.evaluation import FunctionScorer, MetricScorer, Scorer
 from ilit.executor import SerialExecutor
 from ilit.fidelity import Sample
 from ilit.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
-from ilit.objective import PERFORMANCE
+from ilit.objective import PERFORMANCE, Objective
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
 from ilit.rows import Course, Courses
 from ilit.search import Ending, Limits, search
 from ilit.space import CalibrationSize
-from ilit.strategy import Baseline, Probe, Trial
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Trial,
+)
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
 from ilit.trial import Workbench
 
@@ -65,7 +75,7 @@ class Loop:
         self.heard: list[TrialRecord] = []
         self.seconds: Callable[[], float] = lambda: 0.0
         self.executor: Any = SerialExecutor()
-        self.judge = judge_by_metric(ADAPTER, Courses(Course(DATA)), FakeAccuracy, "fake_accuracy")
+        self.scorer: Scorer = MetricScorer("fake_accuracy", ADAPTER, Courses(Course(DATA)), FakeAccuracy)
         self.bench: Workbench | None = None
         self.baseline_seconds = 0.0
 
@@ -75,8 +85,8 @@ class Loop:
         criterion = Criterion()
         baseline = Baseline(SCORE, criterion.target(SCORE))
         self.bench = Workbench(
-            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.judge, criterion, baseline, PERFORMANCE, DATA[:1],
-            Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
+            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.scorer, criterion, baseline, PERFORMANCE,
+            DATA[:1], Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
             seconds or math.inf, self.baseline_seconds,
         )  # fmt: skip
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
@@ -132,6 +142,23 @@ def test_each_trial_is_answered_with_what_it_gave(loop: Loop) -> None:
     assert ending.reason == "strategy scripted has no more recipes after 3 trials"
 
 
+@pytest.mark.parametrize(
+    ("given", "objection"),
+    [("area: too large", "area: too large"), (None, None), ("", None)],
+    ids=["text", "None", "empty"],
+)
+def test_what_the_objective_objects_to_is_passed_and_not_accepted(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, given: str | None, objection: str | None
+) -> None:
+    """Record and strategy have the objection apart from a failure's reason; an empty text, from a plugin, is none."""
+    monkeypatch.setattr(Objective, "objection", lambda self, int8, float32: given)
+    answers: list[Any] = []
+    (record,) = loop.run(asking(Trial(PASSES), answers=answers)).trials
+    assert (record.status, record.reason, record.objection) == ("passed", "", objection)
+    assert (answers[0].reason, answers[0].objection) == ("", objection)
+    assert record.accepted is answers[0].accepted is (objection is None)
+
+
 def test_only_passed_records_have_costs(loop: Loop) -> None:
     """A recipe that passed is measured beside the float model; others cost no further pass."""
     passed, missed = loop.run(asking(Trial(PASSES), Trial(MISSES))).trials
@@ -178,7 +205,7 @@ def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, v
             raise result
         return result
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     first, second = loop.run(asking(Trial(PASSES), Trial(ALSO_PASSES))).trials
     assert first.status == "failed"
     assert any(first.reason.startswith(text) for text in reason.split("|"))
@@ -186,23 +213,72 @@ def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, v
     assert second.status == "missed"
 
 
-@pytest.mark.parametrize("per_op", [False, True], ids=["whole", "per op"])
-def test_probes_are_answered_and_counted_apart(loop: Loop, per_op: bool) -> None:
-    """A probe gives a distance, with the ops' own errors where asked for, and is no trial."""
+def test_each_kind_of_probe_is_answered_and_counted_apart(loop: Loop) -> None:
+    """A probe gives the outcome of its kind, and is no trial."""
     answers: list[Any] = []
-    ending = loop.run(asking(Probe(MISSES, per_op), answers=answers))
-    assert answers[0].distance == math.inf if per_op else 0.5 < answers[0].distance < 2
-    assert set(answers[0].per_op) == (set(MISSES.quantized_ops) if per_op else set())
-    assert (ending.probes, ending.trials) == (1, ())
+    ending = loop.run(asking(DistanceProbe(MISSES), OpErrorProbe(MISSES), OpSpeedProbe(MISSES), answers=answers))
+    distance, errors, speeds = answers
+    assert isinstance(distance, DistanceOutcome)
+    assert 0.5 < distance.distance < 2
+    assert isinstance(errors, OpErrorOutcome)
+    assert set(errors.errors) == set(MISSES.quantized_ops)
+    assert speeds == OpSpeedOutcome({})  # the fake adapter times no ops
+    assert (ending.probes, ending.trials) == (3, ())
+
+
+class Timing(FakeAdapter):
+    """An adapter to which every op is twice as quick in INT8."""
+
+    def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> dict[str, float]:
+        return dict.fromkeys(recipe.quantized_ops, 2)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "speedups"),
+    [
+        pytest.param(Timing(), dict.fromkeys(MISSES.quantized_ops, 2.0), id="able"),
+        pytest.param(ADAPTER, {}, id="not able"),
+    ],
+)
+def test_ops_are_timed_where_the_adapter_can(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, adapter: FakeAdapter, speedups: dict[str, float]
+) -> None:
+    """Each op's ratio is answered; none where the adapter cannot time ops, which is no failure."""
+    monkeypatch.setitem(globals(), "ADAPTER", adapter)
+    answers: list[Any] = []
+    loop.run(asking(OpSpeedProbe(MISSES), answers=answers))
+    assert (answers[0].speedups, answers[0].reason) == (speedups, "")
 
 
 def test_a_probe_that_fails_is_infinitely_far(loop: Loop) -> None:
     """The reason is told, and the search goes on."""
     answers: list[Any] = []
-    loop.run(asking(Probe(FAILS), Probe(PASSES), answers=answers))
+    loop.run(asking(DistanceProbe(FAILS), DistanceProbe(PASSES), answers=answers))
     assert answers[0].distance == float("inf")
     assert "no INT8 kernel" in answers[0].reason
     assert answers[1].distance < 0.1
+
+
+@pytest.mark.parametrize(
+    ("method", "probe", "outcome"),
+    [
+        ("probe", DistanceProbe(PASSES), DistanceOutcome(math.inf, "RuntimeError: no memory")),
+        ("probe_ops", OpErrorProbe(PASSES), OpErrorOutcome({}, "RuntimeError: no memory")),
+        ("time_ops", OpSpeedProbe(PASSES), OpSpeedOutcome({}, "RuntimeError: no memory")),
+    ],
+)
+def test_a_probe_that_raises_has_the_outcome_of_its_kind(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, method: str, probe: Any, outcome: Any
+) -> None:
+    """Without figures and with the reason, so that a strategy need not tell failures by another type."""
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(FakeAdapter, method, fail, raising=False)
+    answers: list[Any] = []
+    loop.run(asking(probe, answers=answers))
+    assert answers == [outcome]
 
 
 @pytest.mark.parametrize(
@@ -218,10 +294,32 @@ def test_a_function_that_gives_the_float_score_is_noted(
 ) -> None:
     """Equal to the last digit though the outputs differ; where ilit evaluates itself, nothing is suspected."""
     if by_function:
-        loop.judge = judge_by_function(lambda model: score)
+        loop.scorer = FunctionScorer(lambda model: score)
     loop.run(asking(Trial(PASSES), Trial(MISSES)))
     assert loop.bench is not None
     assert loop.bench.suspects == suspects
+
+
+def test_a_model_that_a_function_had_is_not_measured(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function may have changed it in any way, so that costs are those of another one, lowered anew."""
+    had: list[Any] = []
+    measured: list[Any] = []
+    measure = FakeAdapter.measure
+
+    def eval_func(model: Any) -> float:
+        had.append(model)
+        return SCORE
+
+    def noted(self: FakeAdapter, model: Any, batch: Any) -> Measurement:
+        measured.append(model)
+        return measure(self, model, batch)
+
+    monkeypatch.setattr(FakeAdapter, "measure", noted)
+    loop.scorer = FunctionScorer(eval_func)
+    assert [record.status for record in loop.run(asking(Trial(PASSES))).trials] == ["passed"]
+    assert len(had) == 1
+    assert measured
+    assert not any(model is had[0] for model in measured)
 
 
 # --- Memo and tuples -------------------------------------------------------------------------------------------------
@@ -237,15 +335,16 @@ def test_a_recipe_is_evaluated_once(loop: Loop) -> None:
 
 
 def test_a_probe_is_run_once_and_is_no_trial(loop: Loop) -> None:
-    """The same probe is remembered; per op, it is another one; and neither answers a trial."""
-    ending = loop.run(asking(Probe(MISSES), Probe(MISSES), Probe(MISSES, per_op=True), Trial(MISSES)))
-    assert (ending.probes, len(ending.trials)) == (2, 1)
+    """The same probe is remembered; one of another kind is another one; and none answers a trial."""
+    kinds = [DistanceProbe(MISSES), OpErrorProbe(MISSES), OpSpeedProbe(MISSES), Trial(MISSES)]
+    ending = loop.run(asking(*kinds, *kinds))
+    assert (ending.probes, len(ending.trials)) == (3, 1)
 
 
 def test_a_tuple_is_answered_in_order(loop: Loop) -> None:
     """Trials and probes mixed, each answer at its request's place."""
     answers: list[Any] = []
-    loop.run(asking((Trial(FAILS), Probe(PASSES), Trial(MISSES), Trial(FAILS)), (), answers=answers))
+    loop.run(asking((Trial(FAILS), DistanceProbe(PASSES), Trial(MISSES), Trial(FAILS)), (), answers=answers))
     failed, probed, missed, again = answers[0]
     assert (failed.status, missed.status, again) == ("failed", "missed", failed)
     assert probed.distance < 0.1
@@ -265,7 +364,7 @@ def test_a_tuple_goes_through_the_executor(loop: Loop) -> None:
 
     loop.executor = Eager()
     answers: list[Any] = []
-    ending = loop.run(asking((Trial(PASSES), Trial(MISSES), Probe(PASSES)), answers=answers))
+    ending = loop.run(asking((Trial(PASSES), Trial(MISSES), DistanceProbe(PASSES)), answers=answers))
     assert pulled == [3]
     assert [record.number for record in ending.trials] == [1, 2]
     assert [answer.status for answer in answers[0][:2]] == ["passed", "missed"]
@@ -311,7 +410,7 @@ def test_with_a_budget_it_goes_on(loop: Loop) -> None:
 @pytest.mark.parametrize("whole", [False, True], ids=["one by one", "in a tuple"])
 def test_max_trials_is_a_limit(loop: Loop, whole: bool) -> None:
     """Probes and repeats do not count, trials do, within a tuple too."""
-    requests = [Probe(PASSES), Trial(MISSES), Trial(MISSES), Trial(FAILS), Trial(PASSES)]
+    requests = [DistanceProbe(PASSES), Trial(MISSES), Trial(MISSES), Trial(FAILS), Trial(PASSES)]
     ending = loop.run(asking(tuple(requests)) if whole else asking(*requests), trials=2)
     assert [record.status for record in ending.trials] == ["missed", "failed"]
     assert ending.reason == "tuning.max_trials 2 is reached after 2 trials"
@@ -334,7 +433,7 @@ def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, tri
         now[0] += 40.0
         return SCORE - 0.5
 
-    loop.seconds, loop.judge, loop.baseline_seconds = lambda: now[0], judge_by_function(eval_func), 30.0
+    loop.seconds, loop.scorer, loop.baseline_seconds = lambda: now[0], FunctionScorer(eval_func), 30.0
     ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES), Trial(MISSES))), seconds=timeout)
     assert len(ending.trials) == trials
     assert ending.reason == f"tuning.timeout {timeout:g} s {reason}"
@@ -342,8 +441,33 @@ def test_no_eval_func_is_begun_that_does_not_fit(loop: Loop, timeout: float, tri
 
 def test_before_the_first_the_float_model_tells_how_long_a_trial_takes(loop: Loop) -> None:
     """An eval_func that took longer on the float model than there is time is not begun at all."""
-    loop.judge, loop.baseline_seconds = judge_by_function(lambda _: SCORE), 100.0
-    assert loop.run(asking(Probe(PASSES), Trial(PASSES)), seconds=99).trials == ()
+    loop.scorer, loop.baseline_seconds = FunctionScorer(lambda _: SCORE), 100.0
+    assert loop.run(asking(DistanceProbe(PASSES), Trial(PASSES)), seconds=99).trials == ()
+
+
+@pytest.mark.parametrize(
+    ("scorer", "statuses", "lowered"),
+    [
+        (MetricScorer("eval_func", ADAPTER, Courses(Course(DATA)), FakeAccuracy), ["passed"], 1),
+        (FunctionScorer(lambda model: ADAPTER.evaluate(model, DATA, FakeAccuracy())), [], 0),
+    ],
+    ids=["a metric of this name", "a function"],
+)
+def test_a_metric_may_be_called_eval_func(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, scorer: Scorer, statuses: list[str], lowered: int
+) -> None:
+    """What it is tells, not its name: it can be stopped, so it is begun, and its model is not made a second time."""
+    made: list[Recipe] = []
+    lower = FakeAdapter.lower
+
+    def counted(self: FakeAdapter, model: Any, recipe: Recipe, calibration: Any) -> Any:
+        made.append(recipe)
+        return lower(self, model, recipe, calibration)
+
+    monkeypatch.setattr(FakeAdapter, "lower", counted)
+    loop.scorer, loop.baseline_seconds = scorer, 100.0
+    assert [record.status for record in loop.run(asking(Trial(PASSES)), seconds=99).trials] == statuses
+    assert len(made) == lowered
 
 
 def test_a_metrics_trial_is_ended_by_the_timeout(loop: Loop) -> None:
@@ -372,7 +496,7 @@ def test_ctrl_c_keeps_what_is_in(loop: Loop) -> None:
             raise result
         return float(result)
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     ending = loop.run(asking(Trial(PASSES), Trial(MISSES), Trial(ALSO_PASSES)))
     assert ending.interrupted
     assert ending.reason == "interrupted by Ctrl-C after 1 trial"
@@ -388,8 +512,8 @@ WORSE = SPACE.recipe({"layer3": FLOAT32}, transforms={}).with_ops({"layer1": SPA
 
 @pytest.fixture
 def pruning(loop: Loop) -> Loop:
-    """Return the loop with a judge that knows the labels, so that misses are pruned."""
-    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), FakeAccuracy, "fake_accuracy")
+    """Return the loop with a scorer that knows the labels, so that misses are pruned."""
+    loop.scorer = MetricScorer("fake_accuracy", ADAPTER, Courses(Course(DATA, LABELS)), FakeAccuracy)
     return loop
 
 
@@ -430,7 +554,7 @@ class Rounded(FakeAccuracy):
 
 def test_rounding_prunes_nothing(loop: Loop) -> None:
     """A bound beyond the target by its last digit alone is not beyond it."""
-    loop.judge = judge_by_metric(ADAPTER, Courses(Course(DATA, LABELS)), Rounded, "rounded")
+    loop.scorer = MetricScorer("rounded", ADAPTER, Courses(Course(DATA, LABELS)), Rounded)
     loop.run(asking(Trial(PASSES)))
     assert [record.status for record in loop.heard] == ["passed"]
 
@@ -480,7 +604,7 @@ def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
             return (work(item) for item in batch)
 
     loop.executor, loop.seconds, loop.baseline_seconds = Slow(), lambda: now[0], 90.0
-    loop.judge = judge_by_function(lambda _: SCORE - 0.5)
+    loop.scorer = FunctionScorer(lambda _: SCORE - 0.5)
     ending = loop.run(asking((Trial(PASSES), Trial(ALSO_PASSES))), seconds=99)
     assert len(ending.trials) == 1
     assert ending.reason == "tuning.timeout 99 s leaves too little time for another eval_func after 1 trial"
@@ -492,11 +616,13 @@ def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        pytest.param(PASSES, "yielded a Recipe; only Trial, Probe and tuples of them are requests", id="a recipe"),
+        pytest.param(
+            PASSES, "yielded a Recipe; only Trial, DistanceProbe, OpErrorProbe, OpSpeedProbe and tuples", id="a recipe"
+        ),
         pytest.param([Trial(PASSES)], "yielded a list", id="a list"),
         pytest.param((Trial(PASSES), None), "yielded a NoneType", id="None in a tuple"),
         pytest.param(Trial(Recipe({"layer9": FLOAT32})), "the space has no op 'layer9'", id="unknown op"),
-        pytest.param(Probe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
+        pytest.param(DistanceProbe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
         pytest.param(
             Trial(PASSES.with_ops({"layer0": replace(PASSES.ops["layer0"], approach="weight_only")})),
             "op 'layer0' may not be weight_only",
@@ -553,7 +679,7 @@ def test_the_strategy_gets_the_seeded_generator(loop: Loop) -> None:
 
     def script(rng: random.Random) -> Iterator[Any]:
         drawn.append(rng.random())
-        yield Probe(PASSES)
+        yield DistanceProbe(PASSES)
 
     before = random.getstate()
     loop.run(script)
@@ -566,7 +692,7 @@ def test_the_strategy_gets_the_seeded_generator(loop: Loop) -> None:
 
 def test_everything_is_in_the_journal_in_order(loop: Loop) -> None:
     """Each trial is announced before and recorded after, each probe recorded, all with request numbers."""
-    ending = loop.run(asking(Probe(PASSES, why="look"), (Trial(MISSES, "first"), Trial(MISSES)), Trial(FAILS)))
+    ending = loop.run(asking(DistanceProbe(PASSES, why="look"), (Trial(MISSES, "first"), Trial(MISSES)), Trial(FAILS)))
     probed, first, tried, second, failed = read_journal(loop.file).entries
     assert isinstance(probed, Probed)
     assert (probed.request, probed.digest, probed.why) == (1, PASSES.digest, "look")
@@ -590,7 +716,7 @@ def test_a_trial_is_announced_before_it_runs(loop: Loop) -> None:
         seen.append(len(loop.entries(Started)) - len(loop.entries(Tried)))
         return SCORE
 
-    loop.judge = judge_by_function(eval_func)
+    loop.scorer = FunctionScorer(eval_func)
     loop.run(asking(Trial(PASSES), Trial(MISSES)))
     assert seen == [1, 1]
 

@@ -11,6 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ilit.adapter import (
+    ABILITIES,
+    BlanksModel,
+    ChecksSavable,
+    DescribesAll,
+    DigestsModel,
+    FindsFirstDifference,
+    RegroupsRows,
+    RunsOwnModel,
+    SetsThreads,
+    TimesOps,
+)
+from ilit.plugin_rules import methods_of
 from ilit.recipe import FLOAT32
 from ilit.testing import AdapterCase, AdapterContract, FakeAccuracy, FakeAdapter, fake_data, fake_model
 from ilit.testing.adapters import Prepared
@@ -151,6 +164,48 @@ class ReadsTheSkeleton(FakeAdapter):
         return replace(super().load(folder), weights=model.weights)
 
 
+class HalfAble(FakeAdapter):
+    row_shapes = None  # type: ignore[assignment]  # gives up one half of an ability
+
+
+class Misspelt(FakeAdapter):
+    def time_op(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        return {}
+
+
+class IgnoresThreads(FakeAdapter):
+    def set_threads(self, count: int) -> None:
+        del count
+
+
+class SameDigest(FakeAdapter):
+    def model_digest(self, model: Any) -> str:
+        return "0" * 64
+
+
+class Timing(FakeAdapter):
+    """Sound: the fake adapter times no ops."""
+
+    def time_ops(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        return dict.fromkeys(recipe.quantized_ops, 2.0)
+
+
+class TimesOthers(Timing):
+    def time_ops(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        return {**super().time_ops(model, recipe, calibration), "other": 2.0}
+
+
+class TimesNothing(Timing):
+    def time_ops(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        return dict.fromkeys(recipe.quantized_ops, float("inf"))
+
+
+class TimingChangesTheModel(Timing):
+    def time_ops(self, model: Any, recipe: Any, calibration: Any) -> Mapping[str, float]:
+        object.__setattr__(model, "training", not model.training)
+        return super().time_ops(model, recipe, calibration)
+
+
 BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
     "float is not bit-equal": (NotBitEqual, "test_all_float_is_bit_equal"),
     "not deterministic": (NotDeterministic, "test_lowering_is_deterministic"),
@@ -176,6 +231,13 @@ BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
     "not blank": (NotBlank, "test_a_blank_model_is_filled_from_the_files"),
     "reads the skeleton": (ReadsTheSkeleton, "test_a_blank_model_is_filled_from_the_files"),
     "no damage": (NoDamage, "test_damage_shows"),
+    "half able": (HalfAble, "test_what_it_can_do_it_can_do_wholly"),
+    "misspelt": (Misspelt, "test_what_it_can_do_it_can_do_wholly"),
+    "ignores threads": (IgnoresThreads, "test_threads_are_those_that_were_set"),
+    "same digest": (SameDigest, "test_models_are_told_apart_by_their_digests"),
+    "times other ops": (TimesOthers, "test_timed_ops_have_a_ratio"),
+    "times nothing": (TimesNothing, "test_timed_ops_have_a_ratio"),
+    "timing changes the model": (TimingChangesTheModel, "test_the_given_model_stays_as_it_was"),
 }
 
 
@@ -183,7 +245,8 @@ BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
 def test_a_broken_law_is_found(broken: str, tmp_path: Path) -> None:
     """The test of that law fails for the adapter that breaks it, and passes for the fake adapter itself."""
     adapter, law = BREAKS[broken]
-    _check(FakeAdapter(), law, tmp_path / "sound")
+    sound = Timing if issubclass(adapter, Timing) else FakeAdapter
+    _check(sound(), law, tmp_path / "sound")
     with pytest.raises((AssertionError, TypeError, pytest.fail.Exception)):
         _check(adapter(), law, tmp_path / "broken")
 
@@ -200,6 +263,30 @@ def _check(adapter: FakeAdapter, law: str, folder: Path) -> None:
     if "prepared" in wanted:
         given["prepared"] = prepared(suite, case)  # type: ignore[operator]
     test(suite, **{name: given[name] for name in wanted})
+
+
+@pytest.mark.parametrize(
+    ("ability", "law"),
+    [
+        (SetsThreads, "test_threads_are_those_that_were_set"),
+        (DigestsModel, "test_models_are_told_apart_by_their_digests"),
+        (RegroupsRows, "test_regrouped_rows_keep_their_values"),
+        (RegroupsRows, "test_batches_regrouped_as_they_were_are_the_same"),
+        (TimesOps, "test_timed_ops_have_a_ratio"),
+        (DescribesAll, "test_more_batches_never_lose_an_op"),
+        (RunsOwnModel, "test_the_models_own_outputs_are_those_of_all_float"),
+        (FindsFirstDifference, "test_a_copy_differs_nowhere"),
+        (ChecksSavable, "test_a_model_that_can_be_saved_is_not_refused"),
+        (BlanksModel, "test_a_blank_model_is_filled_from_the_files"),
+    ],
+)
+def test_an_ability_that_is_not_there_is_not_tested(ability: type, law: str, tmp_path: Path) -> None:
+    """Its laws are skipped, by the names of its methods, and the other laws hold."""
+    able_of_nothing = type("Plain", (FakeAdapter,), {name: None for one in ABILITIES for name in methods_of(one)})
+    with pytest.raises(pytest.skip.Exception, match=rf"no {methods_of(ability)[0]} .*ilit.{ability.__name__}"):
+        _check(able_of_nothing(), law, tmp_path / "plain")
+    for number, other in enumerate(("test_what_it_can_do_it_can_do_wholly", "test_the_given_model_stays_as_it_was")):
+        _check(able_of_nothing(), other, tmp_path / str(number))
 
 
 def test_a_case_has_to_be_supplied() -> None:

@@ -13,7 +13,19 @@ import pytest
 
 from ilit.recipe import FLOAT32, Recipe
 from ilit.space import SearchSpace
-from ilit.strategy import Baseline, Outcome, Probe, Request, Requests, Strategy, Trial
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Outcome,
+    Requests,
+    Strategy,
+    Trial,
+)
 from ilit.testing.strategies import (
     ANSWERS,
     BASELINE,
@@ -49,7 +61,7 @@ class Lawful:
         """Yield one probe of all as a tuple, then one trial each."""
         recipes = list(space.model_wise())
         if recipes:
-            yield tuple(Probe(recipe) for recipe in recipes)
+            yield tuple(DistanceProbe(recipe) for recipe in recipes)
         for recipe in recipes:
             yield Trial(recipe)
 
@@ -154,7 +166,7 @@ class Lenient(Lawful):
 
 BROKEN = {
     "outside": (Outside, "test_requests_lie_in_the_space", "not in the space: 'made up'"),
-    "no-request": (Wrong, "test_requests_lie_in_the_space", "yielded Recipe.*, not a Trial, a Probe or a tuple"),
+    "no-request": (Wrong, "test_requests_lie_in_the_space", "yielded Recipe.*, not a Trial, a probe or a tuple"),
     "empty-tuple": (Empty, "test_requests_lie_in_the_space", r"yielded \(\), not a Trial"),
     "endless": (Endless, "test_ends_and_survives_failures", "strategy 'lawful' made more than 2000 requests"),
     "fragile": (Fragile, "test_ends_and_survives_failures", "not supported between"),
@@ -188,7 +200,7 @@ def test_simulate_lists_every_request_in_order() -> None:
     """Tuples are laid flat, and each request is answered before the next is made."""
     made = simulate(Lawful(), SPACE, MISSED)
 
-    assert [type(request).__name__ for request in made] == ["Probe", "Probe", "Trial", "Trial"]
+    assert [type(request).__name__ for request in made] == ["DistanceProbe", "DistanceProbe", "Trial", "Trial"]
 
 
 def test_simulate_closes_at_the_first_accepted_trial_where_the_loop_would() -> None:
@@ -217,21 +229,21 @@ def test_planted_hurts_exactly_the_named_ops(ops: Any, accuracy: float, status: 
     answer = planted({"layer.0": 0.2}, harmless=[DYNAMIC])
     recipe = SPACE.recipe(ops)
 
-    trial, probe, own = answer(Trial(recipe)), answer(Probe(recipe)), answer(Probe(recipe, per_op=True))
+    trial, probe, own = answer(Trial(recipe)), answer(DistanceProbe(recipe)), answer(OpErrorProbe(recipe))
 
     assert (trial.status, trial.accepted) == (status, status == "passed")
     assert trial.accuracy == pytest.approx(accuracy)
     assert probe.distance == pytest.approx(0.9 - accuracy, abs=1e-4)
-    assert probe.per_op == {}
-    assert set(own.per_op) == set(recipe.quantized_ops)
-    assert own.distance == math.inf
+    assert set(own.errors) == set(recipe.quantized_ops)
+    assert math.fsum(own.errors.values()) == pytest.approx(probe.distance)
+    assert answer(OpSpeedProbe(recipe)) == OpSpeedOutcome({})
 
 
 def test_planted_harm_can_be_hidden_from_probes() -> None:
     """Damage that only an evaluation sees leaves every op's distance alike."""
     answer: Any = planted({"layer.0": 0.2}, visible=False)
 
-    assert len(set(answer(Probe(SPACE.recipe({}), per_op=True)).per_op.values())) == 1
+    assert len(set(answer(OpErrorProbe(SPACE.recipe({}))).errors.values())) == 1
 
 
 def test_planted_harm_may_be_all_or_nothing() -> None:
@@ -247,7 +259,7 @@ def test_planted_background_may_depend_on_the_config() -> None:
     """What every INT8 op causes beside follows from how it is quantized."""
     answer: Any = planted({}, background=lambda config: 0.1 if config == DYNAMIC else 0.01)
 
-    assert answer(Probe(SPACE.recipe({"layer.0": DYNAMIC}))).distance == pytest.approx(0.1 + 3 * 0.01)
+    assert answer(DistanceProbe(SPACE.recipe({"layer.0": DYNAMIC}))).distance == pytest.approx(0.1 + 3 * 0.01)
 
 
 def test_synthetic_groups() -> None:
@@ -265,9 +277,32 @@ def test_planted_follows_the_direction_of_the_metric() -> None:
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(
+    ("probe", "kind"),
+    [(DistanceProbe, DistanceOutcome), (OpErrorProbe, OpErrorOutcome), (OpSpeedProbe, OpSpeedOutcome)],
+)
+def test_the_adversaries_answer_each_probe_by_its_kind(answer: Any, probe: Any, kind: type[Outcome]) -> None:
+    """As the loop does, failures included."""
+    assert all(isinstance(answer(probe(recipe)), kind) for recipe in SPACE.model_wise())
+
+
+@pytest.mark.parametrize(
+    ("probe", "outcome"),
+    [
+        (DistanceProbe, DistanceOutcome(math.inf, "the engine rejects it")),
+        (OpErrorProbe, OpErrorOutcome({}, "the engine rejects it")),
+        (OpSpeedProbe, OpSpeedOutcome({}, "the engine rejects it")),
+    ],
+)
+def test_an_adversary_fails_every_kind_of_probe(probe: Any, outcome: Outcome) -> None:
+    """A failed probe of the ops names none, as in a search."""
+    assert ANSWERS["all-failed"](probe(SPACE.recipe({}))) == outcome
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_the_adversaries_are_deterministic(answer: Any) -> None:
     """The same request gets the same outcome, or the suite would blame the strategy."""
-    request: Request = Probe(SPACE.recipe({}), per_op=True)
+    request = OpErrorProbe(SPACE.recipe({}))
     outcomes: list[Outcome] = [answer(request), answer(request)]
 
     assert repr(outcomes[0]) == repr(outcomes[1])

@@ -23,6 +23,7 @@ from ilit.errors import (
     IlitError,
     IlitWarning,
     MissedError,
+    ModelError,
     PluginError,
     RunError,
     UnsupportedError,
@@ -35,6 +36,7 @@ from ilit.testing import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_m
 MODEL = fake_model(sensitive=("layer2",))
 CALIBRATION, EVALUATION = fake_data(MODEL, 128, seed=2), fake_data(MODEL)
 Make = Callable[..., Tuner]
+Lacking = Callable[..., type[FakeAdapter]]
 
 
 def first_all_then_layer2(space: Any, baseline: Any) -> Iterator[Any]:
@@ -145,7 +147,9 @@ def test_what_stays_in_float_is_named_everywhere(tuner: Make) -> None:
 
 
 @pytest.mark.parametrize("able", [True, False])
-def test_ops_are_looked_for_in_all_calibration_data(tuner: Make, monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+def test_ops_are_looked_for_in_all_calibration_data(
+    tuner: Make, monkeypatch: pytest.MonkeyPatch, lacking: Lacking, able: bool
+) -> None:
     """Where the adapter can: it gets the loader and the sizes; else the first batch is all it sees."""
     asked: list[Any] = []
 
@@ -155,17 +159,41 @@ def test_ops_are_looked_for_in_all_calibration_data(tuner: Make, monkeypatch: py
 
     monkeypatch.setattr(FakeAdapter, "describe_all", describe_all)
     if not able:
-        monkeypatch.delattr(FakeAdapter, "describe_all")
+        lacking("describe_all")
     tuned = tuner(only_layer2, metric="fake_accuracy")
     tuned.tune(MODEL, CALIBRATION, EVALUATION)
     assert asked == ([(len(CALIBRATION), tuned.config.calibrations)] if able else [])
 
 
 @pytest.mark.parametrize("gone", ["own_outputs", "first_difference", "check_savable", "blank"])
-def test_an_adapter_may_lack_what_is_optional(tuner: Make, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+def test_an_adapter_may_lack_what_is_optional(tuner: Make, lacking: Lacking, gone: str) -> None:
     """The run is the same without it."""
-    monkeypatch.delattr(FakeAdapter, gone)
+    lacking(gone)
     assert tuner(only_layer2, metric="fake_accuracy").tune(MODEL, CALIBRATION, EVALUATION) is not None
+
+
+def test_an_adapter_without_model_digests_has_none_in_the_header(tuner: Make, lacking: Lacking) -> None:
+    """The other digests are there."""
+    lacking("model_digest")
+    tuned = tuner(only_layer2, metric="fake_accuracy")
+    tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert tuned.result is not None
+    assert set(open_run(tuned.result.folder).header.digests) == {"config", "calibration"}
+
+
+def test_what_an_artefact_could_not_hold_is_refused_before_the_search(tuner: Make, lacking: Lacking) -> None:
+    """By an adapter that can tell; any other is asked to save what was found."""
+    wide = replace(MODEL, weights={name: array.astype(np.float64) for name, array in MODEL.weights.items()})
+    refuses(
+        tuner(only_layer2, metric="fake_accuracy"),
+        ModelError,
+        "^op 'layer0': an artefact holds",
+        wide,
+        CALIBRATION,
+        EVALUATION,
+    )
+    lacking("check_savable")
+    assert tuner(only_layer2, metric="fake_accuracy").tune(wide, CALIBRATION, EVALUATION) is not None
 
 
 # --- A run that misses ---------------------------------------------------------------------------------------------
@@ -654,9 +682,9 @@ def test_threads_are_set_and_put_back(tuner: Make, monkeypatch: pytest.MonkeyPat
     assert adapters[0].cpu().threads == 1
 
 
-def test_an_adapter_that_cannot_set_threads_says_so(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_cannot_set_threads_says_so(tuner: Make, lacking: Lacking) -> None:
     """The key is refused, never ignored."""
-    monkeypatch.delattr(FakeAdapter, "set_threads")
+    lacking("set_threads")
     tuned = tuner(only_layer2, metric="fake_accuracy", run={"threads": 3})
     text = "^run.threads: adapter 'fake' cannot set threads; remove the key"
     refuses(tuned, UnsupportedError, text, MODEL, CALIBRATION, EVALUATION)

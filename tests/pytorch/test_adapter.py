@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from ilit.adapter import ABILITIES, DigestsModel
 from ilit.testing import AdapterCase, AdapterContract
 from ilit_pytorch.adapter import PyTorchAdapter
 
@@ -47,6 +48,12 @@ class TestPyTorchAdapter(AdapterContract):
     def case(self, request: pytest.FixtureRequest, sample: Callable[[str], Any]) -> AdapterCase:
         one = sample(request.param)
         return AdapterCase(PyTorchAdapter(), one.model, one.batches, one.metric, state, disturb)
+
+
+@pytest.mark.parametrize("ability", [ability for ability in ABILITIES if ability is not DigestsModel])
+def test_it_has_every_ability_but_digests(ability: type) -> None:
+    """A run with this adapter uses all of them."""
+    assert isinstance(PyTorchAdapter(), ability)
 
 
 def test_a_measured_model_is_not_kept_alive(bench: Callable[..., Any]) -> None:

@@ -9,7 +9,6 @@ A change that is meant to ask for other requests records them anew: see ``record
 from __future__ import annotations
 
 import json
-import math
 import random
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,19 @@ import pytest
 
 from ilit.recipe import OpConfig
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.strategy import Baseline, Outcome, ProbeOutcome, Request, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Outcome,
+    Request,
+    Trial,
+    TrialOutcome,
+)
 from ilit_strategies import plugin
 
 FOLDER = Path(__file__).parents[1] / "data" / "conversations"
@@ -26,13 +37,12 @@ STRATEGIES: dict[str, Any] = {strategy.name: strategy for strategy in plugin.ili
 DIGITS = 16  # of a recipe's digest
 
 
+KINDS = {Trial: "trial", DistanceProbe: "distance", OpErrorProbe: "op_errors", OpSpeedProbe: "op_speeds"}
+
+
 def kind_of(request: Request) -> str:
     """Return the kind of a request, as recordings name it."""
-    if isinstance(request, Trial):
-        return "trial"
-    if request.timed:
-        return "op_speeds"
-    return "op_errors" if request.per_op else "distance"
+    return KINDS[type(request)]
 
 
 def outcome_of(kind: str, answer: Any, ops: list[str]) -> Outcome:
@@ -46,11 +56,13 @@ def outcome_of(kind: str, answer: Any, ops: list[str]) -> Outcome:
     """
     if kind == "trial":
         status, accuracy, reason = [*answer, ""][:3]
-        return TrialOutcome(status, accuracy, reason, accepted=status == "passed" and not reason)
+        if status == "passed":
+            return TrialOutcome(status, accuracy, objection=reason or None)
+        return TrialOutcome(status, accuracy, reason)
     if kind == "distance":
-        return ProbeOutcome(answer)
+        return DistanceOutcome(answer)
     figures = {name: figure for name, figure in zip(ops, answer, strict=False) if figure is not None}
-    return ProbeOutcome(math.inf, figures) if kind == "op_errors" else ProbeOutcome(math.inf, speedups=figures)
+    return OpErrorOutcome(figures) if kind == "op_errors" else OpSpeedOutcome(figures)
 
 
 def space_of(recorded: dict[str, Any]) -> SearchSpace:

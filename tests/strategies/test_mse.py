@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ilit.recipe import FLOAT32
-from ilit.strategy import Outcome, Probe, ProbeOutcome, Request, Trial, TrialOutcome
+from ilit.strategy import OpErrorOutcome, OpErrorProbe, Outcome, Request, Trial, TrialOutcome
 from ilit.testing.strategies import (
     ANSWERS,
     SPACES,
@@ -39,8 +39,8 @@ def test_the_op_with_the_largest_error_goes_to_float_first_then_one_more_each() 
     errors = {"layer.0": 0.1, "layer.1": float("nan"), "layer.3": 0.4}
 
     def answer(request: Request) -> Outcome:
-        if isinstance(request, Probe):
-            return ProbeOutcome(1.0, errors)
+        if isinstance(request, OpErrorProbe):
+            return OpErrorOutcome(errors)
         return TrialOutcome("missed", 0.5)
 
     requests = simulate(Mse(Mse.Options()), SPACES["four-ops"], answer)

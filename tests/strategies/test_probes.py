@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ilit.strategy import Probe, ProbeOutcome
+from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome, OpErrorProbe
 from ilit.testing.strategies import synthetic_space
 from ilit_strategies.probes import by_own_error, distances
 
@@ -27,9 +27,9 @@ def test_distances_asks_for_all_as_one_tuple_and_takes_nan_for_infinite() -> Non
     """One tuple, so that an executor may spread it; a NaN cannot win a comparison."""
     recipes = [BASE, BASE.in_float(["layer.0"])]
 
-    request, found = run(distances(recipes, "why"), (ProbeOutcome(0.5), ProbeOutcome(math.nan)))
+    request, found = run(distances(recipes, "why"), (DistanceOutcome(0.5), DistanceOutcome(math.nan)))
 
-    assert request == (Probe(recipes[0], why="why"), Probe(recipes[1], why="why"))
+    assert request == (DistanceProbe(recipes[0], "why"), DistanceProbe(recipes[1], "why"))
     assert found == [0.5, math.inf]
 
 
@@ -54,7 +54,7 @@ def test_distances_of_nothing_asks_for_nothing() -> None:
 )
 def test_by_own_error(errors: dict[str, float], order: list[int]) -> None:
     """One instrumented probe orders the INT8 ops."""
-    request, found = run(by_own_error(BASE), ProbeOutcome(1.0, errors))
+    request, found = run(by_own_error(BASE), OpErrorOutcome(errors))
 
-    assert request.per_op
+    assert isinstance(request, OpErrorProbe)
     assert found == [f"layer.{number}" for number in order]

@@ -9,7 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ilit.adapter import Adapter, Calibration, Cpu, Measurement
+from ilit.adapter import (
+    Adapter,
+    BlanksModel,
+    Calibration,
+    ChecksSavable,
+    Cpu,
+    DescribesAll,
+    DigestsModel,
+    FindsFirstDifference,
+    Measurement,
+    RegroupsRows,
+    RunsOwnModel,
+    SetsThreads,
+    TimesOps,
+)
 from ilit.criterion import Criterion
 from ilit.errors import (
     ArtefactError,
@@ -32,7 +46,21 @@ from ilit.objective import Objective
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord, TuneResult
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.strategy import Baseline, Probe, ProbeOutcome, Requests, Strategy, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Probe,
+    ProbeOutcome,
+    Requests,
+    Strategy,
+    Trial,
+    TrialOutcome,
+)
 
 if TYPE_CHECKING:
     from ilit import testing
@@ -47,15 +75,22 @@ __all__ = [
     "Adapter",
     "ArtefactError",
     "Baseline",
+    "BlanksModel",
     "Calibration",
     "CalibrationSize",
+    "ChecksSavable",
     "Config",
     "ConfigError",
     "Cpu",
     "Criterion",
     "DataError",
+    "DescribesAll",
+    "DigestsModel",
+    "DistanceOutcome",
+    "DistanceProbe",
     "EvaluationError",
     "Executor",
+    "FindsFirstDifference",
     "IlitError",
     "IlitWarning",
     "LoweringError",
@@ -66,16 +101,24 @@ __all__ = [
     "Objective",
     "Op",
     "OpConfig",
+    "OpErrorOutcome",
+    "OpErrorProbe",
+    "OpSpeedOutcome",
+    "OpSpeedProbe",
     "PluginError",
     "Probe",
     "ProbeOutcome",
     "QuantSpec",
     "Recipe",
+    "RegroupsRows",
     "Requests",
     "Run",
     "RunError",
+    "RunsOwnModel",
     "SearchSpace",
+    "SetsThreads",
     "Strategy",
+    "TimesOps",
     "Trial",
     "TrialOutcome",
     "TrialRecord",

@@ -12,14 +12,14 @@ The laws, proven for any adapter by ``ilit.testing.AdapterContract``:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ilit.metric import Metric
 from ilit.recipe import Recipe
-from ilit.space import SearchSpace
+from ilit.space import CalibrationSize, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -80,29 +80,12 @@ class Adapter(Protocol):
     A batch is what a loader yields, ``(input, label)``: a mapping goes in as ``model(**input)``, a tuple or list as
     ``model(*input)``, else ``model(input)``. Only ``iter()`` is ever called on a loader.
 
-    Methods that are optional, used where an adapter has them:
-
-    * ``set_threads(count: int) -> None`` for ``run.threads``, which is refused without it;
-    * ``model_digest(model) -> str``, 64 hex digits for the journal's header;
-    * ``regroup(batches: Sequence, groups: Sequence[Sequence[tuple[int, int]]]) -> list``: new batches made of rows of
-      given ones, each row named by its batch's index and its own; a row keeps its values bit by bit, padding included.
-      Raises ``ilit.errors.DataError`` where rows cannot be told apart or rows of one group do not fit together;
-    * ``row_shapes(batch) -> list[Hashable]``: rows with equal shapes may share a batch in ``regroup``;
-    * ``time_ops(model, recipe, calibration) -> Mapping[str, float]``: each INT8 op's seconds in float32 divided by its
-      seconds in INT8, one timing per distinct op shape, at the sizes seen in calibration;
-    * ``describe_all(model, batches: Iterable, sizes: Sequence[CalibrationSize]) -> SearchSpace``: as ``describe``, for
-      models that reach other modules on other data: looks on over calibration batches, as many as the longest of
-      ``sizes`` takes, until every module that can be quantized was reached. Called instead of ``describe``. A module
-      that no batch reaches costs a second pass over the calibration data;
-    * ``own_outputs(model, batch)``: as ``outputs``, of the user's own model object as it stands, in eval mode, not of
-      a copy; everything is put back afterwards. Shows before the search whether a copy is the same function;
-    * ``first_difference(model, other, batch) -> str``: path of the first module in running order whose output differs
-      between two models, empty where that is not known. Called for an error message only;
-    * ``check_savable(model, float_model, batch, answers) -> None``: raises ``ilit.errors.ModelError`` in one line with
-      what an artefact could not hold. ``float_model`` is the lowered all-float recipe, ``answers`` its ``outputs`` on
-      the batch. Called once, before the search;
-    * ``blank(model)``: the architecture with every tensor overwritten; ``load`` is given it when a saved model is read
-      back, so that no value can come from anywhere but the files.
+    What an adapter need not be able to do, each a protocol of this module and used where ``isinstance`` finds it:
+    ``SetsThreads``, ``DigestsModel``, ``RegroupsRows``, ``TimesOps``, ``DescribesAll``, ``RunsOwnModel``,
+    ``FindsFirstDifference``, ``ChecksSavable``, ``BlanksModel``. Their methods are defined in the class, since what
+    ``__getattr__`` hands on is not always found, and are called with arguments by position. A class that has only some
+    methods of an ability, or one that cannot take the call, is refused when its plugin is asked for adapters; a
+    subclass gives an inherited ability up by setting its methods to None.
     """
 
     name: ClassVar[str]
@@ -142,7 +125,7 @@ class Adapter(Protocol):
         """Return how many INT8 kernels one forward pass of a lowered model runs."""
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Calibration) -> list[float]:
-        """Return each recipe's ``ProbeOutcome.distance``, measured on kept calibration batches."""
+        """Return each recipe's ``DistanceOutcome.distance``, measured on kept calibration batches."""
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
         """Return each INT8 op's own relative output error when it is fed its float32 input, as seen in calibration.
@@ -188,3 +171,124 @@ class Adapter(Protocol):
         Raises:
             ilit.errors.ArtefactError: files are missing, damaged, or of a version this adapter cannot read.
         """
+
+
+# --- Abilities: what an adapter may do beside that -------------------------------------------------------------------
+
+
+@runtime_checkable
+class SetsThreads(Protocol):
+    """An adapter that ``run.threads`` can be used with; the key is refused without it."""
+
+    def set_threads(self, count: int, /) -> None:
+        """Use ``count`` threads from now on; ``Adapter.cpu`` tells them."""
+
+
+@runtime_checkable
+class DigestsModel(Protocol):
+    """An adapter that tells models apart, for the journal's header."""
+
+    def model_digest(self, model: Any, /) -> str:
+        """Return the SHA-256 of the model's values, 64 hex digits."""
+
+
+@runtime_checkable
+class RegroupsRows(Protocol):
+    """An adapter that can put rows into other batches, so that misses show early and rows can be held out."""
+
+    def regroup(self, batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]], /) -> Sequence[Any]:
+        """Return a new batch for each group, of rows of the given batches.
+
+        A row is named by its batch's index and its own, and keeps its values bit by bit, padding included.
+
+        Raises:
+            ilit.errors.DataError: rows cannot be told apart, or rows of one group do not fit together.
+        """
+
+    def row_shapes(self, batch: Any, /) -> Sequence[Hashable]:
+        """Return a shape for each row; rows with equal shapes may share a batch in ``regroup``.
+
+        Raises:
+            ilit.errors.DataError: rows cannot be told apart.
+        """
+
+
+@runtime_checkable
+class TimesOps(Protocol):
+    """An adapter that can time single ops, so that a search knows which of them INT8 makes quicker."""
+
+    def time_ops(self, model: Any, recipe: Recipe, calibration: Calibration, /) -> Mapping[str, float]:
+        """Return each INT8 op's seconds in float32 divided by its seconds in INT8.
+
+        One timing per distinct op shape, at the sizes seen in calibration.
+        """
+
+
+@runtime_checkable
+class DescribesAll(Protocol):
+    """An adapter that can describe models which reach other modules on other data."""
+
+    def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize], /) -> SearchSpace:
+        """Return the space as ``Adapter.describe`` does, which is then not called.
+
+        Looks on over calibration batches, as many as the longest of ``sizes`` takes, until every module that can be
+        quantized was reached. A module that no batch reaches costs a second pass over the calibration data.
+
+        Raises:
+            ilit.errors.ModelError: as ``Adapter.describe``.
+            ilit.errors.DataError: as ``Adapter.describe``.
+        """
+
+
+@runtime_checkable
+class RunsOwnModel(Protocol):
+    """An adapter that can run the user's model itself, to see before the search whether a copy is the same function."""
+
+    def own_outputs(self, model: Any, batch: Any, /) -> Any:
+        """Return the outputs, as ``Adapter.outputs``, of the model object as it stands, in eval mode, not of a copy.
+
+        Everything is put back afterwards.
+        """
+
+
+@runtime_checkable
+class FindsFirstDifference(Protocol):
+    """An adapter that can say where two models part, for an error message."""
+
+    def first_difference(self, model: Any, other: Any, batch: Any, /) -> str:
+        """Return the path of the first module in running order whose output differs; empty where it is not known."""
+
+
+@runtime_checkable
+class ChecksSavable(Protocol):
+    """An adapter that knows before the search what ``Adapter.save`` could not write."""
+
+    def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any, /) -> None:
+        """Refuse a model of which an artefact could not hold everything. Called once, before the search.
+
+        ``float_model`` is the lowered all-float recipe, ``answers`` its ``Adapter.outputs`` on the batch.
+
+        Raises:
+            ilit.errors.ModelError: in one line, with what an artefact could not hold.
+        """
+
+
+@runtime_checkable
+class BlanksModel(Protocol):
+    """An adapter that can give ``Adapter.load`` an architecture with no value of the model's, to prove the files."""
+
+    def blank(self, model: Any, /) -> Any:
+        """Return a copy with every tensor overwritten."""
+
+
+ABILITIES: tuple[type, ...] = (
+    SetsThreads,
+    DigestsModel,
+    RegroupsRows,
+    TimesOps,
+    DescribesAll,
+    RunsOwnModel,
+    FindsFirstDifference,
+    ChecksSavable,
+    BlanksModel,
+)

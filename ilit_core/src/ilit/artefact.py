@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, BlanksModel
 from ilit.errors import ArtefactError, one_line
 from ilit.fidelity import ROUNDING, Sample, fresh
 from ilit.outputs import apart, compared
@@ -79,8 +79,7 @@ def keep(
 
 def _skeleton(adapter: Adapter, model: Any) -> Any:
     """Return the architecture, no value in which is the model's own, so that what is read back is from the files."""
-    blank: Any = getattr(adapter, "blank", None)
-    return model if blank is None else blank(model)
+    return adapter.blank(model) if isinstance(adapter, BlanksModel) else model
 
 
 def _fault(adapter: Adapter, lowered: Any, read_back: Any, sample: Sample, folder: Path) -> str:

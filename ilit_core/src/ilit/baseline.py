@@ -15,22 +15,22 @@ from typing import Any, cast
 
 import numpy as np
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, RegroupsRows
 from ilit.company import Recorder, dependence
 from ilit.config import Config
 from ilit.criterion import Criterion
 from ilit.errors import ConfigError, IlitWarning
-from ilit.evaluation import Judge, check_metric_moves, finite, judge_by_function, judge_by_metric
+from ilit.evaluation import FunctionScorer, MetricScorer, Scorer, check_metric_moves, finite
 from ilit.fidelity import first_look
 from ilit.loaders import KEPT_BATCHES, Data, WatchedLoader
 from ilit.metric import Metric, PairedMetric
 from ilit.parts import make_metric
 from ilit.plugins import Registry
 from ilit.pruning import Stop
+from ilit.report.verdict import resolution_warning
 from ilit.rows import Course, Courses, Followed, Kept, batched, course_of, misses_first, shapes_of, split
 from ilit.selection import Parts
 from ilit.space import SearchSpace
-from ilit.statistics import resolution_warning
 from ilit.strategy import Baseline
 from ilit.trial import Held, Reference, Workbench
 
@@ -38,26 +38,46 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What scores a run: a metric, or the user's function.
+class ByMetric:
+    """A metric over evaluation data scores the run.
 
     Attributes:
-        name: the metric's name, or ``eval_func``.
-        higher_is_better: the metric's direction; True for a function, unless the configuration says otherwise.
-        source: makes a fresh metric; or, for a function, the judge that calls it.
+        name: the metric's.
+        higher_is_better: its direction, unless the configuration says otherwise.
+        make: makes a fresh metric.
     """
 
     name: str
     higher_is_better: bool
-    source: Callable[[], Metric] | Judge
+    make: Callable[[], Metric]
+
+    def scorer(self, adapter: Adapter, courses: Courses) -> MetricScorer:
+        """Return what scores models on this data."""
+        return MetricScorer(self.name, adapter, courses, self.make)
+
+
+@dataclass(frozen=True)
+class ByFunction:
+    """The user's ``eval_func`` scores the run.
+
+    Attributes:
+        higher_is_better: True, unless the configuration says otherwise.
+        scorer: calls the function.
+    """
+
+    higher_is_better: bool
+    scorer: FunctionScorer
 
     @property
-    def make(self) -> Callable[[], Metric]:
-        """What makes a fresh metric, where data are judged."""
-        return cast("Callable[[], Metric]", self.source)
+    def name(self) -> str:
+        """The scorer's name."""
+        return self.scorer.name
 
 
-def choose_yardstick(config: Config, eval_dataloader: Any, eval_func: Any, plugins: Registry) -> Yardstick:
+Scoring = ByMetric | ByFunction
+
+
+def choose_scoring(config: Config, eval_dataloader: Any, eval_func: Any, plugins: Registry) -> Scoring:
     """Return what scores the run. Warns where a configured metric is not used.
 
     Raises:
@@ -80,11 +100,10 @@ def choose_yardstick(config: Config, eval_dataloader: Any, eval_func: Any, plugi
         where = config.metric.where or "tuning.metric"
         message = f"{where}: metric '{config.metric.name}' is not used, since an eval_func was given"
         warnings.warn(message, IlitWarning, stacklevel=3)
-    judge = judge_by_function(eval_func)
-    return Yardstick(judge.name, config.higher_is_better is not False, judge)
+    return ByFunction(config.higher_is_better is not False, FunctionScorer(eval_func))
 
 
-def _by_metric(config: Config, plugins: Registry) -> Yardstick:
+def _by_metric(config: Config, plugins: Registry) -> ByMetric:
     if config.metric is None:
         installed = ", ".join(plugins.names("metric")) or "none; pip install ilit-pytorch"
         raise ConfigError(
@@ -94,20 +113,20 @@ def _by_metric(config: Config, plugins: Registry) -> Yardstick:
     make = partial(make_metric, config.metric, plugins)
     metric = make()
     direction = metric.higher_is_better if config.higher_is_better is None else config.higher_is_better
-    return Yardstick(getattr(metric, "title", metric.name), direction, make)
+    return ByMetric(getattr(metric, "title", metric.name), direction, make)
 
 
 def assess(
     config: Config,
     parts: Parts,
-    yardstick: Yardstick,
+    scoring: Scoring,
     model: Any,
     data: Data,
     space: SearchSpace,
     calibration: Calibration,
     run: RunTime,
 ) -> Workbench:
-    """Evaluate the float model and return what every trial is judged with.
+    """Evaluate the float model and return what every trial is answered with.
 
     The float model is the adapter's own lowering of the all-float recipe: bit-equal to the user's and free to be put
     into another mode by an ``eval_func``, while the user's stays as it is.
@@ -120,17 +139,17 @@ def assess(
     float_model = parts.adapter.lower(model, space.float_recipe(), calibration)
     sample = first_look(parts.adapter, model, float_model, data.example)
     begun = run.seconds()
-    if isinstance(yardstick.source, Judge):
+    if isinstance(scoring, ByFunction):
         # A model of its own, since it may do to it whatever it likes.
         given = parts.adapter.lower(model, space.float_recipe(), calibration)
-        score = yardstick.source.score(given, None, Stop()).accuracy
-        found = Found(yardstick.source, score, list(itertools.islice(data.calibration, KEPT_BATCHES)))
+        score = scoring.scorer.score(given, None, Stop()).accuracy
+        found = Found(scoring.scorer, score, list(itertools.islice(data.calibration, KEPT_BATCHES)))
     else:
-        found = _on_data(config, parts.adapter, yardstick, data, float_model, calibration, sample.repeats)
+        found = _on_data(config, parts.adapter, scoring, data, float_model, calibration, sample.repeats)
     seconds = run.seconds() - begun
-    criterion = replace(config.criterion, higher_is_better=yardstick.higher_is_better)
+    criterion = replace(config.criterion, higher_is_better=scoring.higher_is_better)
     target = criterion.target(found.score)
-    _log.info("%s of the float32 model: %r; asked is %s", yardstick.name, found.score, criterion.sentence(found.score))
+    _log.info("%s of the float32 model: %r; asked is %s", scoring.name, found.score, criterion.sentence(found.score))
     _warn_of_resolution(criterion, found)
     return Workbench(
         adapter=parts.adapter,
@@ -138,7 +157,7 @@ def assess(
         float_model=float_model,
         calibration=calibration,
         space=space,
-        judge=found.judge,
+        scorer=found.scorer,
         criterion=criterion,
         baseline=Baseline(found.score, target, criterion.higher_is_better, config.stop, parts.objective.name),
         objective=parts.objective,
@@ -168,7 +187,7 @@ class Found:
     """What the float model's evaluation gave.
 
     Attributes:
-        judge: scores recipes, on the rows that the search may see.
+        scorer: scores recipes, on the rows that the search may see.
         score: the float model's on these.
         few: batches to measure costs on.
         reference: its answers, where the metric compares unit by unit.
@@ -176,7 +195,7 @@ class Found:
         bound: rows cannot be put into other batches than those they came in.
     """
 
-    judge: Judge
+    scorer: Scorer
     score: float
     few: list[Any]
     reference: Reference | None = None
@@ -187,7 +206,7 @@ class Found:
 def _on_data(
     config: Config,
     adapter: Adapter,
-    yardstick: Yardstick,
+    scoring: ByMetric,
     data: Data,
     float_model: Any,
     calibration: Calibration,
@@ -195,7 +214,7 @@ def _on_data(
 ) -> Found:
     """Run the one pass over the loader: the score, the rows, a few batches; it also looks for calibration's rows."""
     rng = random.Random(config.random_seed)  # noqa: S311 - a sample of batches, not a secret
-    name, make = yardstick.name, yardstick.make
+    name, make = scoring.name, scoring.make
     watched, metric = WatchedLoader(data.evaluation, adapter.row_digests, rng), make()
     if config.holdout:
         _check_holdout(adapter, metric, name)
@@ -212,15 +231,14 @@ def _on_data(
     if paired is None and config.holdout:
         raise _no_holdout(f"metric {name} cannot be compared row by row; log.txt says why")
     if paired is None:
-        return Found(judge_by_metric(adapter, Courses(Course(batches)), make, name), score, watched.few)
+        return Found(scoring.scorer(adapter, Courses(Course(batches))), score, watched.few)
     reference = Reference(paired, paired.predictions(), paired.labels(), score)
     if config.holdout:
-        return _without_holdout(config, adapter, yardstick, reference, kept, watched.few)
+        return _without_holdout(config, adapter, scoring, reference, kept, watched.few)
     if kept.batches is None:
         batches = Followed(data.evaluation, adapter.row_digests, watched.digests)
     courses = Courses(Course(batches, kept.labels()), _misses_first(adapter, kept, reference))
-    judge = judge_by_metric(adapter, courses, make, name)
-    return Found(judge, score, watched.few, reference, bound=bool(kept.bound))
+    return Found(scoring.scorer(adapter, courses), score, watched.few, reference, bound=bool(kept.bound))
 
 
 def _look_at_rows(
@@ -228,7 +246,7 @@ def _look_at_rows(
 ) -> None:
     """Find out whether rows may be put into other batches than those they came in."""
     kept.shapes = shapes_of(adapter, kept)
-    if kept.shapes is None:
+    if kept.shapes is None or not isinstance(adapter, RegroupsRows):
         return
     why = dependence(adapter, float_model, kept, recorded, make) if repeats else "its outputs differ from call to call"
     if why:
@@ -252,7 +270,7 @@ def _paired(metric: Metric, config: Config, kept: Kept, name: str) -> PairedMetr
 def _without_holdout(
     config: Config,
     adapter: Adapter,
-    yardstick: Yardstick,
+    scoring: ByMetric,
     reference: Reference,
     kept: Kept,
     few: list[Any],
@@ -272,10 +290,9 @@ def _without_holdout(
         raise _no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
     courses = Courses(plain, _misses_first(adapter, kept, reference, searched))
     ours, others = reference.on(searched), reference.on(held)
-    name, make = yardstick.name, yardstick.make
-    kept_out = Held(judge_by_metric(adapter, Courses(theirs), make, name), others)
+    kept_out = Held(scoring.scorer(adapter, Courses(theirs)), others)
     _log.info("%d of %d rows are kept from the search", len(held), len(reference.labels))
-    return Found(judge_by_metric(adapter, courses, make, name), ours.score, few, ours, kept_out)
+    return Found(scoring.scorer(adapter, courses), ours.score, few, ours, kept_out)
 
 
 def _misses_first(
@@ -299,7 +316,7 @@ def _check_holdout(adapter: Adapter, metric: Metric, name: str) -> None:
         raise _no_holdout(f"metric {name} gives one number for all rows, not a prediction for each")
     if not metric.by_row:
         raise _no_holdout(f"metric {name} scores something else than rows")
-    if not hasattr(adapter, "regroup") or not hasattr(adapter, "row_shapes"):
+    if not isinstance(adapter, RegroupsRows):
         raise _no_holdout(f"adapter {adapter.name} cannot tell rows apart")
 
 

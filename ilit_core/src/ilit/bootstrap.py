@@ -38,8 +38,8 @@ def bootstrap_upper(
     Dirichlet law, the same ones for both models. One unit is added to those seen, the one that harms INT8 most. This
     matters because what tells the models apart are a few units, perhaps none, and the data alone would then say that
     there is nothing to fear: percentile, basic and BCa intervals all fail there. With it, the bound for units that
-    only break is exactly the binomial one of Clopper and Pearson (1934, Biometrika 26: 404-413), whose upper limit
-    is a quantile of Beta(broken + 1, units - broken).
+    are only lost is exactly the binomial one of Clopper and Pearson (1934, Biometrika 26: 404-413), whose upper limit
+    is a quantile of Beta(lost + 1, units - lost).
 
     Class numbers are first collapsed into the distinct (label, float32, INT8) cells, whose weights are Gamma variates
     by their counts. Memory is bounded whatever the number of units. Where cells or units are many, fewer resamples

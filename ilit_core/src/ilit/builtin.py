@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ilit.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.executor import Executor, SerialExecutor
 from ilit.hookspecs import hookimpl
 from ilit.objective import FOOTPRINT, MODEL_SIZE, PERFORMANCE, Objective
+from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 
 __all__ = [
     "ilit_executors",

@@ -11,11 +11,6 @@ from ilit.objective import MODEL_SIZE, PERFORMANCE, Objective
 from ilit.result import TrialRecord
 
 
-def accepted(record: TrialRecord) -> bool:
-    """Return whether a record may be ``best``: it passed and the objective has nothing against it."""
-    return record.status == "passed" and not record.reason
-
-
 def relative_cost(record: TrialRecord, objective: Objective) -> float:
     """Return a passed record's cost as a share of the float model's from the same interleaved passes.
 
@@ -31,7 +26,7 @@ def relative_cost(record: TrialRecord, objective: Objective) -> float:
 def best_of(records: Sequence[TrialRecord], objective: Objective, criterion: Criterion) -> TrialRecord | None:
     """Return the accepted record of least relative cost; of equals the more accurate, then the earlier one."""
     sign = -1.0 if criterion.higher_is_better else 1.0
-    admissible = [record for record in records if accepted(record)]
+    admissible = [record for record in records if record.accepted]
     return min(
         admissible, key=lambda r: (relative_cost(r, objective), sign * (r.accuracy or 0.0), r.number), default=None
     )
@@ -79,7 +74,7 @@ def front_of(records: Sequence[TrialRecord], criterion: Criterion) -> tuple[Tria
     points = [
         ((relative_cost(r, PERFORMANCE), relative_cost(r, MODEL_SIZE), -sign * r.accuracy), r)
         for r in records
-        if accepted(r) and r.accuracy is not None
+        if r.accepted and r.accuracy is not None
     ]
     unbeaten = [(mine, record) for mine, record in points if not any(_beats(theirs, mine) for theirs, _ in points)]
     return tuple(record for _, record in sorted(unbeaten, key=lambda pair: (pair[0], pair[1].number)))

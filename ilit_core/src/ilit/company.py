@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, RegroupsRows
 from ilit.errors import EvaluationError, one_line
 from ilit.metric import Metric, PairedMetric
 from ilit.outputs import apart, arrays, off
@@ -70,8 +70,12 @@ class Recorder:
         return getattr(self.metric, name)
 
 
+class _Regrouping(Adapter, RegroupsRows, Protocol):
+    """An adapter that can put rows into other batches."""
+
+
 def dependence(
-    adapter: Any,
+    adapter: _Regrouping,
     float_model: Any,
     kept: Kept,
     recorded: Recorder,
@@ -80,7 +84,7 @@ def dependence(
     """Return why rows may not be put into other batches; empty where they may. Costs a batch at most.
 
     Args:
-        adapter: with ``regroup``.
+        adapter: puts the rows into one batch and runs it.
         float_model: gave what is recorded.
         kept: the loader's batches, with each row's shape.
         recorded: the float model's outputs, and the metric it went into.
@@ -92,7 +96,7 @@ def dependence(
         return ""
     places = [kept.places[row] for row in rows]
     try:
-        (batch,) = adapter.regroup(kept.batches, [places])
+        (batch,) = adapter.regroup(kept.batches or (), [places])  # never without, where shapes are known
         distance = (
             _outputs_apart(adapter, float_model, batch, kept, answers, places)
             if answers

@@ -12,7 +12,7 @@ IlitError
 └── ArtefactError      a saved model that cannot be written or read back
     UnsupportedError   also a ConfigError: known and planned, but not built yet
 
-Beside the tree, ``IlitWarning`` is the category of every ``warnings.warn`` of ours.
+Beside the tree, ``IlitWarning`` is the category of every warning of ours; ``warn`` gives one.
 
 An ``IlitError`` is the user's to cure, so its text is one line: where, what, cure. The command line prints
 that line and exits with 2; any other exception is a bug of ours and keeps its traceback.
@@ -21,7 +21,10 @@ that line and exits with 2; any other exception is a bug of ours and keeps its t
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+from types import FrameType
 
 
 class IlitError(Exception):
@@ -70,6 +73,25 @@ class ArtefactError(IlitError):
 
 class IlitWarning(UserWarning):
     """Something the user should look at, though the run goes on."""
+
+
+def warn(message: str) -> None:
+    """Warn the user, at the first line outside ilit that led here: hers, whatever stands between.
+
+    Args:
+        message: one line: where, what, cure.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to the frames, as ``inspect`` has it
+    level = 2
+    while frame is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, IlitWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame is of ilit, of a distribution whose package is named after it, or a context manager's."""
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package in ("ilit", "contextlib") or package.startswith("ilit_")
 
 
 def one_line(error: BaseException) -> str:

@@ -9,19 +9,18 @@ import numbers
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, RegroupsRows
 from ilit.errors import DataError, EvaluationError, IlitError, IlitWarning, one_line
 from ilit.metric import Metric, PairedMetric
 from ilit.pruning import OutcomeCertainError, Stop, Watcher
 from ilit.recipe import Recipe
 from ilit.rows import Courses
 
-EVAL_FUNC = "eval_func"
 _FIRST_BATCHES = 8
 _FEW_ROWS = 8
 _ENOUGH_ROWS = 64
@@ -34,7 +33,7 @@ class Score:
 
     Attributes:
         accuracy: the score; where not ``complete`` the best it could still have reached.
-        rows: rows seen; 0 where a function judged.
+        rows: rows seen; 0 where a function scored.
         predictions: one per unit in the loader's order; None where the metric gives none, not ``complete``, or the
             loader gave other rows than before.
         complete: every row was seen.
@@ -46,65 +45,100 @@ class Score:
     complete: bool = True
 
 
-@dataclass(frozen=True)
-class Judge:
+class Scorer(Protocol):
     """How models are scored.
 
     Attributes:
-        name: the metric's name, or ``eval_func``.
-        score: (model, the recipe it was lowered by or None, how the evaluation may end early) -> its score.
+        may_change_model: what it was given may have been cast, hooked or taken apart, and is not to be used again.
+        may_ignore_model: nothing has shown yet that it looks at the model it is given.
+        stops_early: it heeds ``stop``; else it runs to its end.
+    """
+
+    may_change_model: ClassVar[bool]
+    may_ignore_model: ClassVar[bool]
+    stops_early: ClassVar[bool]
+
+    @property
+    def name(self) -> str:
+        """The metric's name, or ``eval_func``."""
+
+    def score(self, model: Any, recipe: Recipe | None, stop: Stop) -> Score:
+        """Score a model.
+
+        Args:
+            model: any model of the adapter's.
+            recipe: what it was lowered by, where it was.
+            stop: how the evaluation may end early.
+
+        Raises:
+            EvaluationError: the score is no finite number, or the time is up.
+        """
+
+
+@dataclass(frozen=True)
+class MetricScorer:
+    """Runs ``adapter.evaluate`` with a fresh metric each time.
+
+    Attributes:
+        name: what messages call the metric.
+        adapter: the framework.
+        courses: the evaluation data.
+        make: makes a fresh metric.
     """
 
     name: str
-    score: Callable[[Any, Recipe | None, Stop], Score]
+    adapter: Adapter
+    courses: Courses
+    make: Callable[[], Metric]
 
-    @property
-    def is_function(self) -> bool:
-        """True where the user's ``eval_func`` judges, of which nothing is known."""
-        return self.name == EVAL_FUNC
+    may_change_model: ClassVar[bool] = False
+    may_ignore_model: ClassVar[bool] = False  # ``check_metric_moves`` was before
+    stops_early: ClassVar[bool] = True
 
-
-def judge_by_metric(adapter: Adapter, courses: Courses, metric: Callable[[], Metric], name: str) -> Judge:
-    """Return a judge that runs ``adapter.evaluate`` with a fresh metric each time."""
-
-    def score(model: Any, recipe: Recipe | None, stop: Stop) -> Score:
-        course, fresh = courses.fitting(recipe), metric()
-        watcher = Watcher(fresh, course, stop)
+    def score(self, model: Any, recipe: Recipe | None, stop: Stop) -> Score:
+        """Evaluate; where a miss is certain the score is not ``complete``, and where time is up that is an error."""
+        course, metric = self.courses.fitting(recipe), self.make()
+        watcher = Watcher(metric, course, stop)
         try:
-            accuracy = finite(adapter.evaluate(model, course.batches, fresh, watcher), f"metric {name}")
+            accuracy = finite(self.adapter.evaluate(model, course.batches, metric, watcher), f"metric {self.name}")
         except OutcomeCertainError as certain:
             return Score(certain.best, certain.rows, complete=False)
-        if not isinstance(fresh, PairedMetric) or course.strayed:
+        if not isinstance(metric, PairedMetric) or course.strayed:
             return Score(accuracy, watcher.rows)
-        predictions = fresh.predictions()
-        return Score(accuracy, watcher.rows, course.in_loaders_order(predictions) if fresh.by_row else predictions)
-
-    return Judge(name, score)
+        predictions = metric.predictions()
+        return Score(accuracy, watcher.rows, course.in_loaders_order(predictions) if metric.by_row else predictions)
 
 
-def judge_by_function(eval_func: Callable[[Any], Any]) -> Judge:
-    """Return a judge that calls ``eval_func(model)``; whatever it raises becomes an ``EvaluationError``."""
+@dataclass(frozen=True)
+class FunctionScorer:
+    """Calls the user's ``eval_func(model)``, of which nothing is known."""
 
-    def score(model: Any, _recipe: Recipe | None, _stop: Stop) -> Score:
+    function: Callable[[Any], Any]
+
+    name: ClassVar[str] = "eval_func"
+    may_change_model: ClassVar[bool] = True
+    may_ignore_model: ClassVar[bool] = True
+    stops_early: ClassVar[bool] = False
+
+    def score(self, model: Any, recipe: Recipe | None, stop: Stop) -> Score:  # noqa: ARG002 - it takes the model alone
+        """Call the function; whatever it raises becomes an ``EvaluationError``."""
         try:
-            value = eval_func(model)
+            value = self.function(model)
         except IlitError:
             raise
         except Exception as error:
             raise EvaluationError(f"eval_func: raised {one_line(error)}; it must return one finite number") from error
-        return Score(finite(value, EVAL_FUNC))
-
-    return Judge(EVAL_FUNC, score)
+        return Score(finite(value, self.name))
 
 
-def is_deaf(judge: Judge, damaged: Any, baseline: float) -> bool:
+def is_deaf(scorer: Scorer, damaged: Any, baseline: float) -> bool:
     """Return whether an ``eval_func`` gives a model of zeros the float model's very score.
 
     Called only for a function that gave it to an INT8 model as well. That alone may be chance, and on a few hundred
     rows often is; a model of zeros hardly shares it. A function that raises on such a model does look at it.
     """
     try:
-        return judge.score(damaged, None, Stop()).accuracy == baseline
+        return scorer.score(damaged, None, Stop()).accuracy == baseline
     except (IlitError, KeyboardInterrupt) as error:
         _log.info("eval_func gives the zeroed model no score, so it does notice: %s", one_line(error))
         return False
@@ -194,15 +228,14 @@ def _answers_change(
 
     A zeroed model mostly answers alike for every row, so rows that the model answers differently are taken.
     """
-    regroup: Any = getattr(adapter, "regroup", None)
     fresh = metric()
-    if regroup is None or not isinstance(fresh, PairedMetric):
+    if not isinstance(adapter, RegroupsRows) or not isinstance(fresh, PairedMetric):
         return False
     own = predictions[: len(adapter.row_digests(batch))]
     different = np.sort(np.unique(own, return_index=True)[1])[:_FEW_ROWS]
     rows = different if len(different) > 1 else np.arange(min(len(own), _FEW_ROWS))
     try:
-        adapter.evaluate(damaged, regroup([batch], [[(0, int(row)) for row in rows]]), fresh)
+        adapter.evaluate(damaged, adapter.regroup([batch], [[(0, int(row)) for row in rows]]), fresh)
     except DataError as error:
         _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
         return False

@@ -15,17 +15,16 @@ class Evidence:
 
     Attributes:
         units: units compared.
-        fixed: units wrong in float32 and right in INT8; None where predictions are scores, not classes.
-        broken: units right in float32 and wrong in INT8; None likewise.
-        p_value: McNemar's exact two-sided p of ``fixed`` against ``broken``; None where those are.
+        gained: units wrong in float32 and right in INT8; None where predictions are scores, not classes.
+        lost: units right in float32 and wrong in INT8; None likewise.
+        p_value: McNemar's exact two-sided p of ``gained`` against ``lost``; None where those are.
         drop: the drop seen.
         bound: the one-sided upper bound of the true drop.
         confidence: of the bound, after every correction: what the verdict states, such as 0.95.
         tolerance: the drop that the criterion allows.
         method: ``tango`` (score interval for paired proportions) or ``bootstrap`` (paired, of the whole metric).
-        looks: recipes that had been evaluated on these units up to this one; the bound is corrected for them. 1 on
-            the holdout.
-        holdout: the units were kept from the search.
+        comparisons: recipes compared on these units up to this one; the bound is corrected for them. 1 on the holdout.
+        holdout: the units were held out from the search.
         units_needed: about how many more units would settle it, did the drop stay as seen; 0 where it is settled, None
             where no number would (the drop seen is not below the tolerance).
         relative: drops are shares of the baseline; False where they are in the metric's own unit.
@@ -33,15 +32,15 @@ class Evidence:
     """
 
     units: int
-    fixed: int | None
-    broken: int | None
+    gained: int | None
+    lost: int | None
     p_value: float | None
     drop: float
     bound: float
     confidence: float
     tolerance: float
     method: Literal["tango", "bootstrap"]
-    looks: int
+    comparisons: int
     holdout: bool = False
     units_needed: int | None = 0
     relative: bool = True

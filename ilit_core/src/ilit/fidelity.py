@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, ChecksSavable, FindsFirstDifference, RegroupsRows, RunsOwnModel
 from ilit.errors import IlitError, IlitWarning, ModelError, one_line
 from ilit.outputs import Comparison, apart, compared, off
 
@@ -58,9 +58,8 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
     elif own is not _ABSENT and not (other := compared(own, answers)).same:
         _refuse_another(adapter, model, float_model, batch, other, apart(own, answers))
     _warn_of_unknown(model, found)
-    check_savable: Any = getattr(adapter, "check_savable", None)
-    if check_savable is not None:
-        check_savable(model, float_model, fresh(batch), answers)
+    if isinstance(adapter, ChecksSavable):
+        adapter.check_savable(model, float_model, fresh(batch), answers)
     return Sample(batch, example, found.same)
 
 
@@ -69,13 +68,11 @@ def few_rows(adapter: Adapter, batch: Any) -> Any:
 
     Models that differ show on a few rows, and a pass over all takes its time.
     """
-    regroup: Any = getattr(adapter, "regroup", None)
-    row_shapes: Any = getattr(adapter, "row_shapes", None)
-    if regroup is None or row_shapes is None:
+    if not isinstance(adapter, RegroupsRows):
         return batch
     try:
-        count = len(row_shapes(batch))
-        return regroup([batch], [[(0, row) for row in range(FEW_ROWS)]])[0] if count > FEW_ROWS else batch
+        count = len(adapter.row_shapes(batch))
+        return adapter.regroup([batch], [[(0, row) for row in range(FEW_ROWS)]])[0] if count > FEW_ROWS else batch
     except Exception as error:  # noqa: BLE001 - whatever it is, the whole batch is there
         _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
         return batch
@@ -102,11 +99,10 @@ def _answers(adapter: Adapter, float_model: Any, example: Any) -> tuple[Any, Any
 
 
 def _own_answers(adapter: Adapter, model: Any, batch: Any) -> Any:
-    own_outputs: Any = getattr(adapter, "own_outputs", None)
-    if own_outputs is None:
+    if not isinstance(adapter, RunsOwnModel):
         return _ABSENT
     try:
-        return own_outputs(model, fresh(batch))
+        return adapter.own_outputs(model, fresh(batch))
     except IlitError:
         raise
     except Exception as error:  # noqa: BLE001 - the model may be one that ilit's copy runs without, as a compiled one
@@ -133,9 +129,10 @@ def _refuse_another(
 
 
 def _first_module(adapter: Adapter, model: Any, float_model: Any, batch: Any) -> str:
-    first_difference: Any = getattr(adapter, "first_difference", None)
+    if not isinstance(adapter, FindsFirstDifference):
+        return ""
     try:
-        path = first_difference(model, float_model, fresh(batch)) if first_difference is not None else ""
+        path = adapter.first_difference(model, float_model, fresh(batch))
     except Exception as error:  # noqa: BLE001 - it is part of an error message, which must not be lost to it
         _log.info("the first module that differs is not known: %s", one_line(error), exc_info=True)
         path = ""

@@ -1,12 +1,14 @@
 """``front.json``: the recipes that met the criterion and that no other beats, so that their owner can choose anew.
 
-Format version 1: one JSON object with ``version`` and ``members``, the fastest first. A member has
+Format version 2: one JSON object with ``version`` and ``members``, the fastest first. A member has
 
-* ``number``: its trial;
+* ``trial``: the trial's number;
 * ``accuracy``: the metric's value;
-* ``latency``, ``size``: seconds and bytes of a forward pass as a share of the float32 model's;
-* ``seconds_int8``, ``seconds_float32``, ``bytes_int8``, ``bytes_float32``: the medians these are made of;
+* ``relative_latency``, ``relative_size``: time of a forward pass and size as a share of the float32 model's;
+* ``latency_int8_ms``, ``latency_fp32_ms``, ``size_int8_bytes``, ``size_fp32_bytes``: the medians these are made of;
 * ``digest``, ``ops_float``, ``recipe``: what every op runs in.
+
+Version 1, with other names and times in seconds, is read as well.
 """
 
 from __future__ import annotations
@@ -25,7 +27,17 @@ from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 
 FRONT = "front.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Present name of a figure -> its name in version 1, and the factor to the present unit.
+_VERSION_1 = {
+    "trial": ("number", 1),
+    "relative_latency": ("latency", 1),
+    "relative_size": ("size", 1),
+    "latency_int8_ms": ("seconds_int8", 1e3),
+    "latency_fp32_ms": ("seconds_float32", 1e3),
+    "size_int8_bytes": ("bytes_int8", 1),
+    "size_fp32_bytes": ("bytes_float32", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -33,25 +45,25 @@ class FrontMember:
     """One recipe of the Pareto front; the fields are those of the file.
 
     Attributes:
-        number: its trial.
+        trial: the trial's number.
         accuracy: the metric's value.
-        latency: seconds of a forward pass, as a share of the float32 model's from the same interleaved passes.
-        size: bytes of parameters, buffers and packed weights, likewise.
-        seconds_int8: median of the forward passes.
-        seconds_float32: the same of the float32 model.
-        bytes_int8: its size.
-        bytes_float32: the same of the float32 model.
+        relative_latency: time of a forward pass, as a share of the float32 model's from the same interleaved passes.
+        relative_size: size of parameters, buffers and packed weights, likewise.
+        latency_int8_ms: median of the forward passes.
+        latency_fp32_ms: the same of the float32 model.
+        size_int8_bytes: its size.
+        size_fp32_bytes: the same of the float32 model.
         recipe: what every op runs in.
     """
 
-    number: int
+    trial: int
     accuracy: float
-    latency: float
-    size: float
-    seconds_int8: float
-    seconds_float32: float
-    bytes_int8: int
-    bytes_float32: int
+    relative_latency: float
+    relative_size: float
+    latency_int8_ms: float
+    latency_fp32_ms: float
+    size_int8_bytes: int
+    size_fp32_bytes: int
     recipe: Recipe
 
 
@@ -68,14 +80,14 @@ def _member(record: TrialRecord) -> FrontMember:
     if record.accuracy is None or record.cost is None or record.float_cost is None:
         raise ValueError(f"trial {record.number} cannot be on the front: its status is {record.status}")
     return FrontMember(
-        number=record.number,
+        trial=record.number,
         accuracy=record.accuracy,
-        latency=relative_cost(record, PERFORMANCE),
-        size=relative_cost(record, MODEL_SIZE),
-        seconds_int8=record.cost.seconds,
-        seconds_float32=record.float_cost.seconds,
-        bytes_int8=record.cost.bytes,
-        bytes_float32=record.float_cost.bytes,
+        relative_latency=relative_cost(record, PERFORMANCE),
+        relative_size=relative_cost(record, MODEL_SIZE),
+        latency_int8_ms=record.cost.seconds * 1e3,
+        latency_fp32_ms=record.float_cost.seconds * 1e3,
+        size_int8_bytes=record.cost.bytes,
+        size_fp32_bytes=record.float_cost.bytes,
         recipe=record.recipe,
     )
 
@@ -115,11 +127,12 @@ def read_front(folder: Path) -> tuple[FrontMember, ...]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         version = data["version"]
-        if version != FORMAT_VERSION:
+        if version not in (1, FORMAT_VERSION):
             raise RunError(
                 f"{file}: format version {version!r}, this ilit reads {FORMAT_VERSION}; use the ilit that wrote it"
             )
-        return tuple(_from_json(entry) for entry in data["members"])
+        entries = map(_from_version_1, data["members"]) if version == 1 else data["members"]
+        return tuple(_from_json(entry) for entry in entries)
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -128,9 +141,14 @@ def read_front(folder: Path) -> tuple[FrontMember, ...]:
         raise RunError(f"{file}: is damaged ({one_line(error)}); restore it from a copy, or remove it") from error
 
 
+def _from_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of version 1 by its present names and units."""
+    return {**data, **{name: data[old] * factor for name, (old, factor) in _VERSION_1.items()}}
+
+
 def _from_json(data: Mapping[str, Any]) -> FrontMember:
     recipe = Recipe.from_json(data["recipe"])
     if recipe.digest != data["digest"]:
-        raise ValueError(f"the recipe of trial {data['number']} has another digest")
+        raise ValueError(f"the recipe of trial {data['trial']} has another digest")
     plain = {name: data[name] for name in FrontMember.__dataclass_fields__}
     return FrontMember(**{**plain, "recipe": recipe})

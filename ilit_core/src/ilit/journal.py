@@ -1,6 +1,6 @@
 """``journal.jsonl``: what a run found out, one checked record a line, on disk before the search goes on.
 
-Format version 1. Every line is one JSON object in canonical form (keys sorted, no spaces, ASCII) with
+Format version 2. Every line is one JSON object in canonical form (keys sorted, no spaces, ASCII) with
 
 * ``n``: the running number of the line, 0 for the header;
 * ``kind``: ``header``, ``started``, ``trial``, ``probe`` or ``finished``;
@@ -9,8 +9,15 @@ Format version 1. Every line is one JSON object in canonical form (keys sorted, 
 ``started`` comes before each trial, so that a process that dies in a recipe leaves that recipe's digest behind.
 A trial's later record replaces its earlier one: its evaluation was stopped early and then completed, or it was judged
 on held-out rows.
+A probe's figures are under ``probe``, with their ``kind``: ``distance``, ``op_errors`` or ``op_speeds``.
 A line is whole only with its line feed: what follows the last one is a torn write and is dropped with a warning in
 the log. Damage anywhere else is refused, and the line named.
+
+Older versions are read; ``_CHANGES`` turns their lines into those of this one.
+
+* 1: a probe's line told its kind by the flags ``per_op`` and ``timed``, and held every kind's figures; what was
+  against a passed recipe stood in ``reason``.
+* 2: a probe's line holds the figures of its kind alone; what is against a passed recipe is ``objection``.
 """
 
 from __future__ import annotations
@@ -24,16 +31,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError, one_line
 from ilit.evidence import Evidence
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome, ProbeOutcome
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+ProbeKind = Literal["distance", "op_errors", "op_speeds"]
+Line = Mapping[str, Any]
+"""One line as JSON, without its checksum."""
 Read = TypeVar("Read")
 _log = logging.getLogger(__name__)
 
@@ -110,10 +120,19 @@ class Probed:
 
     request: int
     digest: str
-    per_op: bool
     outcome: ProbeOutcome
     why: str = ""
-    timed: bool = False
+
+    @property
+    def kind(self) -> ProbeKind:
+        """The kind of figures asked for; follows from the outcome."""
+        match self.outcome:
+            case DistanceOutcome():
+                return "distance"
+            case OpErrorOutcome():
+                return "op_errors"
+            case OpSpeedOutcome():
+                return "op_speeds"
 
 
 @dataclass(frozen=True)
@@ -198,8 +217,9 @@ def read_journal(file: Path) -> Journal:
     records = [_checked(line, number, file) for number, line in enumerate(lines)]
     if not records:
         raise RunError(f"{file}: the journal has no header, so the run ended before it began; remove the folder")
-    header = _read(_header_from_json, records[0], file)
-    entries = tuple(_read(_entry_from_json, record, file) for record in records[1:])
+    version = records[0]["version"]
+    header = _read(_header_from_json, records[0], version, file)
+    entries = tuple(_read(_entry_from_json, record, version, file) for record in records[1:])
     return Journal(header, entries, torn=bool(rest))
 
 
@@ -213,30 +233,65 @@ def _checked(line: bytes, number: int, file: Path) -> dict[str, Any]:
         sound = False
     if not sound or record.get("n") != number:
         raise RunError(f"{file}: line {number + 1} is damaged; restore the file from a copy, or start a new run")
-    if number == 0 and record.get("version") != FORMAT_VERSION:
+    if number == 0 and record.get("version") not in range(1, FORMAT_VERSION + 1):
         raise RunError(
-            f"{file}: line 1: format version {record.get('version')!r}, this ilit reads {FORMAT_VERSION}; "
+            f"{file}: line 1: format version {record.get('version')!r}, this ilit reads 1 to {FORMAT_VERSION}; "
             "use the ilit that wrote it"
         )
     return dict(record)
 
 
-def _read(parse: Callable[[Mapping[str, Any]], Read], record: Mapping[str, Any], file: Path) -> Read:
+def _read(parse: Callable[[Line], Read], record: Line, version: int, file: Path) -> Read:
     """Return what ``parse`` makes of a record; a sound line that lacks what its kind needs was not written by ilit."""
     try:
-        return parse(record)
+        return parse(_upgraded(record, version))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{file}: line {record['n'] + 1} is no record of format version {FORMAT_VERSION} ({one_line(error)}); "
+            f"{file}: line {record['n'] + 1} is no record of format version {version} ({one_line(error)}); "
             "use the ilit that wrote it"
         ) from error
 
 
-def _canonical(record: Mapping[str, Any]) -> bytes:
+def _upgraded(record: Line, version: int) -> Line:
+    """Return a line of format version ``version`` as the present version has it."""
+    for older in range(version, FORMAT_VERSION):
+        for change in _CHANGES[older]:
+            record = change(record)
+    return record
+
+
+def _probe_of_one_kind(record: Line) -> Line:
+    """Put one kind with its figures in the place of flags and all kinds' figures; ``timed`` won over ``per_op``."""
+    if record["kind"] != "probe":
+        return record
+    figures: dict[str, Any] = {"kind": "distance", "distance": record["distance"]}
+    if record["per_op"]:
+        figures = {"kind": "op_errors", "errors": record["ops"]}
+    if record.get("timed", False):
+        figures = {"kind": "op_speeds", "speedups": record["speedups"]}
+    place = {name: record[name] for name in ("n", "kind", "request", "digest", "why")}
+    return {**place, "probe": {**figures, "reason": record["reason"]}}
+
+
+def _objection_of_its_own(record: Line) -> Line:
+    """Put what was against a passed recipe into ``objection``, and leave ``reason`` to failures."""
+    if record["kind"] != "trial":
+        return record
+    trial = record["trial"]
+    passed = trial["status"] == "passed"
+    parts = ("", trial["reason"] or None) if passed else (trial["reason"], None)
+    return {**record, "trial": {**trial, "reason": parts[0], "objection": parts[1]}}
+
+
+_CHANGES: Mapping[int, tuple[Callable[[Line], Line], ...]] = {1: (_probe_of_one_kind, _objection_of_its_own)}
+"""Format version -> the steps, in order, that turn one of its lines into one of the next version."""
+
+
+def _canonical(record: Line) -> bytes:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _checksum(record: Mapping[str, Any]) -> str:
+def _checksum(record: Line) -> str:
     return hashlib.sha256(_canonical(record)).hexdigest()
 
 
@@ -247,7 +302,7 @@ def _header_to_json(header: Header) -> dict[str, Any]:
     return {**body, **plain, "cpu": asdict(header.cpu), "recipes": hex(header.recipes), "version": FORMAT_VERSION}
 
 
-def _header_from_json(record: Mapping[str, Any]) -> Header:
+def _header_from_json(record: Line) -> Header:
     record = {"left_in_float": {}, **record}
     fields = {name: record[name] for name in Header.__dataclass_fields__}
     return Header(**{**fields, "cpu": Cpu(**record["cpu"]), "recipes": int(record["recipes"], 16)})
@@ -259,18 +314,14 @@ def _entry_to_json(entry: Entry) -> tuple[str, dict[str, Any]]:
             return "started", asdict(entry)
         case Tried(request, record):
             return "trial", {"request": request, "digest": record.recipe.digest, "trial": trial_to_json(record)}
-        case Probed():
-            outcome = entry.outcome
-            figures = {"distance": _finite(outcome.distance), "reason": outcome.reason}
-            speedups = {name: _finite(value) for name, value in outcome.speedups.items()}
-            ops = {name: _finite(value) for name, value in outcome.per_op.items()}
-            place = {name: getattr(entry, name) for name in ("request", "digest", "per_op", "timed", "why")}
-            return "probe", {**place, **figures, "ops": ops, "speedups": speedups}
+        case Probed(request, digest, outcome, why):
+            figures = {"kind": entry.kind, **_probe_to_json(outcome)}
+            return "probe", {"request": request, "digest": digest, "why": why, "probe": figures}
         case Finished():
             return "finished", asdict(entry)
 
 
-def _entry_from_json(record: Mapping[str, Any]) -> Entry:
+def _entry_from_json(record: Line) -> Entry:
     body = {key: value for key, value in record.items() if key not in ("n", "kind")}
     match record["kind"]:
         case "started":
@@ -278,15 +329,33 @@ def _entry_from_json(record: Mapping[str, Any]) -> Entry:
         case "trial":
             return Tried(body["request"], trial_from_json(body["trial"]))
         case "probe":
-            ops = {name: _figure(value) for name, value in body["ops"].items()}
-            speedups = {name: _figure(value) for name, value in body.get("speedups", {}).items()}
-            outcome = ProbeOutcome(_figure(body["distance"]), ops, body["reason"], speedups)
-            timed = body.get("timed", False)
-            return Probed(body["request"], body["digest"], body["per_op"], outcome, body["why"], timed)
+            return Probed(body["request"], body["digest"], _probe_from_json(body["probe"]), body["why"])
         case "finished":
             return Finished(**body)
         case kind:
             raise ValueError(f"unknown kind {kind!r}")
+
+
+def _probe_to_json(outcome: ProbeOutcome) -> dict[str, Any]:
+    match outcome:
+        case DistanceOutcome(distance, reason):
+            return {"distance": _finite(distance), "reason": reason}
+        case OpErrorOutcome(errors, reason):
+            return {"errors": {name: _finite(value) for name, value in errors.items()}, "reason": reason}
+        case OpSpeedOutcome(speedups, reason):
+            return {"speedups": {name: _finite(value) for name, value in speedups.items()}, "reason": reason}
+
+
+def _probe_from_json(data: Mapping[str, Any]) -> ProbeOutcome:
+    match data["kind"]:
+        case "distance":
+            return DistanceOutcome(_figure(data["distance"]), data["reason"])
+        case "op_errors":
+            return OpErrorOutcome({name: _figure(value) for name, value in data["errors"].items()}, data["reason"])
+        case "op_speeds":
+            return OpSpeedOutcome({name: _figure(value) for name, value in data["speedups"].items()}, data["reason"])
+        case kind:
+            raise ValueError(f"unknown kind of probe {kind!r}")
 
 
 def trial_to_json(record: TrialRecord) -> dict[str, Any]:
@@ -300,8 +369,14 @@ def trial_from_json(data: Mapping[str, Any]) -> TrialRecord:
     """Read what ``trial_to_json`` wrote, of this or an older ilit, whose records have no rows and no evidence."""
     costs = {key: None if data[key] is None else Measurement(**data[key]) for key in ("cost", "float_cost")}
     found = data.get("evidence")
-    evidence = None if found is None else Evidence(**found)
+    evidence = None if found is None else Evidence(**_renamed_evidence(found))
     return TrialRecord(**{**data, **costs, "evidence": evidence, "recipe": Recipe.from_json(data["recipe"])})
+
+
+def _renamed_evidence(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an ``Evidence`` by their present names, ``gained``, ``lost`` and ``comparisons``."""
+    present = {"fixed": "gained", "broken": "lost", "looks": "comparisons"}
+    return {present.get(name, name): value for name, value in body.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ilit.config import Config, Named
+from ilit.config import Config, PartSpec
 from ilit.errors import ConfigError, PluginError
 from ilit.executor import Executor
 from ilit.metric import Metric
@@ -56,7 +56,7 @@ def _found(look_up: Callable[[], Any], where: str) -> Any:
         raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
-def _where(named: Named, key: str) -> str:
+def _where(named: PartSpec, key: str) -> str:
     return named.where or key
 
 
@@ -81,7 +81,7 @@ def _at(where: str, make: Callable[[], Any]) -> Any:
         raise ConfigError(f"{where}: {error}") from error.__cause__
 
 
-def make_metric(named: Named, registry: Registry) -> Metric:
+def make_metric(named: PartSpec, registry: Registry) -> Metric:
     """Return a new metric for one evaluation, with its options.
 
     Raises:

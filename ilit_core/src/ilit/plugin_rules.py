@@ -8,6 +8,7 @@ from typing import Any
 
 import pluggy
 
+from ilit.adapter import ABILITIES
 from ilit.errors import PluginError, did_you_mean, one_line
 
 GROUP = "ilit"
@@ -22,19 +23,25 @@ class Kind:
         hook: the hook that offers such parts.
         home: the distribution of the project whose parts of this kind most people want.
         needs: attributes a part must have beside ``name``.
+        abilities: protocols of methods that a part may have, each wholly or not at all.
     """
 
     word: str
     hook: str
     home: str
     needs: tuple[str, ...]
+    abilities: tuple[type, ...] = ()
 
 
 KINDS: dict[str, Kind] = {
     kind.word: kind
     for kind in (
         Kind(
-            "adapter", "ilit_adapters", "ilit-pytorch", ("describe", "calibrate", "lower", "evaluate", "save", "load")
+            "adapter",
+            "ilit_adapters",
+            "ilit-pytorch",
+            ("describe", "calibrate", "lower", "evaluate", "save", "load"),
+            ABILITIES,
         ),
         Kind("strategy", "ilit_strategies", "ilit-strategies", ("Options", "search")),
         Kind("metric", "ilit_metrics", "ilit-pytorch", ("higher_is_better", "update", "result")),
@@ -80,7 +87,7 @@ def check_part(part: Any, kind: Kind) -> Any:
     """Return the part if it has the shape of its kind.
 
     Raises:
-        PluginError: it has no name, or an attribute is missing.
+        PluginError: it has no name, an attribute is missing, or an ability is not whole.
     """
     shown = getattr(part, "__name__", None) or type(part).__name__
     if not isinstance(getattr(part, "name", None), str) or not part.name:
@@ -88,4 +95,48 @@ def check_part(part: Any, kind: Kind) -> Any:
     for need in kind.needs:
         if not hasattr(part, need):
             raise PluginError(f"{kind.hook}: {kind.word} '{part.name}' has no '{need}'; see ilit.{kind.word}")
+    for ability in kind.abilities:
+        problem = incomplete(part, ability)
+        if problem:
+            raise PluginError(f"{kind.hook}: {kind.word} '{part.name}' {problem}")
     return part
+
+
+def methods_of(ability: type) -> tuple[str, ...]:
+    """Return the names of the methods that a protocol asks for."""
+    return tuple(name for name in vars(ability) if not name.startswith("_"))
+
+
+def incomplete(part: type, ability: type) -> str:
+    """Return what is wrong where a class has some of an ability; empty where it has all of it, or nothing.
+
+    ``isinstance`` would not tell: it takes half an ability for none, and asks neither for functions nor for parameters.
+    """
+    has = {name: inspect.getattr_static(part, name, None) for name in methods_of(ability)}
+    present = [name for name, member in has.items() if member is not None]
+    for name, member in has.items():
+        if present and member is None:
+            return f"has '{present[0]}' but no '{name}'; ilit.{ability.__name__} needs both"
+        if member is not None and not _takes_call(member, part, getattr(ability, name)):
+            call = ", ".join(_parameters(getattr(ability, name)))
+            return f"has a '{name}' that cannot be called as {name}({call}); see ilit.{ability.__name__}"
+    return ""
+
+
+def _parameters(method: Any) -> list[str]:
+    """Return the names of a protocol method's parameters, ``self`` left out."""
+    return list(inspect.signature(method).parameters)[1:]
+
+
+def _takes_call(member: Any, part: type, wanted: Any) -> bool:
+    """Return whether what a class has can be called as the protocol's method; True where only an instance knows."""
+    if not callable(member) and not isinstance(member, classmethod):
+        return hasattr(member, "__get__")
+    bound = member.__get__(object(), part) if hasattr(member, "__get__") else member
+    try:
+        inspect.signature(bound).bind(*_parameters(wanted))
+    except TypeError:
+        return False
+    except (ValueError, NameError):  # of a function in C, or with annotations that Python 3.14 cannot evaluate
+        return True
+    return True

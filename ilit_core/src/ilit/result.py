@@ -21,7 +21,7 @@ class TrialRecord:
         recipe: what was evaluated.
         status: ``passed``, ``missed``, ``pruned`` or ``failed``.
         accuracy: the metric; where ``pruned`` the best it could still have reached; None where ``failed``.
-        reason: why it failed, or why it passed and still cannot be ``best``; else empty.
+        reason: why it failed; else empty.
         why: the strategy's words for asking.
         seconds: wall time of lowering and evaluating, measuring left out.
         cost: medians of forward passes interleaved with the float32 model's; only for passed recipes.
@@ -30,6 +30,7 @@ class TrialRecord:
         rows: evaluation rows seen; 0 where the adapter did not evaluate.
         evidence: the comparison with float32 row by row; None where the metric gives no predictions, or the
             evaluation was not complete.
+        objection: why it passed and still cannot be ``best`` by the objective; else None.
     """
 
     number: int
@@ -44,6 +45,17 @@ class TrialRecord:
     int8_kernels: int = 0
     rows: int = 0
     evidence: Evidence | None = None
+    objection: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be ``best``: it passed, and the objective has no objection."""
+        return self.status == "passed" and self.objection is None
+
+    @property
+    def why_not(self) -> str:
+        """The objection, or why it failed; empty where there is neither."""
+        return self.objection or self.reason
 
 
 def with_record(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:

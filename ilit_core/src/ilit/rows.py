@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter
+from ilit.adapter import Adapter, RegroupsRows
 from ilit.errors import DataError, one_line
 from ilit.recipe import Recipe
 
@@ -64,7 +64,7 @@ class Followed:
 class Regrouped:
     """Kept rows in new batches, each made when it is its turn, so that there is no second copy of all rows."""
 
-    adapter: Any
+    adapter: RegroupsRows
     batches: Sequence[Any]
     groups: Sequence[Sequence[Place]]
 
@@ -239,9 +239,9 @@ def batched(order: Sequence[int], shapes: Sequence[Hashable], size: int) -> Iter
         start = end
 
 
-def course_of(adapter: Any, kept: Kept, groups: Sequence[Sequence[int]]) -> Course | None:
-    """Return a course over batches of these rows, named by the loader's numbers; None where rows are not kept."""
-    if kept.batches is None:
+def course_of(adapter: Adapter, kept: Kept, groups: Sequence[Sequence[int]]) -> Course | None:
+    """Return a course over batches of these rows, named by the loader's numbers; None where that cannot be."""
+    if kept.batches is None or not isinstance(adapter, RegroupsRows):
         return None
     places = kept.places
     running = np.concatenate([np.asarray(rows, np.int64) for rows in groups])
@@ -252,14 +252,13 @@ def course_of(adapter: Any, kept: Kept, groups: Sequence[Sequence[int]]) -> Cour
 
 def shapes_of(adapter: Adapter, kept: Kept) -> list[Hashable] | None:
     """Return each row's shape; None, with a line in the log, where rows are not kept or cannot be told apart."""
-    row_shapes: Any = getattr(adapter, "row_shapes", None)
     if kept.batches is None:
         return None
-    if row_shapes is None or not hasattr(adapter, "regroup"):
+    if not isinstance(adapter, RegroupsRows):
         _log.info("evaluation rows stay in the loader's order: adapter %s cannot regroup them", adapter.name)
         return None
     try:
-        shapes = [shape for batch in kept.batches for shape in row_shapes(batch)]
+        shapes = [shape for batch in kept.batches for shape in adapter.row_shapes(batch)]
     except DataError as error:
         _log.info("evaluation rows stay in the loader's order: %s", one_line(error))
         return None

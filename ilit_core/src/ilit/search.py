@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilit.choice import accepted, best_of, closest_of, most_promising
+from ilit.choice import best_of, closest_of, most_promising
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
 from ilit.journal import JournalWriter, Probed, Started, Tried
@@ -22,7 +22,7 @@ from ilit.trial import Workbench, held_out, outcome_of, run_probe, run_to_the_en
 # A strategy that asks this often in a row for what it was told already will never ask for anything else.
 MOST_REPEATS = 100_000
 _log = logging.getLogger(__name__)
-_Key = tuple[str, str]
+_Key = tuple[type[Request], str]
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ class _Ledger:
             self.memo[_key(job.request)] = outcome_of(answer, self.objective)
             self.on_trial(answer)
             return
-        probe = job.request
-        per_op, timed = (probe.per_op, probe.timed) if isinstance(probe, Probe) else (False, False)
-        self.journal.append(Probed(job.number, probe.recipe.digest, per_op, answer, probe.why, timed))
+        self.journal.append(Probed(job.number, job.request.recipe.digest, answer, job.request.why))
         self.probes += 1
         self.memo[_key(job.request)] = answer
 
@@ -134,7 +132,7 @@ class _Session:
         left = self.bench.deadline - self.bench.seconds()
         if left <= 0:
             return f"tuning.timeout {self.limits.seconds:g} s is reached"
-        if isinstance(request, Trial) and self.bench.judge.is_function and left < self.usual_seconds():
+        if isinstance(request, Trial) and not self.bench.scorer.stops_early and left < self.usual_seconds():
             return f"tuning.timeout {self.limits.seconds:g} s leaves too little time for another eval_func"
         return ""
 
@@ -256,7 +254,7 @@ def _answer(session: _Session, batch: Sequence[Request]) -> str:
 
     for index, answer in enumerate(session.executor.map(work, opened())):
         ledger.close(jobs[index], answer)
-        if session.limits.until_met and isinstance(answer, TrialRecord) and accepted(answer):
+        if session.limits.until_met and isinstance(answer, TrialRecord) and answer.accepted:
             return "the criterion is met"
     return ends[0] if ends else session.spent()
 
@@ -282,9 +280,7 @@ def _fresh(session: _Session, batch: Sequence[Request]) -> list[Request]:
 
 
 def _key(request: Request) -> _Key:
-    if isinstance(request, Trial):
-        return "trial", request.recipe.digest
-    return "timed" if request.timed else "ops" if request.per_op else "probe", request.recipe.digest
+    return type(request), request.recipe.digest
 
 
 def check_lawful(request: object, space: SearchSpace, strategy: str) -> None:
@@ -293,10 +289,10 @@ def check_lawful(request: object, space: SearchSpace, strategy: str) -> None:
     Raises:
         PluginError: not a request, or a recipe outside the space; says where it leaves it.
     """
-    if not isinstance(request, (Trial, Probe)):
+    if not isinstance(request, Request):
         raise PluginError(
             f"strategy {strategy}: yielded a {type(request).__name__}; "
-            "only Trial, Probe and tuples of them are requests"
+            "only Trial, DistanceProbe, OpErrorProbe, OpSpeedProbe and tuples of them are requests"
         )
     if request.recipe not in space:
         raise PluginError(f"strategy {strategy}: asked for a recipe outside the space: {_trespass(request, space)}")

@@ -1,4 +1,4 @@
-"""What paired predictions prove: bounds of the drop, their correction for a search, and the verdict in words."""
+"""What paired predictions prove: bounds of the drop, and their correction for a search."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ __all__ = [
     "error_share",
     "evidence",
     "mcnemar_p",
-    "resolution_warning",
-    "sentence",
     "tango_upper",
 ]
 
@@ -31,64 +29,64 @@ __all__ = [
 # --- Paired proportions ----------------------------------------------------------------------------------------------
 
 
-def tango_upper(fixed: int, broken: int, units: int, confidence: float) -> float:
+def tango_upper(gained: int, lost: int, units: int, confidence: float) -> float:
     """Return the one-sided upper bound of p_float - p_int8, the true difference in the share of units predicted right.
 
     Tango's score interval (1998, Statistics in Medicine 17: 891-908): the largest difference that a score test does
     not reject, its variance from the maximum likelihood estimate under that difference, which has a closed form.
-    With no unit fixed or broken it is ``z**2 / (units + z**2)``, so perfect agreement on few units proves little.
+    With none gained or lost it is ``z**2 / (units + z**2)``, so perfect agreement on few units proves little.
 
     Args:
-        fixed: units wrong in float32 and right in INT8.
-        broken: units right in float32 and wrong in INT8.
+        gained: units wrong in float32 and right in INT8.
+        lost: units right in float32 and wrong in INT8.
         units: all units, 1 or more.
         confidence: of the bound, above 0.5 and below 1.
 
     Returns:
-        The bound, from -1 to 1, never below ``(broken - fixed) / units``.
+        The bound, from -1 to 1, never below ``(lost - gained) / units``.
 
     Raises:
         ValueError: counts that cannot be, or a confidence out of range.
     """
-    _check(fixed, broken, units)
+    _check(gained, lost, units)
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not between 0.5 and 1")
     z = NormalDist().inv_cdf(confidence)
 
     def rejected(difference: float) -> bool:
-        linear = -broken - fixed + (2 * units - broken + fixed) * difference
-        constant = -fixed * difference * (1 - difference)
+        linear = -lost - gained + (2 * units - lost + gained) * difference
+        constant = -gained * difference * (1 - difference)
         root = math.sqrt(max(0.0, linear * linear - 8 * units * constant))
         # Two forms of one root of a quadratic; each is exact where the other would cancel.
         share = -2 * constant / (linear + root) if linear > 0 else (root - linear) / (4 * units)
         variance = units * (2 * share + difference * (1 - difference))
-        return (units * difference - (broken - fixed)) ** 2 >= z * z * variance
+        return (units * difference - (lost - gained)) ** 2 >= z * z * variance
 
-    return _first(rejected, (broken - fixed) / units, 1.0)
+    return _first(rejected, (lost - gained) / units, 1.0)
 
 
-def drop_upper(fixed: int, broken: int, units: int, confidence: float) -> float:
-    """Return ``tango_upper``, made to hold where units only broke.
+def drop_upper(gained: int, lost: int, units: int, confidence: float) -> float:
+    """Return ``tango_upper``, made to hold where units were only lost.
 
-    There the score test errs a little more often than stated (6.2 % instead of 5 % where nothing broke). The exact
-    limit of Clopper and Pearson (1934, Biometrika 26: 404-413) for the share of broken units is then used where it
-    is the greater; it bounds the difference too, since fixed units only lessen it.
+    There the score test errs a little more often than stated (6.2 % instead of 5 % where none was lost). The exact
+    limit of Clopper and Pearson (1934, Biometrika 26: 404-413) for the share of lost units is then used where it
+    is the greater; it bounds the difference too, since gained units only lessen it.
 
     Raises:
         ValueError: as ``tango_upper``.
     """
-    bound = tango_upper(fixed, broken, units, confidence)
-    if fixed or broken == units:
+    bound = tango_upper(gained, lost, units, confidence)
+    if gained or lost == units:
         return bound
-    return max(bound, _first(lambda share: _binomial(broken, units, share) <= 1 - confidence, broken / units, 1.0))
+    return max(bound, _first(lambda share: _binomial(lost, units, share) <= 1 - confidence, lost / units, 1.0))
 
 
-def mcnemar_p(fixed: int, broken: int) -> float:
-    """Return the exact two-sided p of McNemar's test: that units get fixed as often as broken.
+def mcnemar_p(gained: int, lost: int) -> float:
+    """Return the exact two-sided p of McNemar's test: as many units are gained as are lost.
 
     McNemar 1947, Psychometrika 12: 153-157; exact by the binomial law with probability 1/2. 1 where nothing changed.
     """
-    return min(1.0, 2 * _binomial(min(fixed, broken), fixed + broken, 0.5)) if fixed + broken else 1.0
+    return min(1.0, 2 * _binomial(min(gained, lost), gained + lost, 0.5)) if gained + lost else 1.0
 
 
 def _binomial(most: int, trials: int, probability: float) -> float:
@@ -119,16 +117,16 @@ def _first(rejected: Callable[[float], bool], low: float, high: float) -> float:
     return high
 
 
-def _check(fixed: int, broken: int, units: int) -> None:
-    if units < 1 or fixed < 0 or broken < 0 or fixed + broken > units:
-        raise ValueError(f"{fixed} fixed and {broken} broken units of {units} cannot be")
+def _check(gained: int, lost: int, units: int) -> None:
+    if units < 1 or gained < 0 or lost < 0 or gained + lost > units:
+        raise ValueError(f"{gained} gained and {lost} lost units of {units} cannot be")
 
 
 # --- Evidence --------------------------------------------------------------------------------------------------------
 
 
-def error_share(looks: int) -> float:
-    """Return the share of the allowed error that the bound of evaluated recipe number ``looks`` may spend.
+def error_share(comparisons: int) -> float:
+    """Return the share of the allowed error that the bound of evaluated recipe number ``comparisons`` may spend.
 
     ``1 / (j * (j + 1))`` for the j-th: 1/2, 1/6, 1/12, ... sum to 1. So with the stated confidence all bounds of a
     search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is kept.
@@ -137,11 +135,11 @@ def error_share(looks: int) -> float:
     recipes beforehand, and a search does not know it.
 
     Raises:
-        ValueError: ``looks`` below 1.
+        ValueError: ``comparisons`` below 1.
     """
-    if looks < 1:
-        raise ValueError(f"looks counts the recipe itself, so it is 1 or more, not {looks}")
-    return 1 / (looks * (looks + 1))
+    if comparisons < 1:
+        raise ValueError(f"comparisons counts the recipe itself, so it is 1 or more, not {comparisons}")
+    return 1 / (comparisons * (comparisons + 1))
 
 
 def evidence(
@@ -152,7 +150,7 @@ def evidence(
     metric: PairedMetric,
     criterion: Criterion,
     baseline: float,
-    looks: int,
+    comparisons: int,
     confidence: float = 0.95,
     holdout: bool = False,
     rng_seed: int = 9527,
@@ -169,9 +167,9 @@ def evidence(
         metric: the metric that gave them; only its pure methods are used.
         criterion: what may be lost.
         baseline: the float32 model's score on these units.
-        looks: recipes evaluated on these units so far, this one included.
+        comparisons: recipes evaluated on these units so far, this one included.
         confidence: that is to hold for all recipes of the search together.
-        holdout: the units were kept from the search, so that no correction is due; ``looks`` is then 1.
+        holdout: the units were held out from the search, so that no correction is due; ``comparisons`` is then 1.
         rng_seed: of the bootstrap.
 
     Raises:
@@ -185,7 +183,7 @@ def evidence(
         )
     drop = _score_drop(int8_predictions, labels, metric, criterion, baseline)
     flips = _flips(float_predictions, int8_predictions, labels)
-    error = (1 - confidence) * (1.0 if holdout else error_share(looks))
+    error = (1 - confidence) * (1.0 if holdout else error_share(comparisons))
     if metric.share_of_right and flips is not None:
         scale = abs(baseline) if criterion.kind == "relative" else 1.0
         all_right = float(metric.scores(labels, labels, np.ones((1, units)))[0])
@@ -206,15 +204,15 @@ def evidence(
     bound = max(bound, drop)
     return Evidence(
         units=units,
-        fixed=flips[0] if flips is not None else None,
-        broken=flips[1] if flips is not None else None,
+        gained=flips[0] if flips is not None else None,
+        lost=flips[1] if flips is not None else None,
         p_value=mcnemar_p(*flips) if flips is not None else None,
         drop=drop,
         bound=bound,
         confidence=confidence,
         tolerance=criterion.tolerance,
         method="tango" if metric.share_of_right and flips is not None else "bootstrap",
-        looks=looks,
+        comparisons=comparisons,
         holdout=holdout,
         units_needed=_more_units(units, drop, bound, criterion.tolerance),
         relative=criterion.kind == "relative",
@@ -227,10 +225,10 @@ def _score_drop(
 ) -> float:
     """Return the drop seen, in the criterion's unit."""
     score = float(metric.scores(predictions, labels, np.ones((1, len(labels))))[0])
-    lost = baseline - score if metric.higher_is_better else score - baseline
-    if not math.isfinite(lost) or (criterion.kind == "relative" and baseline == 0):
+    drop = baseline - score if metric.higher_is_better else score - baseline
+    if not math.isfinite(drop) or (criterion.kind == "relative" and baseline == 0):
         raise _undefined(metric, len(labels))
-    return lost / abs(baseline) if criterion.kind == "relative" else lost
+    return drop / abs(baseline) if criterion.kind == "relative" else drop
 
 
 def _undefined(metric: PairedMetric, units: int) -> EvaluationError:
@@ -241,7 +239,7 @@ def _undefined(metric: PairedMetric, units: int) -> EvaluationError:
 
 
 def _flips(ours: NDArray[Any], theirs: NDArray[Any], labels: NDArray[Any]) -> tuple[int, int] | None:
-    """Return how many units INT8 fixed and broke, or None where predictions are scores."""
+    """Return the counts of units gained and lost, or None where predictions are scores."""
     if not all(np.issubdtype(part.dtype, np.integer) for part in (ours, theirs, labels)):
         return None
     was, now = ours == labels, theirs == labels
@@ -257,91 +255,3 @@ def _more_units(units: int, drop: float, bound: float, tolerance: float) -> int 
     more = units * ((bound - drop) / (tolerance - drop)) ** 2 - units
     step = int(10 ** max(0, math.floor(math.log10(max(more, 1))) - 1))
     return max(1, math.ceil(more / step)) * step
-
-
-# --- Words -----------------------------------------------------------------------------------------------------------
-
-
-def sentence(found: Evidence) -> str:
-    """Return the verdict in plain words, without a full stop.
-
-    Bounds are rounded up to two figures, so that no more is said than was shown. Relative drops are in percent of the
-    baseline, absolute ones in the metric's own unit.
-    """
-    sure = f"with {found.confidence * 100:g} % confidence"
-    if found.settled:
-        # Rounding up must not carry a bound past the tolerance that it keeps.
-        shown = min(_two_figures(found.bound), found.tolerance)
-        verdict = (
-            f"the drop is at most {_amount(found, shown)} {sure}"
-            if shown >= 0
-            else f"no drop: INT8 is better by at least {_amount(found, -shown)} {sure}"
-        )
-    else:
-        bound = f"may be up to {_amount(found, _two_figures(found.bound))} {sure}"
-        if found.units_needed is None:
-            verdict = f"the drop seen is {_amount(found, found.drop)}, {_against(found)}, and it {bound}"
-        else:
-            verdict = f"cannot tell: the drop {bound}; about {found.units_needed:,} more {found.unit} would settle it"
-    return f"{verdict} ({_details(found)})"
-
-
-def resolution_warning(criterion: Criterion, baseline: float, units: int, all_right: float = 1.0) -> str:
-    """Return a warning where the units are too few to show that the tolerance is kept, else an empty string.
-
-    By the rule of three: where none of n units broke, up to 3 / n may still break, with 95 % confidence.
-
-    Args:
-        criterion: what may be lost, of a metric that is or resembles a share of right units.
-        baseline: the float32 model's score.
-        units: evaluation rows, or whatever the metric's units are.
-        all_right: what the metric gives where all units are right.
-    """
-    allowed = criterion.tolerance * (abs(baseline) if criterion.kind == "relative" else 1.0) / all_right * units
-    if allowed >= 3 or not criterion.higher_is_better:
-        return ""
-    named = f"{criterion.tolerance * 100:g} % relative" if criterion.kind == "relative" else f"{criterion.tolerance:g}"
-    return (
-        f"tuning.accuracy_criterion: {named} of {units} evaluation rows is {_rows(allowed)}, so a verdict hangs on "
-        "single rows, and even an INT8 model that answers all of them alike is not proven to keep it; evaluate on more "
-        "rows or tolerate more"
-    )
-
-
-def _rows(count: float) -> str:
-    text = f"{count:.1f}".removesuffix(".0")
-    return f"{text} row" if text == "1" else f"{text} rows"
-
-
-def _details(found: Evidence) -> str:
-    parts = []
-    if found.fixed is not None and found.broken is not None and found.p_value is not None:
-        p = f"{found.p_value:.2f}" if found.p_value >= 0.01 else f"{found.p_value:.1g}"
-        p = p if found.p_value >= 1e-4 else "below 0.0001"
-        unit = found.unit.removesuffix("s") if found.fixed == 1 else found.unit
-        parts.append(f"{found.fixed} {unit} fixed, {found.broken} broken of {found.units}, McNemar p {p}")
-    else:
-        parts.append(f"{found.units} {found.unit}")
-    if found.holdout:
-        parts.append("on the holdout")
-    else:
-        tried = "1 recipe" if found.looks == 1 else f"{found.looks} recipes"
-        parts.append(f"corrected for {tried} tried")
-    return "; ".join(parts)
-
-
-def _against(found: Evidence) -> str:
-    relation = "above" if found.drop > found.tolerance else "just"
-    return f"{relation} the tolerance of {_amount(found, found.tolerance)}"
-
-
-def _amount(found: Evidence, value: float) -> str:
-    return f"{value * 100:.3g} %" if found.relative else f"{value:.3g}"
-
-
-def _two_figures(value: float) -> float:
-    """Return ``value`` rounded up to two figures."""
-    if value == 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return math.ceil(value / step - 1e-9) * step

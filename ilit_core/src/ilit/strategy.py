@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -32,17 +32,29 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Ask for a cheap figure of ``recipe``: how far its outputs on calibration rows are from float32's.
+class DistanceProbe:
+    """Ask how far the outputs of ``recipe`` are from float32's: a forward pass over a few calibration rows."""
 
-    With ``per_op`` the outcome holds every INT8 op's own output error instead, each op fed its float32 input as seen
-    in calibration: no pass of the model, so far cheaper. With ``timed`` it holds every INT8 op's own speed-up instead,
-    one timing per distinct op shape.
+    recipe: Recipe
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class OpErrorProbe:
+    """Ask for the output error of every INT8 op by itself, fed its float32 input as seen in calibration.
+
+    No pass of the model, so far cheaper than a ``DistanceProbe``.
     """
 
     recipe: Recipe
-    per_op: bool = False
-    timed: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class OpSpeedProbe:
+    """Ask for the speed-up of every INT8 op by itself: one timing per distinct op shape."""
+
+    recipe: Recipe
     why: str = ""
 
 
@@ -54,39 +66,68 @@ class TrialOutcome:
         status: ``passed`` and ``missed`` were evaluated in full, ``pruned`` was stopped once it could no longer
             pass, ``failed`` raised.
         accuracy: the metric; where ``pruned`` the best it could still have reached; None where ``failed``.
-        reason: for ``failed`` the error in one line, for ``passed`` why it cannot be ``best``, else empty.
-        accepted: passed and admissible under the objective, so that a search until the first hit may end.
+        reason: the error in one line where it ``failed``, else empty.
+        objection: why it ``passed`` and still cannot be ``best`` by the objective, else None.
         cost: the objective's cost as a share of the float32 model's; None where it was not measured.
     """
 
     status: Status
     accuracy: float | None = None
     reason: str = ""
-    accepted: bool = False
+    objection: str | None = None
     cost: float | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it passed without objection, so that a search until the first hit may end."""
+        return self.status == "passed" and self.objection is None
 
 
 @dataclass(frozen=True)
-class ProbeOutcome:
-    """What a probe gave.
+class DistanceOutcome:
+    """What a ``DistanceProbe`` gave.
 
     Attributes:
         distance: about the mean squared distance of the outputs to float32's, divided by the variance of float32's
-            outputs; 0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed,
-            and where ``per_op`` or ``timed`` was asked for instead.
-        per_op: op name -> a like figure for that op's own output, comparable from op to op; empty unless asked for.
+            outputs; 0 is identical, around 1 and above nothing of the model is left. ``inf`` where the recipe failed.
         reason: the error in one line where the recipe failed, else empty.
-        speedups: op name -> seconds in float32 divided by seconds in INT8; empty unless asked for, and where the
-            adapter cannot time ops.
     """
 
     distance: float
-    per_op: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
-    speedups: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpErrorOutcome:
+    """What an ``OpErrorProbe`` gave.
+
+    Attributes:
+        errors: op name -> a figure like ``DistanceOutcome.distance`` for that op's own output, comparable from op to
+            op; empty where the recipe failed.
+        reason: the error in one line where the recipe failed, else empty.
+    """
+
+    errors: Mapping[str, float]
+    reason: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "per_op", MappingProxyType(dict(self.per_op)))
+        object.__setattr__(self, "errors", MappingProxyType(dict(self.errors)))
+
+
+@dataclass(frozen=True)
+class OpSpeedOutcome:
+    """What an ``OpSpeedProbe`` gave.
+
+    Attributes:
+        speedups: op name -> seconds in float32 divided by seconds in INT8; empty where the recipe failed, and where
+            the adapter cannot time ops.
+        reason: the error in one line where the recipe failed, else empty.
+    """
+
+    speedups: Mapping[str, float]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
         object.__setattr__(self, "speedups", MappingProxyType(dict(self.speedups)))
 
 
@@ -109,9 +150,15 @@ class Baseline:
     objective: str = "performance"
 
 
+Probe = DistanceProbe | OpErrorProbe | OpSpeedProbe
+"""Ask for cheap figures of a recipe, without an evaluation. Each kind has its own outcome."""
+ProbeOutcome = DistanceOutcome | OpErrorOutcome | OpSpeedOutcome
+"""What a probe gave: the outcome of its own kind, also where the recipe failed."""
 Request = Trial | Probe
 Outcome = TrialOutcome | ProbeOutcome
 Requests = Generator[Request | tuple[Request, ...], Any, None]
+"""What ``search`` returns. A generator has one type for all it is sent, so a yield is typed ``Any``: annotate the
+name, as in ``found: OpErrorOutcome = yield OpErrorProbe(recipe)``, to have its use checked."""
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilit.adapter import Adapter, Calibration
-from ilit.choice import accepted, relative_cost
+from ilit.adapter import Adapter, Calibration, TimesOps
+from ilit.choice import relative_cost
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError, one_line
-from ilit.evaluation import Judge, Score
+from ilit.evaluation import Score, Scorer
 from ilit.evidence import Evidence
 from ilit.fidelity import Sample, fresh
 from ilit.measure import interleave
@@ -25,10 +25,23 @@ from ilit.objective import Objective
 from ilit.outputs import identical
 from ilit.predictions import write_predictions
 from ilit.pruning import Stop
+from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.space import SearchSpace
 from ilit.statistics import evidence
-from ilit.strategy import Baseline, Probe, ProbeOutcome, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Probe,
+    ProbeOutcome,
+    Trial,
+    TrialOutcome,
+)
 
 ROUNDING = 1e-12
 _log = logging.getLogger(__name__)
@@ -63,7 +76,7 @@ class Reference:
 class Held:
     """The rows kept from the search: what scores a model on them, and the float model's answers there."""
 
-    judge: Judge
+    scorer: Scorer
     reference: Reference
 
 
@@ -77,7 +90,7 @@ class Workbench:
         float_model: what ``adapter.lower`` made of the all-float recipe.
         calibration: statistics good for every recipe of the space.
         space: what may be asked for.
-        judge: scores models.
+        scorer: scores models.
         criterion: when a score passes.
         baseline: the float model's score and the target.
         objective: which of the recipes that pass is better.
@@ -99,7 +112,7 @@ class Workbench:
     float_model: Any
     calibration: Calibration
     space: SearchSpace
-    judge: Judge
+    scorer: Scorer
     criterion: Criterion
     baseline: Baseline
     objective: Objective
@@ -147,7 +160,7 @@ def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
         kernels = bench.adapter.int8_kernels(model)
         if not kernels:
             return replace(failed, reason="nothing runs in INT8: the lowered model has no INT8 kernel")
-        score = bench.judge.score(model, recipe, _stop(bench, prune))
+        score = bench.scorer.score(model, recipe, _stop(bench, prune))
         record = replace(
             failed,
             status="missed" if score.complete else "pruned",
@@ -157,7 +170,7 @@ def _attempt(bench: Workbench, failed: TrialRecord, prune: bool) -> TrialRecord:
             rows=score.rows,
             evidence=_evidence(bench, score, number),
         )
-        if bench.judge.is_function:  # which may have cast it, hooked it or taken it apart
+        if bench.scorer.may_change_model:
             model = bench.adapter.lower(bench.model, recipe, bench.calibration)
         if _is_suspect(bench, model, score.accuracy):
             bench.suspects.append(number)
@@ -183,20 +196,20 @@ def _stop(bench: Workbench, prune: bool) -> Stop:
     return Stop(hopeless, expired) if prune else Stop(expired=expired)
 
 
-def _evidence(bench: Workbench, score: Score, looks: int) -> Evidence | None:
+def _evidence(bench: Workbench, score: Score, comparisons: int) -> Evidence | None:
     """Return what a complete evaluation proves, and keep its predictions; None where units cannot be compared.
 
-    Every trial so far counts as a look at the rows, a failed one too: that can only widen the bound.
+    Every trial so far counts as a comparison on the rows, a failed one too: that can only widen the bound.
     """
     if bench.reference is None or score.predictions is None:
         return None
     if bench.folder is not None:
-        write_predictions(bench.folder, looks, score.predictions)
-    return _compared(bench, bench.reference, score.predictions, looks)
+        write_predictions(bench.folder, comparisons, score.predictions)
+    return _compared(bench, bench.reference, score.predictions, comparisons)
 
 
 def _compared(
-    bench: Workbench, reference: Reference, predictions: NDArray[Any], looks: int, holdout: bool = False
+    bench: Workbench, reference: Reference, predictions: NDArray[Any], comparisons: int, holdout: bool = False
 ) -> Evidence | None:
     """Return what the predictions prove; None, with a line in the log, where the metric has no drop on these units."""
     try:
@@ -207,7 +220,7 @@ def _compared(
             metric=reference.metric,
             criterion=bench.criterion,
             baseline=reference.score,
-            looks=looks,
+            comparisons=comparisons,
             confidence=bench.confidence,
             holdout=holdout,
         )
@@ -217,7 +230,7 @@ def _compared(
 
 
 def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
-    """Return the record with evidence from the rows kept from the search: one recipe, one look, no correction.
+    """Return the record with evidence from the rows kept from the search: one recipe, one comparison, no correction.
 
     The record as it is where no rows are kept, or where evaluating on them fails: what the search's rows prove stands.
     """
@@ -225,7 +238,7 @@ def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
         return record
     try:
         model = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
-        score, reference = bench.held.judge.score(model, record.recipe, Stop()), bench.held.reference
+        score, reference = bench.held.scorer.score(model, record.recipe, Stop()), bench.held.reference
     except Exception as error:  # noqa: BLE001 - the search's own verdict is there, log.txt has the traceback
         _log.warning("trial %d has no verdict on the holdout: %s", record.number, one_line(error), exc_info=True)
         return record
@@ -235,17 +248,17 @@ def held_out(bench: Workbench, record: TrialRecord) -> TrialRecord:
 
 
 def _with_cost(bench: Workbench, model: Any, record: TrialRecord) -> TrialRecord:
-    """Return the passed record with both models' costs, and the objective's objection as reason."""
-    # Of what an eval_func ran another model is measured, so only a metric's evaluation counts as a warm-up.
-    warm = not bench.judge.is_function
+    """Return the passed record with both models' costs, and the objective's objection."""
+    # Where the scorer may have changed the model, it is lowered anew, and only one that has run is warm.
+    warm = not bench.scorer.may_change_model
     ours, theirs = interleave(bench.adapter, model, bench.float_model, bench.batches, warm=warm)
-    reason = bench.objective.objection(ours, theirs)
-    return replace(record, status="passed", cost=ours, float_cost=theirs, reason=reason)
+    objection = bench.objective.objection(ours, theirs) or None  # a plugin's may be empty
+    return replace(record, status="passed", cost=ours, float_cost=theirs, objection=objection)
 
 
 def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
-    """Return whether an ``eval_func`` gives the float model's score to the last digit though the outputs differ."""
-    if not bench.judge.is_function or accuracy != bench.baseline.accuracy:
+    """Return whether what may ignore its model gives the float model's very score though the outputs differ."""
+    if not bench.scorer.may_ignore_model or accuracy != bench.baseline.accuracy:
         return False
     ours, theirs = (bench.adapter.outputs(m, fresh(bench.sample.whole)) for m in (model, bench.float_model))
     return not identical(ours, theirs)
@@ -254,21 +267,39 @@ def _is_suspect(bench: Workbench, model: Any, accuracy: float) -> bool:
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:
     """Return what the strategy is told of a record."""
     cost = None if record.cost is None else relative_cost(record, objective)
-    return TrialOutcome(record.status, record.accuracy, record.reason, accepted(record), cost)
+    return TrialOutcome(record.status, record.accuracy, record.reason, record.objection, cost)
 
 
 def run_probe(bench: Workbench, probe: Probe) -> ProbeOutcome:
-    """Return the figures of one probe; whatever raises in it gives an infinite distance with the reason."""
+    """Return the outcome of the probe's kind; whatever raises in it makes one without figures, with the reason."""
     try:
-        if probe.timed:
-            time_ops = getattr(bench.adapter, "time_ops", None)
-            speedups = time_ops(bench.model, probe.recipe, bench.calibration) if time_ops is not None else {}
-            return ProbeOutcome(math.inf, speedups={name: float(value) for name, value in speedups.items()})
-        if probe.per_op:
-            per_op = bench.adapter.probe_ops(bench.model, probe.recipe, bench.calibration)
-            return ProbeOutcome(math.inf, {name: float(value) for name, value in per_op.items()})
-        (distance,) = bench.adapter.probe(bench.model, [probe.recipe], bench.calibration)
-        return ProbeOutcome(float(distance))
+        match probe:
+            case DistanceProbe(recipe):
+                (distance,) = bench.adapter.probe(bench.model, [recipe], bench.calibration)
+                return DistanceOutcome(float(distance))
+            case OpErrorProbe(recipe):
+                return OpErrorOutcome(_floats(bench.adapter.probe_ops(bench.model, recipe, bench.calibration)))
+            case OpSpeedProbe(recipe):
+                return OpSpeedOutcome(_floats(_speedups(bench, recipe)))
     except Exception as error:  # noqa: BLE001 - the outcome carries it to the strategy, log.txt has the traceback
         _log.info("probe failed: %s", one_line(error), exc_info=True)
-        return ProbeOutcome(float("inf"), reason=one_line(error))
+        return _failed(probe, one_line(error))
+
+
+def _speedups(bench: Workbench, recipe: Recipe) -> Mapping[str, float]:
+    adapter = bench.adapter
+    return adapter.time_ops(bench.model, recipe, bench.calibration) if isinstance(adapter, TimesOps) else {}
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _failed(probe: Probe, reason: str) -> ProbeOutcome:
+    match probe:
+        case DistanceProbe():
+            return DistanceOutcome(math.inf, reason)
+        case OpErrorProbe():
+            return OpErrorOutcome({}, reason)
+        case OpSpeedProbe():
+            return OpSpeedOutcome({}, reason)

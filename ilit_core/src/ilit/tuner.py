@@ -16,22 +16,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ilit.adapter import Adapter, Calibration
+from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsThreads
 from ilit.artefact import KeptModel, keep
-from ilit.baseline import RunTime, Yardstick, assess, choose_yardstick
-from ilit.card import write_card
+from ilit.baseline import RunTime, Scoring, assess, choose_scoring
 from ilit.choice import best_of, closest_of, front_of
-from ilit.config import Config, read_config
+from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
 from ilit.evaluation import is_deaf
-from ilit.figures import left_in_float, score_in_full
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter
 from ilit.limits import narrow
 from ilit.loaders import Data, gather
 from ilit.plugins import Registry, registry
 from ilit.predictions import write_predictions
-from ilit.resolved import resolved_yaml
+from ilit.report.card import write_card
+from ilit.report.verdict import sentence
+from ilit.report.wording import left_in_float, score_in_full
 from ilit.result import TrialRecord, TuneResult, with_record
 from ilit.run import (
     BEST,
@@ -51,7 +51,6 @@ from ilit.search import Ending, Limits, search
 from ilit.selection import Parts, select_parts
 from ilit.space import SearchSpace
 from ilit.space_rules import apply_rules
-from ilit.statistics import sentence
 from ilit.trial import Workbench
 
 OnMiss = Literal["none", "closest", "raise"]
@@ -129,7 +128,7 @@ class Tuner:
         begun = self._clock.seconds()
         with run_log() as log:
             try_folder(self.config.run_folder)
-            yardstick = choose_yardstick(self.config, eval_dataloader, eval_func, plugins)
+            scoring = choose_scoring(self.config, eval_dataloader, eval_func, plugins)
             parts = select_parts(self.config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
             with _threads(parts.adapter, self.config.threads):
@@ -137,9 +136,9 @@ class Tuner:
                 with _folder(self.config, self._clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
                     run = RunTime(folder, self._clock.seconds, _deadline(self.config, begun))
-                    bench = assess(self.config, parts, yardstick, model, data, space, calibration, run)
+                    bench = assess(self.config, parts, scoring, model, data, space, calibration, run)
                     _write_baseline(bench)
-                    header = _header(self.config, parts, yardstick, bench, self._clock)
+                    header = _header(self.config, parts, scoring, bench, self._clock)
                     with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
                         live = _Live(folder, header, plugins, journal)
                         live.started()
@@ -172,29 +171,28 @@ def _write_baseline(bench: Workbench) -> None:
 @contextlib.contextmanager
 def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
     """Run with ``count`` threads where the configuration says so, and put the number back afterwards."""
-    set_threads = getattr(adapter, "set_threads", None)
     if count is None:
         yield
         return
-    if set_threads is None:
+    if not isinstance(adapter, SetsThreads):
         raise UnsupportedError(f"run.threads: adapter '{adapter.name}' cannot set threads; remove the key")
     before = adapter.cpu().threads
-    set_threads(count)
+    adapter.set_threads(count)
     try:
         yield
     finally:
-        set_threads(before)
+        adapter.set_threads(before)
 
 
 def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
-    describe_all: Any = getattr(parts.adapter, "describe_all", None)
-    if describe_all is None:
-        offered = parts.adapter.describe(model, data.example)
+    adapter = parts.adapter
+    if isinstance(adapter, DescribesAll):
+        offered = adapter.describe_all(model, data.calibration, config.calibrations)
     else:
-        offered = describe_all(model, data.calibration, config.calibrations)
+        offered = adapter.describe(model, data.example)
     space = narrow(apply_rules(offered, model, config, plugins), config)
-    cpu = parts.adapter.cpu()
+    cpu = adapter.cpu()
     _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
     _log.info(
         "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
@@ -226,15 +224,14 @@ def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, fol
     return calibration
 
 
-def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench, clock: Clock) -> Header:
+def _header(config: Config, parts: Parts, scoring: Scoring, bench: Workbench, clock: Clock) -> Header:
     adapter, baseline = parts.adapter, bench.baseline
     digests = {
         "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
         "calibration": bench.calibration.digest,
     }
-    model_digest = getattr(adapter, "model_digest", None)
-    if model_digest is not None:
-        digests["model"] = model_digest(bench.model)
+    if isinstance(adapter, DigestsModel):
+        digests["model"] = adapter.model_digest(bench.model)
     return Header(
         created=clock.now().isoformat(timespec="seconds"),
         adapter=adapter.name,
@@ -242,7 +239,7 @@ def _header(config: Config, parts: Parts, yardstick: Yardstick, bench: Workbench
         cpu=adapter.cpu(),
         seed=config.random_seed,
         digests=digests,
-        metric=yardstick.name,
+        metric=scoring.name,
         criterion=bench.criterion.sentence(baseline.accuracy),
         baseline=baseline.accuracy,
         target=baseline.target,
@@ -274,7 +271,7 @@ class _Live:
 
     def trial_finished(self, record: TrialRecord) -> None:
         score = score_in_full(record, self.header.higher_is_better) or "-"
-        about = "; ".join(part for part in (record.reason, record.why) if part)
+        about = "; ".join(part for part in (record.why_not, record.why) if part)
         _log.info(
             "trial %d %s: %s %s, %.1f s; %s",
             record.number,
@@ -408,7 +405,7 @@ def _warn_of_deafness(bench: Workbench) -> None:
         return
     score = bench.baseline.accuracy
     try:
-        deaf = is_deaf(bench.judge, bench.adapter.damaged(bench.float_model), score)
+        deaf = is_deaf(bench.scorer, bench.adapter.damaged(bench.float_model), score)
     except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
         _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
         return
@@ -437,7 +434,7 @@ def miss_message(result: TuneResult, criterion: str) -> str:
         failed = [record.reason for record in result.trials if record.reason]
         why = f"; the first failed with: {failed[0]}" if failed else ""
         return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
-    against = f", and passes, but {closest.reason}" if closest.reason else ""
+    against = f", and passes, but {closest.objection}" if closest.objection else ""
     # What is closest and was pruned lies beyond the target, which tells the metric's direction.
     scores = score_in_full(closest, (closest.accuracy or 0.0) < result.target)
     saved = (result.folder / CLOSEST).is_dir()

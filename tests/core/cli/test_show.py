@@ -15,10 +15,10 @@ from ilit.evidence import Evidence
 from ilit.front import members, write_front
 from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 from ilit.run import open_run
-from ilit.statistics import sentence
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(
@@ -71,7 +71,7 @@ def run_folder(*, trials: tuple[TrialRecord, ...] = TRIALS, finished: Finished |
     folder = Path("run")
     folder.mkdir()
     writer = JournalWriter(folder / "journal.jsonl", header)
-    writer.append(Probed(0, trials[0].recipe.digest, False, ProbeOutcome(0.1)))
+    writer.append(Probed(0, trials[0].recipe.digest, DistanceOutcome(0.1)))
     for number, trial in enumerate(trials, start=1):
         writer.append(Tried(number, trial))
     if finished:
@@ -165,12 +165,29 @@ def test_the_front_is_shown(capsys):
     assert "none of these beats another" in capsys.readouterr().out
     assert main(["show", str(folder), "--json"]) == 0
     front = json.loads(capsys.readouterr().out)["front"]
-    assert [(member["number"], member["latency"], member["ops_float"]) for member in front] == [
+    assert [(member["trial"], member["relative_latency"], member["ops_float"]) for member in front] == [
         (3, 0.5, ["a"]),
         (4, 0.5, ["a"]),
     ]
     assert front[0]["digest"] == TRIALS[2].recipe.digest
     assert "recipe" not in front[0]
+
+
+def test_an_objection_is_shown_where_a_failure_says_its_reason(capsys):
+    """People read it in the same column; programs have a key of its own, null where there is none."""
+    run_folder(
+        trials=(*TRIALS[:2], replace(TRIALS[2], objection="performance: slower")),
+        finished=Finished("nothing left", False, closest=3),
+    )
+    assert main(["show", "run"]) == 0
+    assert "performance: slower" in capsys.readouterr().out
+    assert main(["show", "run", "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert [(trial["reason"], trial["objection"]) for trial in trials] == [
+        ("", None),
+        ("the engine has no kernel", None),
+        ("", "performance: slower"),
+    ]
 
 
 def test_a_folder_that_is_no_run_is_told(capsys):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpErrorProbe
 from ilit.testing.strategies import DYNAMIC, PER_TOKEN, SPACES, STATIC, synthetic_space
 from ilit_strategies.basic.accurate import more_accurate, more_accurate_variants
 from ilit_strategies.basic.estimates import Candidate
@@ -28,7 +28,7 @@ def run(steps: Any, error: Callable[[str, OpConfig], float]) -> list[Candidate]:
             return end.value
         errors = [{n: error(n, c) for n, c in probe.recipe.ops.items()} for probe in asked]
         reply = tuple(
-            ProbeOutcome(math.inf, each) if probe.per_op else ProbeOutcome(math.fsum(each.values()))
+            OpErrorOutcome(each) if isinstance(probe, OpErrorProbe) else DistanceOutcome(math.fsum(each.values()))
             for probe, each in zip(asked, errors, strict=True)
         )
 

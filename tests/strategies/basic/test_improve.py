@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ilit.recipe import FLOAT32, Recipe
-from ilit.strategy import Baseline, Probe, ProbeOutcome, TrialOutcome
+from ilit.strategy import Baseline, OpErrorOutcome, OpErrorProbe, OpSpeedOutcome, OpSpeedProbe, TrialOutcome
 from ilit.testing.strategies import BFLOAT16, DYNAMIC, PER_TOKEN, STATIC, synthetic_space
 from ilit_strategies.basic.improve import improve, slow_ops
 
@@ -30,11 +30,14 @@ def run(
             request = steps.send(reply)
         except StopIteration:
             return asked, [passing(recipe) for recipe in asked]
-        if isinstance(request, Probe):
-            reply = ProbeOutcome(math.inf, {"op.3": 1.0}, speedups=speedups or {})
-            continue
-        asked.append(request.recipe)
-        reply = TrialOutcome("passed" if passing(request.recipe) else "missed", 0.9)
+        match request:
+            case OpErrorProbe():
+                reply = OpErrorOutcome({"op.3": 1.0})
+            case OpSpeedProbe():
+                reply = OpSpeedOutcome(speedups or {})
+            case _:
+                asked.append(request.recipe)
+                reply = TrialOutcome("passed" if passing(request.recipe) else "missed", 0.9)
 
 
 def test_nothing_is_tried_where_the_search_ends_at_the_first_hit() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import Op, SearchSpace
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import OpErrorOutcome, OpErrorProbe
 from ilit_strategies.basic.op_configs import best_by_own_error, free_stages, groups, other_bits, outlying
 
 ACTIVATION = QuantSpec("uint8", "asym")
@@ -36,10 +36,10 @@ def run(space: SearchSpace, error: Callable[[str, OpConfig], float]) -> tuple[Re
             request = steps.send(reply)
         except StopIteration as end:
             return (*end.value, asked)
-        assert all(probe.per_op for probe in request)
+        assert all(isinstance(probe, OpErrorProbe) for probe in request)
         asked += len(request)
         reply = tuple(
-            ProbeOutcome(float("inf"), {name: error(name, config) for name, config in probe.recipe.ops.items()})
+            OpErrorOutcome({name: error(name, config) for name, config in probe.recipe.ops.items()})
             for probe in request
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ilit.recipe import FLOAT32
-from ilit.strategy import ProbeOutcome, Request
+from ilit.strategy import OpErrorOutcome, OpErrorProbe, Request
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
 from ilit_strategies.basic.ranking import RankedOp, foreseen_length, int8_repairs, only, rank_ops
 
@@ -77,8 +77,8 @@ def test_fatal_ops_that_own_errors_hide_are_found_by_what_is_left() -> None:
     seen = planted({"layer.7": 1.0, "layer.30": 1.0})
 
     def answer(request: Request) -> Any:
-        if request.per_op:
-            return ProbeOutcome(math.inf, dict.fromkeys(request.recipe.quantized_ops, 0.1))
+        if isinstance(request, OpErrorProbe):
+            return OpErrorOutcome(dict.fromkeys(request.recipe.quantized_ops, 0.1))
         return seen(request)
 
     found, _ = run(rank_ops(space, space.recipe({}), 48, 0.05), answer)

@@ -16,7 +16,21 @@ import ilit
 import ilit_strategies.plugin
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import CalibrationSize
-from ilit.strategy import Baseline, Outcome, Probe, ProbeOutcome, Request, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Outcome,
+    Probe,
+    ProbeOutcome,
+    Request,
+    Trial,
+    TrialOutcome,
+)
 from ilit.testing import fake_data, fake_model, fake_plugins
 from ilit.testing.strategies import (
     ANSWERS,
@@ -55,6 +69,17 @@ def trials(space: Any, answer: Answer, baseline: Baseline = MET, **options: Any)
     return [request.recipe for request in made if isinstance(request, Trial)]
 
 
+def probed(probe: Probe, distance: float, reason: str = "", speedups: dict[str, float] | None = None) -> ProbeOutcome:
+    """Return the outcome of the probe's kind; the ops' own errors are not known."""
+    match probe:
+        case DistanceProbe():
+            return DistanceOutcome(distance, reason)
+        case OpErrorProbe():
+            return OpErrorOutcome({}, reason)
+        case OpSpeedProbe():
+            return OpSpeedOutcome(speedups or {}, reason)
+
+
 def smallest_hit(evaluated: list[Recipe], answer: Answer) -> Recipe:
     """Return the recipe that passed with the fewest ops in float."""
     hits = [recipe for recipe in evaluated if answer(Trial(recipe)).status == "passed"]
@@ -87,10 +112,11 @@ def test_saturated_damage_is_still_told_apart() -> None:
     def answer(request: Request) -> Outcome:
         hurt = len(fatal & set(request.recipe.quantized_ops))
         if isinstance(request, Trial):
-            return TrialOutcome("missed" if hurt else "passed", 0.4 if hurt else 0.9, accepted=not hurt)
+            return TrialOutcome("missed" if hurt else "passed", 0.4 if hurt else 0.9)
+        if isinstance(request, OpErrorProbe):
+            return OpErrorOutcome(dict.fromkeys(request.recipe.quantized_ops, 0.1))
         noise = int(request.recipe.digest[:4], 16) / 0xFFFF / 10
-        distance = 1.2 + noise if hurt else 1e-5 * len(request.recipe.quantized_ops)
-        return ProbeOutcome(distance, dict.fromkeys(request.recipe.quantized_ops, 0.1) if request.per_op else {})
+        return DistanceOutcome(1.2 + noise if hurt else 1e-5 * len(request.recipe.quantized_ops))
 
     evaluated = trials(synthetic_space(38), answer)
 
@@ -108,7 +134,7 @@ def test_more_accurate_int8_configs_of_growing_number_come_before_any_op_goes_to
         if isinstance(request, Probe):
             return quiet(request)
         lost = 4.0 * sum(noise.get(config, 0.0) for config in request.recipe.ops.values())
-        return TrialOutcome("missed" if lost > 0.009 else "passed", 0.9 - lost, accepted=lost <= 0.009)
+        return TrialOutcome("missed" if lost > 0.009 else "passed", 0.9 - lost)
 
     evaluated = trials(space, answer)
 
@@ -156,8 +182,8 @@ def test_an_op_the_engine_rejects_goes_to_float() -> None:
     def answer(request: Request) -> Outcome:
         rejected = request.recipe.ops["layer.9"].quantized
         if isinstance(request, Probe):
-            return ProbeOutcome(math.inf if rejected else 0.001, reason="rejected" if rejected else "")
-        return TrialOutcome("failed", None, "rejected") if rejected else TrialOutcome("passed", 0.9, accepted=True)
+            return probed(request, math.inf if rejected else 0.001, "rejected" if rejected else "")
+        return TrialOutcome("failed", None, "rejected") if rejected else TrialOutcome("passed", 0.9)
 
     evaluated = trials(synthetic_space(38), answer)
 
@@ -183,9 +209,9 @@ def test_what_the_objective_rejects_is_followed_by_other_recipes() -> None:
 
     def answer(request: Request) -> Outcome:
         if isinstance(request, Probe):
-            return ProbeOutcome(0.001)
+            return probed(request, 0.001)
         fast = set(request.recipe.ops.values()) == {STATIC_KL}
-        return TrialOutcome("passed", 0.9, "" if fast else "slower than float32", accepted=fast)
+        return TrialOutcome("passed", 0.9, objection=None if fast else "slower than float32")
 
     space = synthetic_space({"a": (STATIC, STATIC_KL, FLOAT32), "b": (STATIC, STATIC_KL, FLOAT32)})
 
@@ -197,9 +223,9 @@ def test_where_all_is_rejected_the_ops_that_are_slow_in_int8_go_to_float() -> No
 
     def answer(request: Request) -> Outcome:
         if isinstance(request, Probe):
-            return ProbeOutcome(math.inf if request.timed else 0.001, speedups={"layer.1": 0.5, "layer.2": 1.5})
+            return probed(request, 0.001, speedups={"layer.1": 0.5, "layer.2": 1.5})
         fast = request.recipe.ops["layer.1"] == FLOAT32
-        return TrialOutcome("passed", 0.9, "" if fast else "slower than float32", accepted=fast)
+        return TrialOutcome("passed", 0.9, objection=None if fast else "slower than float32")
 
     assert [recipe.float_ops for recipe in trials(SPACES["four-ops"], answer)] == [(), ("layer.1",)]
 
@@ -251,8 +277,8 @@ def test_probes_before_the_first_evaluation_are_few(options: dict[str, int]) -> 
     probes = [request for request in made if isinstance(request, Probe)]
     assert isinstance(made[-1], Trial)
     assert len(made) == len(probes) + 1
-    assert sum(not probe.per_op for probe in probes) <= options.get("model_wise_probes", 8)
-    assert sum(probe.per_op for probe in probes) <= 16
+    assert sum(isinstance(probe, DistanceProbe) for probe in probes) <= options.get("model_wise_probes", 8)
+    assert sum(isinstance(probe, OpErrorProbe) for probe in probes) <= 16
 
 
 def test_metrics_where_lower_is_better() -> None:

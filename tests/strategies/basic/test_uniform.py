@@ -11,7 +11,7 @@ import pytest
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
-from ilit.strategy import ProbeOutcome
+from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome
 from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
 from ilit_strategies.basic.estimates import Candidate
 from ilit_strategies.basic.thresholds import FAR_DISTANCE
@@ -35,11 +35,11 @@ def run(
             request = steps.send(reply)
         except StopIteration as end:
             return end.value, probed
-        probed += [probe.recipe for probe in request if not probe.per_op]
+        probed += [probe.recipe for probe in request if isinstance(probe, DistanceProbe)]
         reply = tuple(
-            ProbeOutcome(math.inf, {name: error(config, name) for name, config in probe.recipe.ops.items()})
-            if probe.per_op
-            else ProbeOutcome(distance(probe.recipe))
+            DistanceOutcome(distance(probe.recipe))
+            if isinstance(probe, DistanceProbe)
+            else OpErrorOutcome({name: error(config, name) for name, config in probe.recipe.ops.items()})
             for probe in request
         )
 

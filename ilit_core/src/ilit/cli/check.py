@@ -12,10 +12,9 @@ import typer
 from rich.console import Console
 
 from ilit.cli.output import JsonFlag, only_json, report
-from ilit.config import Config, Named, OpLimits, TensorLimits, TransformLimits, read_config
+from ilit.config import Config, OpLimits, PartSpec, TensorLimits, TransformLimits, read_config, resolved, resolved_yaml
 from ilit.parts import check_names
 from ilit.plugins import Registry, registry
-from ilit.resolved import resolved, resolved_yaml
 
 
 def check(conf: Annotated[Path, typer.Argument(help="The configuration.")], as_json: JsonFlag = False) -> None:
@@ -70,7 +69,7 @@ def _searched(config: Config, installed: Registry) -> dict[str, str]:
     }
 
 
-def _named(named: Named) -> str:
+def _named(named: PartSpec) -> str:
     options = [*([] if named.value is None else [str(named.value)]), *(f"{k}={v}" for k, v in named.options.items())]
     return f"{named.name} ({', '.join(options)})" if options else named.name
 

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from ilit.cli.output import JsonFlag, report
-from ilit.console import front_table, trials_table
-from ilit.figures import evaluation_rows, left_in_float, proof, score_in_full, verdict
 from ilit.front import FrontMember, member_to_json
 from ilit.journal import trial_to_json
+from ilit.report.console import front_table, trials_table
+from ilit.report.wording import evaluation_rows, evidence_fields, left_in_float, score_in_full, verdict
 from ilit.result import TrialRecord
 from ilit.run import Run, open_run
 
@@ -46,7 +46,7 @@ def _to_json(run: Run) -> dict[str, Any]:
         "versions": header.versions,
         "best": run.best.number if run.best else None,
         "closest": run.closest.number if run.closest else None,
-        **proof(chosen, chosen.evidence if chosen else None),
+        **evidence_fields(chosen, chosen.evidence if chosen else None),
         "front": [_member(member) for member in run.front],
         "trials": [{**trial_to_json(trial), "ops_float": trial.recipe.float_ops} for trial in run.trials],
     }

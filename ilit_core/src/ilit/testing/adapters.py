@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import itertools
 import json
 import math
@@ -21,19 +22,35 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from ilit.adapter import Adapter, Calibration, Measurement
+from ilit.adapter import (
+    ABILITIES,
+    Adapter,
+    BlanksModel,
+    Calibration,
+    ChecksSavable,
+    DescribesAll,
+    DigestsModel,
+    FindsFirstDifference,
+    Measurement,
+    RegroupsRows,
+    RunsOwnModel,
+    SetsThreads,
+    TimesOps,
+)
 from ilit.errors import DataError, LoweringError
 from ilit.metric import Metric
 from ilit.outputs import identical
+from ilit.plugin_rules import incomplete, methods_of
 from ilit.recipe import FLOAT32, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 
 PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 PROBED_RECIPES = 8
+ALMOST = 0.9  # difflib's likeness of two names from which one is taken for a slip
 
 
 @dataclass(frozen=True)
@@ -96,13 +113,24 @@ class _EndedHere(Exception):  # noqa: N818 - it ends a pass and is no error
     """What a test raises from ``on_batch``."""
 
 
-def _regrouping(case: AdapterCase) -> tuple[Callable[..., list[Any]], list[list[Any]]]:
-    """Return ``regroup`` and each batch's row shapes; skips where the adapter has not both methods."""
-    regroup: Any = getattr(case.adapter, "regroup", None)
-    row_shapes: Any = getattr(case.adapter, "row_shapes", None)
-    if regroup is None or row_shapes is None:
-        pytest.skip("the adapter has no regroup and row_shapes; they are optional")
-    return regroup, [list(row_shapes(batch)) for batch in case.batches]
+def _misspelt(part: type) -> dict[str, str]:
+    """Return the public names of an adapter class that are almost an optional method's, and which one's."""
+    optional = {name for ability in ABILITIES for name in methods_of(ability)}
+    others = [name for name in dir(part) if not name.startswith("_") and name not in optional.union(dir(Adapter))]
+    near = {name: difflib.get_close_matches(name, optional, n=1, cutoff=ALMOST) for name in others}
+    return {name: found[0] for name, found in near.items() if found}
+
+
+def _lacks(ability: type) -> NoReturn:
+    """Skip a test of what the adapter need not be able to do."""
+    pytest.skip(f"the adapter has no {' and '.join(methods_of(ability))} (ilit.{ability.__name__}); it is optional")
+
+
+def _regrouping(case: AdapterCase) -> tuple[RegroupsRows, list[list[Any]]]:
+    """Return the adapter and each batch's row shapes; skips where it cannot regroup rows."""
+    if not isinstance(case.adapter, RegroupsRows):
+        _lacks(RegroupsRows)
+    return case.adapter, [list(case.adapter.row_shapes(batch)) for batch in case.batches]
 
 
 def _pairs(places: list[tuple[int, int]], shapes: list[list[Any]]) -> list[list[tuple[int, int]]]:
@@ -114,12 +142,29 @@ def _pairs(places: list[tuple[int, int]], shapes: list[list[Any]]) -> list[list[
     ]
 
 
-def _ability(case: AdapterCase, name: str) -> Callable[..., Any]:
-    """Return an optional method; skips where the adapter has it not."""
-    method: Any = getattr(case.adapter, name, None)
-    if method is None:
-        pytest.skip(f"the adapter has no {name}; it is optional")
-    return method  # type: ignore[no-any-return]  # whatever the adapter's author made of it
+def _optional_calls(prepared: Prepared) -> dict[str, Callable[[], object]]:
+    """Return a call of each optional method that the adapter has and that is given the model, or its batches."""
+    case, adapter = prepared.case, prepared.case.adapter
+    batch, plain = case.batches[0], adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+    calls: dict[str, Callable[[], object]] = {}
+    if isinstance(adapter, DigestsModel):
+        calls["model_digest"] = partial(adapter.model_digest, case.model)
+    if isinstance(adapter, RegroupsRows):
+        calls["regroup"] = partial(adapter.regroup, [batch], [[(0, 0)]])
+    if isinstance(adapter, TimesOps):
+        calls["time_ops"] = partial(adapter.time_ops, case.model, prepared.recipe, prepared.calibration)
+    if isinstance(adapter, DescribesAll):
+        calls["describe_all"] = partial(adapter.describe_all, case.model, case.batches, (CalibrationSize(1),))
+    if isinstance(adapter, RunsOwnModel):
+        calls["own_outputs"] = partial(adapter.own_outputs, case.model, batch)
+    if isinstance(adapter, FindsFirstDifference):
+        calls["first_difference"] = partial(adapter.first_difference, case.model, adapter.damaged(case.model), batch)
+    if isinstance(adapter, ChecksSavable):
+        answers = adapter.outputs(plain, batch)
+        calls["check_savable"] = partial(adapter.check_savable, case.model, plain, batch, answers)
+    if isinstance(adapter, BlanksModel):
+        calls["blank"] = partial(adapter.blank, case.model)
+    return calls
 
 
 class _Counting(OnlyIter):
@@ -160,6 +205,33 @@ class AdapterContract:
         assert cpu.int8_class in ("A", "V")
         assert cpu.threads >= 1
 
+    def test_what_it_can_do_it_can_do_wholly(self, case: AdapterCase) -> None:
+        """No ability is there by half, with a signature that cannot take the call, or under a misspelt name."""
+        part = type(case.adapter)
+        assert [problem for ability in ABILITIES if (problem := incomplete(part, ability))] == []
+        assert _misspelt(part) == {}, "these are not called; rename them, or start their names with an underscore"
+
+    def test_threads_are_those_that_were_set(self, case: AdapterCase) -> None:
+        """The CPU tells the number that was set last."""
+        if not isinstance(case.adapter, SetsThreads):
+            _lacks(SetsThreads)
+        before = case.adapter.cpu().threads
+        try:
+            for count in (1, 2):
+                case.adapter.set_threads(count)
+                assert case.adapter.cpu().threads == count
+        finally:
+            case.adapter.set_threads(before)
+
+    def test_models_are_told_apart_by_their_digests(self, case: AdapterCase) -> None:
+        """A model has the same 64 hex digits each time, and a zeroed one has others."""
+        if not isinstance(case.adapter, DigestsModel):
+            _lacks(DigestsModel)
+        digest = case.adapter.model_digest(case.model)
+        assert len(bytes.fromhex(digest)) == 32
+        assert case.adapter.model_digest(case.model) == digest
+        assert case.adapter.model_digest(case.adapter.damaged(case.model)) != digest
+
     def test_the_space_offers_int8_and_no_calibration(self, case: AdapterCase) -> None:
         """Something can be quantized, float32 comes last, and amounts of data are left to the configuration."""
         space = case.adapter.describe(case.model, case.batches[0])
@@ -177,9 +249,10 @@ class AdapterContract:
 
     def test_more_batches_never_lose_an_op(self, case: AdapterCase) -> None:
         """What the first batch reaches is there, and beyond the longest size one more batch at most is taken."""
-        describe_all = _ability(case, "describe_all")
+        if not isinstance(case.adapter, DescribesAll):
+            _lacks(DescribesAll)
         first, loader = case.adapter.describe(case.model, case.batches[0]), _Counting([*case.batches] * 3)
-        space = describe_all(case.model, loader, (CalibrationSize(1), CalibrationSize(1, "batches")))
+        space = case.adapter.describe_all(case.model, loader, (CalibrationSize(1), CalibrationSize(1, "batches")))
         assert 1 <= loader.taken <= 2
         assert {name: space.ops.get(name) for name in first.ops} == dict(first.ops)
         assert space.calibrations == ()
@@ -229,18 +302,22 @@ class AdapterContract:
 
     def test_the_models_own_outputs_are_those_of_all_float(self, prepared: Prepared) -> None:
         """The model itself, run as it stands, answers what its copy does, and is left as it was."""
-        case, own_outputs = prepared.case, _ability(prepared.case, "own_outputs")
+        case = prepared.case
+        if not isinstance(case.adapter, RunsOwnModel):
+            _lacks(RunsOwnModel)
         before = case.state(case.model)
         lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
-        assert identical(own_outputs(case.model, case.batches[0]), prepared.outputs(lowered))
+        assert identical(case.adapter.own_outputs(case.model, case.batches[0]), prepared.outputs(lowered))
         assert case.state(case.model) == before
 
     def test_a_copy_differs_nowhere(self, prepared: Prepared) -> None:
         """No module is named where two models are the same function; a damaged one is not the same."""
-        case, first_difference = prepared.case, _ability(prepared.case, "first_difference")
-        lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
-        assert first_difference(case.model, lowered, case.batches[0]) == ""
-        assert isinstance(first_difference(case.model, case.adapter.damaged(case.model), case.batches[0]), str)
+        case, adapter = prepared.case, prepared.case.adapter
+        if not isinstance(adapter, FindsFirstDifference):
+            _lacks(FindsFirstDifference)
+        lowered = adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        assert adapter.first_difference(case.model, lowered, case.batches[0]) == ""
+        assert isinstance(adapter.first_difference(case.model, adapter.damaged(case.model), case.batches[0]), str)
 
     def test_int8_really_runs(self, prepared: Prepared) -> None:
         """The preferred recipe runs INT8 kernels and takes fewer bytes."""
@@ -296,21 +373,7 @@ class AdapterContract:
             "measure": lambda: adapter.measure(case.model, batch),
             "outputs": lambda: adapter.outputs(case.model, batch),
         }
-        plain = adapter.lower(case.model, prepared.space.float_recipe(), calibration)
-        optional: dict[str, tuple[Any, ...]] = {
-            "regroup": ([batch], [[(0, 0)]]),
-            "describe_all": (case.model, case.batches, (CalibrationSize(1),)),
-            "own_outputs": (case.model, batch),
-            "first_difference": (case.model, adapter.damaged(case.model), batch),
-            "check_savable": (case.model, plain, batch, case.adapter.outputs(plain, batch)),
-            "blank": (case.model,),
-        }
-        calls |= {
-            name: partial(getattr(adapter, name), *arguments)
-            for name, arguments in optional.items()
-            if hasattr(adapter, name)
-        }
-        for name, call in calls.items():
+        for name, call in (calls | _optional_calls(prepared)).items():
             call()
             assert case.state(case.model) == before, f"{name} changed the given model"
 
@@ -331,6 +394,15 @@ class AdapterContract:
         found = prepared.case.adapter.probe_ops(prepared.case.model, prepared.recipe, prepared.calibration)
         assert set(found) == set(prepared.recipe.quantized_ops)
         assert all(math.isfinite(error) and error >= 0 for error in found.values())
+
+    def test_timed_ops_have_a_ratio(self, prepared: Prepared) -> None:
+        """None but INT8 ops are timed, and seconds divided by seconds are finite and above 0."""
+        case = prepared.case
+        if not isinstance(case.adapter, TimesOps):
+            _lacks(TimesOps)
+        found = case.adapter.time_ops(case.model, prepared.recipe, prepared.calibration)
+        assert set(found) <= set(prepared.recipe.quantized_ops)
+        assert all(math.isfinite(ratio) and ratio > 0 for ratio in found.values())
 
     def test_evaluation_sees_every_row_once(self, prepared: Prepared) -> None:
         """The metric is over all rows, ``on_batch`` hears of each, and a second pass gives the same."""
@@ -357,19 +429,19 @@ class AdapterContract:
     def test_regrouped_rows_keep_their_values(self, prepared: Prepared) -> None:
         """Rows taken out of their batches, one by one or two together in any order, are the same to the last bit."""
         case = prepared.case
-        regroup, shapes = _regrouping(case)
+        adapter, shapes = _regrouping(case)
         places = [(batch, row) for batch, rows in enumerate(shapes) for row in range(len(rows))]
         digests = [digest for batch in case.batches for digest in case.adapter.row_digests(batch)]
         assert len(places) == len(digests)
         for group in [[place] for place in places] + _pairs(places, shapes):
-            (made,) = regroup(case.batches, [group])
+            (made,) = adapter.regroup(case.batches, [group])
             assert case.adapter.row_digests(made) == [digests[places.index(place)] for place in group]
 
     def test_batches_regrouped_as_they_were_are_the_same(self, prepared: Prepared) -> None:
         """All rows in their own order give the batches themselves: bit-equal outputs, labels in their places."""
         case = prepared.case
-        regroup, shapes = _regrouping(case)
-        made = regroup(
+        adapter, shapes = _regrouping(case)
+        made = adapter.regroup(
             case.batches, [[(number, row) for row in range(len(rows))] for number, rows in enumerate(shapes)]
         )
         assert len(made) == len(case.batches)
@@ -408,17 +480,21 @@ class AdapterContract:
 
     def test_a_blank_model_is_filled_from_the_files(self, prepared: Prepared, tmp_path: Path) -> None:
         """What is read into an architecture without a value of the model's gives the same outputs."""
-        case, blank, lowered = prepared.case, _ability(prepared.case, "blank"), prepared.lowered()
-        empty = blank(case.model)
+        case, lowered = prepared.case, prepared.lowered()
+        if not isinstance(case.adapter, BlanksModel):
+            _lacks(BlanksModel)
+        empty = case.adapter.blank(case.model)
         assert not identical(prepared.outputs(empty), prepared.outputs(case.model))
         case.adapter.save(lowered, tmp_path)
         assert identical(prepared.outputs(case.adapter.load(tmp_path, model=empty)), prepared.outputs(lowered))
 
     def test_a_model_that_can_be_saved_is_not_refused(self, prepared: Prepared) -> None:
         """The check before the search objects to nothing that saving takes."""
-        case, check_savable = prepared.case, _ability(prepared.case, "check_savable")
-        lowered = case.adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
-        check_savable(case.model, lowered, case.batches[0], case.adapter.outputs(lowered, case.batches[0]))
+        case, adapter = prepared.case, prepared.case.adapter
+        if not isinstance(adapter, ChecksSavable):
+            _lacks(ChecksSavable)
+        lowered = adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        adapter.check_savable(case.model, lowered, case.batches[0], adapter.outputs(lowered, case.batches[0]))
 
     def test_the_saved_recipe_names_adapter_and_recipe(self, prepared: Prepared, tmp_path: Path) -> None:
         """``recipe.json`` says under ``adapter`` who reads the folder, and under ``recipe`` what its ops run in."""

@@ -23,7 +23,20 @@ import pytest
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.strategy import Baseline, Outcome, Probe, ProbeOutcome, Request, Strategy, Trial, TrialOutcome
+from ilit.strategy import (
+    Baseline,
+    DistanceOutcome,
+    DistanceProbe,
+    OpErrorOutcome,
+    OpErrorProbe,
+    OpSpeedOutcome,
+    OpSpeedProbe,
+    Outcome,
+    Request,
+    Strategy,
+    Trial,
+    TrialOutcome,
+)
 
 Answer = Callable[[Request], Outcome]
 """Stands in for model and data: gives each request its outcome. The same request must get the same one."""
@@ -85,8 +98,8 @@ def simulate(
 def _requests(strategy: Strategy, asked: object) -> tuple[Request, ...]:
     """Return what was yielded as a tuple of requests."""
     requests = asked if isinstance(asked, tuple) else (asked,)
-    if not requests or not all(isinstance(request, Trial | Probe) for request in requests):
-        raise TypeError(f"strategy '{strategy.name}' yielded {asked!r}, not a Trial, a Probe or a tuple of them")
+    if not requests or not all(isinstance(request, Request) for request in requests):
+        raise TypeError(f"strategy '{strategy.name}' yielded {asked!r}, not a Trial, a probe or a tuple of them")
     return requests
 
 
@@ -147,23 +160,29 @@ def _hashed(request: Request) -> float:
 
 
 def _answer(trial: Callable[[Request], TrialOutcome], distance: Callable[[Request], float]) -> Answer:
-    """Return an answer made of what a trial gives and of what a probe gives: as distance, op's error or speed-up."""
+    """Return an answer made of what a trial gives and of what a probe gives: as distance, op's error or speed-up.
+
+    An infinite figure is a failure: a probe of the ops then names none.
+    """
 
     def answer(request: Request) -> Outcome:
         if isinstance(request, Trial):
             return trial(request)
         figure = distance(request)
-        figures = dict.fromkeys(request.recipe.quantized_ops, figure)
-        if request.per_op:
-            return ProbeOutcome(math.inf, figures)
-        if request.timed:
-            return ProbeOutcome(math.inf, speedups=figures)
-        return ProbeOutcome(figure, reason="" if math.isfinite(figure) else "the engine rejects it")
+        figures = {} if math.isinf(figure) else dict.fromkeys(request.recipe.quantized_ops, figure)
+        reason = "" if math.isfinite(figure) else "the engine rejects it"
+        match request:
+            case DistanceProbe():
+                return DistanceOutcome(figure, reason)
+            case OpErrorProbe():
+                return OpErrorOutcome(figures, reason)
+            case OpSpeedProbe():
+                return OpSpeedOutcome(figures, reason)
 
     return answer
 
 
-_PASSED = TrialOutcome("passed", 0.9, accepted=True)
+_PASSED = TrialOutcome("passed", 0.9)
 _MISSED = TrialOutcome("missed", 0.5)
 _FAILED = TrialOutcome("failed", None, "LoweringError: the engine rejects it")
 
@@ -171,7 +190,7 @@ ANSWERS: Mapping[str, Answer] = MappingProxyType(
     {
         "all-accepted": _answer(lambda _: _PASSED, lambda _: 0.0),
         "all-rejected-by-the-objective": _answer(
-            lambda _: TrialOutcome("passed", 0.9, "performance: slower than float32"), lambda _: 0.001
+            lambda _: TrialOutcome("passed", 0.9, objection="performance: slower than float32"), lambda _: 0.001
         ),
         "all-missed": _answer(lambda _: _MISSED, _hashed),
         "all-missed-alike": _answer(lambda _: _MISSED, lambda _: 1.0),
@@ -219,12 +238,12 @@ def planted(
             lost = math.fsum(hurts.values() if additive or not any(hurts.values()) else harm.values())
             accuracy = baseline.accuracy - lost if baseline.higher_is_better else baseline.accuracy + lost
             passed = lost <= abs(baseline.accuracy - baseline.target)
-            return TrialOutcome("passed" if passed else "missed", accuracy, accepted=passed)
-        if request.timed:
-            return ProbeOutcome(math.inf)
+            return TrialOutcome("passed" if passed else "missed", accuracy)
+        if isinstance(request, OpSpeedProbe):
+            return OpSpeedOutcome({})
         beside = background if callable(background) else lambda _: background
         seen = {n: beside(request.recipe.ops[n]) + (figure if visible else 0.0) for n, figure in hurts.items()}
-        return ProbeOutcome(math.inf, seen) if request.per_op else ProbeOutcome(math.fsum(seen.values()))
+        return OpErrorOutcome(seen) if isinstance(request, OpErrorProbe) else DistanceOutcome(math.fsum(seen.values()))
 
     return answer
 
@@ -283,7 +302,7 @@ class StrategyContract:
     def test_requests_lie_in_the_space(
         self, strategy: Strategy, space: SearchSpace, answer: Answer, baseline: Baseline
     ) -> None:
-        """Every request is a ``Trial`` or ``Probe`` (or a tuple of them) of a recipe that the space contains."""
+        """Every request is a ``Trial`` or a probe (or a tuple of them) of a recipe that the space contains."""
         for request in self._requests(strategy, space, answer, baseline):
             _require(request.recipe in space, f"not in the space: '{request.why}': {request.recipe.to_json()}")
 

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ilit.config import Config, read_config
+from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
 from ilit.criterion import Criterion
-from ilit.document import Node, entries, from_python, from_yaml
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
-from ilit.figures import evaluation_rows, proof, score_in_full
+from ilit.report import evaluation_rows, evidence_fields, score_in_full
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
@@ -328,7 +327,7 @@ def _report(task: Task, metric: str, result: TuneResult, criterion: Criterion, n
         accuracy=record.accuracy if record and scored else None,
         passed=result.met,
         relative=criterion.kind == "relative",
-        **proof(record, record.evidence if record else None),
+        **evidence_fields(record, record.evidence if record else None),
         reason=result.reason,
         interrupted=result.interrupted,
         evaluations=result.evaluations,
@@ -355,7 +354,7 @@ def _remarks(record: TrialRecord | None, result: TuneResult, criterion: Criterio
     """Return what is to be known of the kept model beside its figures."""
     if record is None:
         return []
-    remarks = [record.reason] if record.reason else []
+    remarks = [record.why_not] if record.why_not else []
     if record.status == "pruned":
         reached = score_in_full(record, criterion.higher_is_better, evaluation_rows(result.trials))
         remarks.append(f"{result.metric} is {reached}")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 
-from ilit.adapter import Cpu, Measurement
+from ilit.adapter import (
+    Adapter,
+    BlanksModel,
+    ChecksSavable,
+    Cpu,
+    DescribesAll,
+    FindsFirstDifference,
+    Measurement,
+    RegroupsRows,
+    RunsOwnModel,
+    SetsThreads,
+    TimesOps,
+)
 from ilit.errors import ArtefactError, EvaluationError, IlitError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import Recipe
@@ -192,6 +204,25 @@ class PyTorchAdapter:
         """Read a tuned model; without ``model`` an installed plugin builds the architecture from ``config.json``."""
         folder = Path(folder)
         return artefact.load(folder, model if model is not None else _build(folder))
+
+
+if TYPE_CHECKING:
+
+    class _Contract(
+        Adapter,
+        SetsThreads,
+        RegroupsRows,
+        TimesOps,
+        DescribesAll,
+        RunsOwnModel,
+        FindsFirstDifference,
+        ChecksSavable,
+        BlanksModel,
+        Protocol,
+    ):
+        """What mypy holds the adapter to: every ability but ``DigestsModel``."""
+
+    _: type[_Contract] = PyTorchAdapter
 
 
 def _check_model(model: Any) -> None:

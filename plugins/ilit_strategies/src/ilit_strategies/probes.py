@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 from ilit.recipe import Recipe
-from ilit.strategy import Probe, Request
+from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome, OpErrorProbe, Request
 
 Found = TypeVar("Found")
 Steps = Generator[Request | tuple[Request, ...], Any, Found]
@@ -18,7 +18,7 @@ def distances(recipes: Sequence[Recipe], why: str) -> Steps[list[float]]:
     """Return each recipe's distance to float32's outputs, all asked for as one tuple; NaN counts as ``inf``."""
     if not recipes:
         return []
-    outcomes = yield tuple(Probe(recipe, why=why) for recipe in recipes)
+    outcomes: Sequence[DistanceOutcome] = yield tuple(DistanceProbe(recipe, why) for recipe in recipes)
     return [no_nan(outcome.distance) for outcome in outcomes]
 
 
@@ -28,8 +28,8 @@ def by_own_error(recipe: Recipe) -> Steps[list[str]]:
     An op whose error is NaN is broken and comes first; one that the adapter gave no figure for comes last; equal
     ones keep the model's order.
     """
-    outcome = yield Probe(recipe, per_op=True, why="each op's own output error")
-    errors = {name: no_nan(error) for name, error in outcome.per_op.items()}
+    outcome: OpErrorOutcome = yield OpErrorProbe(recipe, "each op's own output error")
+    errors = {name: no_nan(error) for name, error in outcome.errors.items()}
     return sorted(recipe.quantized_ops, key=lambda name: -errors.get(name, -1.0))
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from ilit.console import shown_by
+from ilit.report import shown_by
 
 Step = Callable[[int, int], None]
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import DONE, INTERRUPTED, MISSED, JsonFlag, only_json, report
-from ilit.figures import drop
+from ilit.report import drop
 from ilit_bert.cli.options import (
     BatchFlag,
     DataFlag,

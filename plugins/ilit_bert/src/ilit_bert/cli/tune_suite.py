@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import BUG, DONE, INTERRUPTED, MISSED, USER_ERROR, JsonFlag, only_json, report
-from ilit.figures import drop
+from ilit.report import drop
 from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, verdict
 

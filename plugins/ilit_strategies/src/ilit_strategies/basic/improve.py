@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import SearchSpace
-from ilit.strategy import Baseline, Probe, Trial
+from ilit.strategy import Baseline, OpSpeedOutcome, OpSpeedProbe, Trial
 from ilit_strategies.basic.thresholds import MAX_NEEDED_UPGRADES, SLOW_SPEEDUP
 from ilit_strategies.fallback import Change, described, float_changes, put_back
 from ilit_strategies.probes import Steps, by_own_error
@@ -64,7 +64,7 @@ def _float_to_bfloat16(space: SearchSpace, hit: Recipe) -> Steps[Recipe]:
 
 def slow_to_float(space: SearchSpace, recipe: Recipe) -> Steps[None]:
     """Evaluate the recipe with those ops in float32 that are no faster in INT8, where there are some and not all."""
-    outcome = yield Probe(recipe, timed=True, why="each op's own speed")
+    outcome: OpSpeedOutcome = yield OpSpeedProbe(recipe, "each op's own speed")
     changes = float_changes(space, slow_ops(recipe, outcome.speedups))
     if not changes or len(changes) == len(recipe.quantized_ops):
         return

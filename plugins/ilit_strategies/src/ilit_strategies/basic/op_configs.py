@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit.space import SearchSpace
-from ilit.strategy import Probe
+from ilit.strategy import OpErrorOutcome, OpErrorProbe
 from ilit_strategies.basic.thresholds import CLEARLY_LESS_ERROR, OUTLYING_ERROR
 from ilit_strategies.probes import Steps, no_nan
 
@@ -38,9 +38,9 @@ class Measured:
 
 def own_errors(recipes: Sequence[Recipe], why: str) -> Steps[list[Measured]]:
     """Return the recipes with their INT8 ops' own errors, all asked for as one tuple; NaN counts as ``inf``."""
-    outcomes = yield tuple(Probe(recipe, per_op=True, why=why) for recipe in recipes)
+    outcomes: Sequence[OpErrorOutcome] = yield tuple(OpErrorProbe(recipe, why) for recipe in recipes)
     return [
-        Measured(recipe, {name: no_nan(error) for name, error in outcome.per_op.items()})
+        Measured(recipe, {name: no_nan(error) for name, error in outcome.errors.items()})
         for recipe, outcome in zip(recipes, outcomes, strict=True)
     ]
 

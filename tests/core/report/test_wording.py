@@ -7,10 +7,19 @@ from dataclasses import replace
 import pytest
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, flips, left_in_float, proof, score, score_in_full, verdict
 from ilit.recipe import Recipe
+from ilit.report.verdict import sentence
+from ilit.report.wording import (
+    drop,
+    evaluation_rows,
+    evidence_fields,
+    flips,
+    left_in_float,
+    score,
+    score_in_full,
+    verdict,
+)
 from ilit.result import TrialRecord
-from ilit.statistics import sentence
 
 PASSED = TrialRecord(1, Recipe(), "passed", 0.87, rows=1725)
 PRUNED = TrialRecord(2, Recipe(), "pruned", 0.8612, rows=512)
@@ -83,7 +92,7 @@ def test_flips_are_counted_in_units() -> None:
     """Rows or what else the metric's units are; nothing where answers are not simply right or wrong."""
     assert flips(FOUND) == "12 rows fixed, 15 broken of 1725, McNemar p 0.7"
     assert flips(replace(FOUND, unit="units")).startswith("12 units fixed")
-    assert flips(replace(FOUND, fixed=None, broken=None, p_value=None)) == ""
+    assert flips(replace(FOUND, gained=None, lost=None, p_value=None)) == ""
 
 
 def test_the_verdict_is_the_statistics_own() -> None:
@@ -106,4 +115,4 @@ def test_programs_get_the_same_keys_always(
     trial: TrialRecord | None, found: Evidence | None, values: list[object]
 ) -> None:
     """What is not known is None, never left out and never zero."""
-    assert proof(trial, found) == dict(zip(KEYS, values, strict=True))
+    assert evidence_fields(trial, found) == dict(zip(KEYS, values, strict=True))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ilit.adapter import Cpu, Measurement
-from ilit.card import card, summary, write_card
 from ilit.evidence import Evidence
 from ilit.journal import Header
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.card import card, summary, write_card
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.statistics import sentence
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(
@@ -54,7 +54,7 @@ MISSED = TrialRecord(5, Recipe({"a": INT8}), "missed", 0.5)
         ),
         pytest.param(MISSED, ["This model **misses its criterion**.", "| ops in float | none |"], id="missed"),
         pytest.param(
-            replace(PASSED, reason="performance: slower"),
+            replace(PASSED, objection="performance: slower"),
             ["This model **misses its criterion**.", "| note | performance: slower |"],
             id="objected to",
         ),
@@ -88,7 +88,7 @@ def test_the_card_tells_what_is_proven() -> None:
     assert "| drop | 0.18 % of the float32 score |" in text
     assert f"| bound | {sentence(EVIDENCE)} |" in text
     assert "| flips | 12 rows fixed, 15 broken of 1725, McNemar p 0.7 |" in text
-    plain = replace(EVIDENCE, fixed=None, broken=None, p_value=None, relative=False, method="bootstrap")
+    plain = replace(EVIDENCE, gained=None, lost=None, p_value=None, relative=False, method="bootstrap")
     text = card(HEADER, replace(PASSED, evidence=plain)).splitlines()
     assert "| drop | 0.00174 |" in text
     assert not any(line.startswith("| flips") for line in text)
@@ -102,6 +102,14 @@ def test_programs_find_the_proof() -> None:
     keys = ("drop", "drop_bound", "confidence", "fixed", "broken", "rows", "verdict")
     assert [data[key] for key in keys] == [0.00174, 0.00866, 0.95, 12, 15, 1725, sentence(EVIDENCE)]
     assert [summary(HEADER, PASSED)[key] for key in keys] == [None] * 7
+
+
+def test_programs_find_the_objection() -> None:
+    """``objection`` is null where there is none; ``reason`` says it too, as it always has in this format version."""
+    slow = summary(HEADER, replace(PASSED, objection="performance: slower"))
+    assert (slow["objection"], slow["reason"]) == ("performance: slower", "performance: slower")
+    fast = summary(HEADER, PASSED)
+    assert (fast["objection"], fast["reason"]) == (None, "")
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ilit.document import Node, entries
+from ilit.config.readers import Reader
+from ilit.config.tree import Node, entries
 from ilit.errors import ConfigError, did_you_mean
-from ilit.leaves import Reader
 
 logger = logging.getLogger("ilit")
 
@@ -34,7 +34,7 @@ class Schema:
 
 
 @dataclass(frozen=True)
-class Found:
+class ParsedValue:
     """A value that was read, and where."""
 
     value: Any
@@ -46,13 +46,13 @@ def _children(keys: Collection[str], section: str) -> list[str]:
     return list(dict.fromkeys(key[len(start) :].split(".")[0] for key in keys if key.startswith(start)))
 
 
-def collect(root: Node, schema: Schema) -> dict[str, Found]:
+def collect(root: Node, schema: Schema) -> dict[str, ParsedValue]:
     """Read every key below ``root`` in the file's order, so that the first mistake is the one reported.
 
     Raises:
         ConfigError: an unknown key, a key given twice under either of its names, rivals, or a value that is wrong.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, ParsedValue] = {}
     pending = [entries(root)]
     while pending:
         entry = next(pending[-1], None)
@@ -65,7 +65,7 @@ def collect(root: Node, schema: Schema) -> dict[str, Found]:
             _check_free(entry, key, found, schema)
             if key != spelled:
                 logger.info("%s: the present name is %s", entry.where, key)
-            found[key] = Found(schema.keys[key](entry), entry)
+            found[key] = ParsedValue(schema.keys[key](entry), entry)
         elif schema.children(spelled) or _children(schema.renamed, spelled):
             pending.append(entries(entry))
         else:
@@ -73,7 +73,7 @@ def collect(root: Node, schema: Schema) -> dict[str, Found]:
     return found
 
 
-def _check_free(entry: Node, key: str, found: Mapping[str, Found], schema: Schema) -> None:
+def _check_free(entry: Node, key: str, found: Mapping[str, ParsedValue], schema: Schema) -> None:
     rivals = {key}.union(*(group for group in schema.rivals if key in group))
     for rival in rivals & found.keys():
         other = found[rival].node
@@ -92,7 +92,9 @@ def _unknown(entry: Node, spelled: str, schema: Schema) -> ConfigError:
     return entry.error(f"unknown key{hint}")
 
 
-def overlay(under: Mapping[str, Found], over: Mapping[str, Found], schema: Schema) -> dict[str, Found]:
+def overlay(
+    under: Mapping[str, ParsedValue], over: Mapping[str, ParsedValue], schema: Schema
+) -> dict[str, ParsedValue]:
     """Return both with ``over`` winning; a key of it also replaces its rivals in ``under``."""
     replaced = set(over).union(*(group for group in schema.rivals if group & over.keys()))
     return {**{key: value for key, value in under.items() if key not in replaced}, **over}

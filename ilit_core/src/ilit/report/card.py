@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ilit.figures import drop, flips, left_in_float, proof, score_in_full, verdict
 from ilit.journal import Header
+from ilit.report.wording import drop, evidence_fields, flips, left_in_float, score_in_full, verdict
 from ilit.result import TrialRecord
 
 FORMAT_VERSION = 1
@@ -33,9 +33,10 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
         "target": header.target,
         "criterion": header.criterion,
         "accuracy": record.accuracy,
-        **proof(record, record.evidence),
+        **evidence_fields(record, record.evidence),
         "status": record.status,
-        "reason": record.reason,
+        "reason": record.why_not,  # in this format version an objection has always stood here
+        "objection": record.objection,
         "trial": record.number,
         "recipe": record.recipe.digest,
         "ops_total": len(record.recipe.ops),
@@ -53,14 +54,14 @@ def summary(header: Header, record: TrialRecord) -> dict[str, Any]:
 
 def card(header: Header, record: TrialRecord) -> str:
     """Return the model card as Markdown."""
-    outcome = "meets its criterion" if record.status == "passed" and not record.reason else "**misses its criterion**"
+    outcome = "meets its criterion" if record.accepted else "**misses its criterion**"
     rows = {
         "metric": f"{header.metric} ({'higher' if header.higher_is_better else 'lower'} is better)",
         "float32": f"{header.baseline:.4f}",
         "asked": header.criterion,
         "INT8": score_in_full(record, header.higher_is_better) or "-",
         **_evidence(record),
-        "note": record.reason,
+        "note": record.why_not,
         "forward pass": _times(record),
         "size": _sizes(record),
         "ops in INT8": f"{len(record.recipe.quantized_ops)} of {len(record.recipe.ops)}",

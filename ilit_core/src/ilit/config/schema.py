@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ilit.criterion import Criterion
-from ilit.document import Node, entries, from_python, from_yaml, plain
-from ilit.errors import ConfigError
-from ilit.keys import Found, Schema, collect, overlay
-from ilit.leaves import (
+from ilit.config.keys import ParsedValue, Schema, collect, overlay
+from ilit.config.model import Config, OpLimits, PartSpec, TensorLimits, TransformLimits
+from ilit.config.readers import (
     Reader,
     choice,
     choices,
@@ -26,116 +23,11 @@ from ilit.leaves import (
     text,
     whole,
 )
+from ilit.config.tree import Node, entries, from_python, from_yaml, plain
+from ilit.criterion import Criterion
+from ilit.errors import ConfigError
 from ilit.recipe import Approach
 from ilit.space import CalibrationSize
-
-
-@dataclass(frozen=True)
-class TensorLimits:
-    """What the user allows for weights or activations; an empty tuple says nothing, so the defaults choose."""
-
-    dtype: tuple[str, ...] = ()
-    scheme: tuple[str, ...] = ()
-    granularity: tuple[str, ...] = ()
-    algorithm: tuple[str, ...] = ()
-    bits: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class OpLimits:
-    """What the user allows for the ops that ``pattern`` matches, or for the whole model where it is empty.
-
-    ``dtype`` is ``int8``, ``bfloat16`` or ``float32`` of the op as a whole; what is empty says nothing, so that an op
-    takes the model's limits there. ``where`` is the place in the file, for errors.
-    """
-
-    pattern: str = ""
-    dtype: tuple[str, ...] = ()
-    approach: tuple[Approach, ...] = ()
-    weight: TensorLimits = TensorLimits()
-    activation: TensorLimits = TensorLimits()
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class TransformLimits:
-    """What the search may use beside plain quantization; None says nothing, so what the adapter offers is allowed.
-
-    Attributes:
-        smooth: strengths of SmoothQuant, each above 0 to 1, tried beside none at all; empty forbids it.
-        bias_correction: False forbids it.
-        per_token: False forbids activations with one scale per token.
-        where: the place in the file, for errors.
-    """
-
-    smooth: tuple[float, ...] | None = None
-    bias_correction: bool | None = None
-    per_token: bool | None = None
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Named:
-    """A part looked up by name among plugins, with its options.
-
-    Attributes:
-        name: as the plugin registered it.
-        options: keyword arguments for it.
-        value: the plain value or list in ``topk: 1``, its only positional argument; None where there is none.
-        where: the place in the file, for errors.
-    """
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    value: Any = None
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Config:
-    """One run's configuration, resolved: every default filled in. Two are equal when they ask for the same run.
-
-    Attributes:
-        framework: the adapter's name, empty where the model decides.
-        calibrations: amounts of calibration data, each a candidate.
-        model_limits: limits for the whole model.
-        op_limits: limits by op name or glob, in the file's order.
-        transforms: what the search may use beside plain quantization.
-        metric: None where the configuration names none.
-        criterion: its direction is True as a stand-in until the metric is known, unless ``higher_is_better`` was
-            given.
-        higher_is_better: as given, or None where the metric decides.
-        timeout: seconds; 0 sets no limit.
-        stop: ``met`` ends at the first accepted recipe, ``budget`` at the timeout or the strategy's end.
-        threads: threads the kernels may use; None leaves them as they are.
-        confidence: of the bound on the drop that the verdict states, above 0.5 and below 1.
-        holdout: share of the evaluation rows that the search never sees and the verdict is taken on, 0 to below 1.
-        source: the file as the user named it, or ``Tuner(...)``.
-    """
-
-    framework: str = ""
-    device: str = "cpu"
-    calibrations: tuple[CalibrationSize, ...] = (CalibrationSize(128, "rows"),)
-    model_limits: OpLimits = OpLimits()
-    op_limits: tuple[OpLimits, ...] = ()
-    transforms: TransformLimits = TransformLimits()
-    metric: Named | None = None
-    criterion: Criterion = field(default_factory=Criterion)
-    higher_is_better: bool | None = None
-    strategy: Named = Named("basic")
-    objective: Named = Named("performance")
-    executor: Named = Named("serial")
-    timeout: float = 0.0
-    stop: Literal["met", "budget"] = "met"
-    max_trials: int = 100
-    random_seed: int = 9527
-    run_folder: Path = Path("./ilit_runs")
-    run_key: str = ""
-    threads: int | None = None
-    confidence: float = 0.95
-    holdout: float = 0.0
-    source: str = field(default="", compare=False)
-
 
 ALGORITHMS = {name: name for name in ("minmax", "kl", "percentile", "mse")}
 APPROACHES: dict[str, tuple[Approach, ...]] = {
@@ -171,18 +63,18 @@ _OP_SCHEMA = Schema(
 )
 
 
-def _read_named(node: Node) -> Named:
+def _read_named(node: Node) -> PartSpec:
     """Read a bare name, or a mapping with ``name`` and options."""
     if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
-        return Named(text(node), where=node.where)
+        return PartSpec(text(node), where=node.where)
     given = {entry.path[-1]: entry for entry in entries(node)}
     if "name" not in given:
         raise node.error("has no name; write 'name: ...' beside the options")
     name = text(given.pop("name"))
-    return Named(name, {key: plain(entry) for key, entry in given.items()}, where=node.where)
+    return PartSpec(name, {key: plain(entry) for key, entry in given.items()}, where=node.where)
 
 
-def _read_metric(node: Node) -> Named:
+def _read_metric(node: Node) -> PartSpec:
     """Read a bare name, ``name: value``, ``name: {options}``, or a mapping with ``name`` and options."""
     if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
         return _read_named(node)
@@ -195,11 +87,11 @@ def _read_metric(node: Node) -> Named:
     metric = given[0]
     if metric.kind == "mapping" or (metric.kind == "list" and any(item.kind == "mapping" for item in metric.data)):
         options = {entry.path[-1]: plain(entry) for entry in entries(metric)}
-        return Named(metric.path[-1], options, where=node.where)
-    return Named(metric.path[-1], value=plain(metric), where=node.where)
+        return PartSpec(metric.path[-1], options, where=node.where)
+    return PartSpec(metric.path[-1], value=plain(metric), where=node.where)
 
 
-def _read_executor(node: Node) -> Named:
+def _read_executor(node: Node) -> PartSpec:
     named = _read_named(node)
     if named.name != "serial":
         raise not_yet(node, f"executor {named.name!r}", "write 'serial', or remove it")
@@ -341,7 +233,7 @@ def read_config(source: str | Path | Mapping[str, Any] | None = None, **override
     elif source is not None:
         kind = type(source).__name__
         raise ConfigError(f"Tuner(...): a configuration is a file's path or a mapping, not a {kind}; give one of them")
-    found: dict[str, Found] = {}
+    found: dict[str, ParsedValue] = {}
     for layer in layers:
         found = overlay(found, collect(layer, _SCHEMA), _SCHEMA)
     return _config({key: item.value for key, item in found.items()}, layers[0].source)

@@ -18,10 +18,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ilit.evidence import Evidence
-from ilit.figures import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
-from ilit.figures import verdict as proven
 from ilit.front import FrontMember
 from ilit.hookspecs import hookimpl
+from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
+from ilit.report.wording import verdict as proven
 from ilit.result import TrialRecord, TuneResult
 from ilit.run import Run
 
@@ -125,7 +125,7 @@ def trials_table(run: Run) -> Table:
             str(len(trial.recipe.float_ops)),
             f"{trial.seconds:.1f} s",
             _speed_up(trial),
-            escape("; ".join(text for text in (trial.why, trial.reason, pruned(trial, rows)) if text)),
+            escape("; ".join(text for text in (trial.why, trial.why_not, pruned(trial, rows)) if text)),
         )
     return table
 
@@ -137,10 +137,10 @@ def front_table(front: Sequence[FrontMember], metric: str) -> Table:
     )
     for member in front:
         table.add_row(
-            str(member.number),
+            str(member.trial),
             f"{member.accuracy:.4f}",
-            f"{member.latency * 100:.1f} % of float32",
-            f"{member.size * 100:.1f} % of float32",
+            f"{member.relative_latency * 100:.1f} % of float32",
+            f"{member.relative_size * 100:.1f} % of float32",
             str(len(member.recipe.float_ops)),
         )
     return table

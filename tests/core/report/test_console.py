@@ -15,7 +15,10 @@ from rich.table import Table
 
 import ilit
 from ilit import Trial
-from ilit.console import (
+from ilit.errors import IlitWarning
+from ilit.evidence import Evidence
+from ilit.recipe import FLOAT32
+from ilit.report.console import (
     front_table,
     ilit_run_finished,
     ilit_run_started,
@@ -24,11 +27,8 @@ from ilit.console import (
     trials_table,
     verdict,
 )
-from ilit.errors import IlitWarning
-from ilit.evidence import Evidence
-from ilit.recipe import FLOAT32
+from ilit.report.verdict import sentence
 from ilit.run import Run, open_run
-from ilit.statistics import sentence
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 
@@ -152,7 +152,7 @@ def test_the_table_has_the_drop_where_it_is_known(finished: tuple[Run, ilit.Tune
 
 def test_the_front_is_a_table(finished: tuple[Run, ilit.TuneResult]) -> None:
     """Each member's score, and its time and size beside float32's."""
-    member = replace(finished[0].front[0], latency=0.654, size=0.25)
+    member = replace(finished[0].front[0], relative_latency=0.654, relative_size=0.25)
     assert cells(front_table([member], "f1")) == [
         ["trial", "f1", "time", "size", "float ops"],
         ["2", "0.8828", "65.4 % of float32", "25.0 % of float32", "1"],

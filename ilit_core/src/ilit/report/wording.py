@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ilit.evidence import Evidence
+from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 
 MOST_LINES = 3
@@ -86,23 +87,18 @@ def left_in_float(left: Mapping[str, str]) -> list[str]:
 
 def flips(found: Evidence) -> str:
     """Return what changed against float32: ``12 rows fixed, 15 broken of 1725, McNemar p 0.7``; empty if unknown."""
-    if found.fixed is None or found.broken is None or found.p_value is None:
+    if found.gained is None or found.lost is None or found.p_value is None:
         return ""
-    changed = f"{found.fixed} {found.unit} fixed, {found.broken} broken of {found.units}"
+    changed = f"{found.gained} {found.unit} fixed, {found.lost} broken of {found.units}"
     return f"{changed}, McNemar p {found.p_value:.2g}"
 
 
 def verdict(found: Evidence | None) -> str:
     """Return what the evidence proves, in a sentence without a full stop; empty where there is none."""
-    if found is None:
-        return ""
-    # It needs numpy, which the command line must not load at every start.
-    from ilit.statistics import sentence
-
-    return sentence(found)
+    return sentence(found) if found else ""
 
 
-def proof(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
+def evidence_fields(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
     """Return what is known of a trial's drop as plain values, None where it is not known.
 
     The keys are ``drop`` and ``drop_bound`` (shares of the baseline where the criterion is relative, else the metric's
@@ -114,8 +110,8 @@ def proof(trial: TrialRecord | None, found: Evidence | None) -> dict[str, Any]:
         "drop": found and found.drop,
         "drop_bound": found and found.bound,
         "confidence": found and found.confidence,
-        "fixed": found and found.fixed,
-        "broken": found and found.broken,
+        "fixed": found and found.gained,
+        "broken": found and found.lost,
         "rows": rows or None,
         "verdict": verdict(found) or None,
     }

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ilit.document import Node, items
+from ilit.config.tree import Node, items
 from ilit.errors import UnsupportedError, did_you_mean
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from ilit.config import APPROACHES, MODEL_LEAVES, TENSOR_KEYS, TENSORS, Config, Named, OpLimits, TransformLimits
+from ilit.config.model import Config, OpLimits, PartSpec, TransformLimits
+from ilit.config.schema import APPROACHES, MODEL_LEAVES, TENSOR_KEYS, TENSORS
 
 
 def resolved(config: Config) -> dict[str, Any]:
@@ -61,11 +62,11 @@ def _transform_values(limits: TransformLimits) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _named_value(named: Named) -> Any:
+def _named_value(named: PartSpec) -> Any:
     return {"name": named.name, **named.options} if named.options else named.name
 
 
-def _metric_value(named: Named) -> Any:
+def _metric_value(named: PartSpec) -> Any:
     if named.value is not None:
         return {named.name: named.value}
     return {named.name: dict(named.options)} if named.options else named.name

@@ -1,0 +1,114 @@
+"""Draw the rooms of the core, from its imports: ``python docs/rooms.py`` writes the drawing into architecture.md.
+
+A room is a module at the top of ``ilit``, or one of its folders. It stands one floor above the highest room that it
+imports, so every arrow goes down, and an arrow to a room that is reached through another one anyway is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PAGE = Path(__file__).parent / "explanation" / "architecture.md"
+CORE = Path(__file__).parents[1] / "ilit_core" / "src" / "ilit"
+BEGIN, END = "<!-- rooms: made by docs/rooms.py -->\n```text\n", "```\n<!-- end of rooms -->"
+WIDTH = 100
+Arrows = Mapping[str, frozenset[str]]
+
+
+def modules(core: Path = CORE) -> dict[str, Path]:
+    """Return every module below ``core``: its dotted name without the package's, such as ``search.trial``."""
+    files = sorted(core.rglob("*.py"))
+    return {".".join(file.relative_to(core).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imported(file: Path, known: Mapping[str, Path]) -> frozenset[str]:
+    """Return the modules among ``known`` that a file imports, wherever the import stands."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return frozenset(name for node in ast.walk(tree) for name in _named(node, known) if known[name] != file)
+
+
+def _named(node: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules that one statement imports; of ``from ilit.run import folder`` the inner one."""
+    names: list[str] = []
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ilit":
+        below = node.module.removeprefix("ilit").removeprefix(".")
+        inner = [f"{below}.{alias.name}".removeprefix(".") for alias in node.names]
+        names = [name if name in known else below for name in inner]
+    elif isinstance(node, ast.Import):
+        names = [alias.name.removeprefix("ilit.") for alias in node.names if alias.name.startswith("ilit.")]
+    yield from (name for name in names if name in known)
+
+
+def module_arrows(core: Path = CORE) -> dict[str, frozenset[str]]:
+    """Return module -> the modules it imports, all but ``ilit/__init__``, which only hands names on."""
+    known = {name: file for name, file in modules(core).items() if name != "__init__"}
+    return {name: imported(file, known) for name, file in known.items()}
+
+
+def room_arrows(arrows: Arrows) -> dict[str, frozenset[str]]:
+    """Return room -> the rooms it imports."""
+    rooms: dict[str, set[str]] = {}
+    for module, used in arrows.items():
+        room = module.partition(".")[0]
+        rooms.setdefault(room, set()).update(name.partition(".")[0] for name in used)
+    return {room: frozenset(used - {room}) for room, used in rooms.items()}
+
+
+def floors(arrows: Arrows) -> dict[str, int]:
+    """Return the floor of each room, 1 for one that imports none.
+
+    Raises:
+        ValueError: rooms import each other in a circle; names them.
+    """
+    found: dict[str, int] = {}
+    while len(found) < len(arrows):
+        ready = {name for name, used in arrows.items() if name not in found and used <= found.keys()}
+        if not ready:
+            raise ValueError(f"imports run in a circle: {', '.join(sorted(arrows.keys() - found.keys()))}")
+        found |= {name: 1 + max((found[used] for used in arrows[name]), default=0) for name in ready}
+    return found
+
+
+def _direct(name: str, arrows: Arrows) -> frozenset[str]:
+    """Return the rooms that one imports and reaches on no other way."""
+    return arrows[name] - {far for near in arrows[name] for far in _reached(near, arrows)}
+
+
+def _reached(name: str, arrows: Arrows) -> frozenset[str]:
+    return arrows[name].union(*(_reached(used, arrows) for used in arrows[name]))
+
+
+def drawing(core: Path = CORE) -> str:
+    """Return the drawing: a line a room, the highest floor first, with the rooms it stands on."""
+    arrows = room_arrows(module_arrows(core))
+    by_floor = floors(arrows)
+    wide = max(map(len, arrows)) + 1
+    lines = []
+    for room in sorted(arrows, key=lambda name: (-by_floor[name], name)):
+        name = f"{room}/" if (core / room).is_dir() else room
+        start = f"floor {by_floor[room]:2}  {name:{wide}}"
+        used = sorted(_direct(room, arrows), key=lambda other: (-by_floor[other], other))
+        text = f"{start} -> {'  '.join(used)}" if used else start.rstrip()
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * (len(start) + 4))
+    return "\n".join(lines) + "\n"
+
+
+def with_drawing(page: str) -> str:
+    """Return the page with the drawing as it is now."""
+    parts = re.split(f"({re.escape(BEGIN)}).*?({re.escape(END)})", page, flags=re.DOTALL)
+    if len(parts) != 4:
+        raise ValueError(f"{PAGE.name}: expected one place for the drawing, found {len(parts) // 3}")
+    before, begin, end, after = parts
+    return before + begin + drawing() + end + after
+
+
+if __name__ == "__main__":
+    if "--print" in sys.argv:
+        sys.stdout.write(drawing())
+    else:
+        PAGE.write_text(with_drawing(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
