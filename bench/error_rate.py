@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ilit.criterion import Criterion
+from ilit.evidence.compare import evidence
 from ilit.metric import PairedMetric
-from ilit.statistics import evidence
 from ilit_bert.metrics import Mcc
 from ilit_pytorch.metrics import F1, Accuracy
 

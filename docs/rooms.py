@@ -33,7 +33,7 @@ def imported(file: Path, known: Mapping[str, Path]) -> frozenset[str]:
 
 
 def _named(node: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
-    """Yield the modules that one statement imports; of ``from ilit.run import folder`` the inner one."""
+    """Yield the modules that one statement imports; of ``from ilit.search import trial`` the inner one."""
     names: list[str] = []
     if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ilit":
         below = node.module.removeprefix("ilit").removeprefix(".")

@@ -14,7 +14,7 @@ import typer
 
 import ilit.hookspecs
 import ilit_pytorch.hookspecs
-from ilit.plugin_rules import spec_names
+from ilit.plugins.validation import spec_names
 from ilit.testing import fake_data, fake_model, fake_plugins
 
 ROOT = Path(__file__).parents[1]

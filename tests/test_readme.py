@@ -16,7 +16,7 @@ import ilit
 from ilit.cli import build_app
 from ilit.config import read_config
 from ilit.config.schema import _SCHEMA, _TRANSFORMS
-from ilit.plugins import registry
+from ilit.plugins import installed_plugins
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -48,7 +48,7 @@ def ilit_commands() -> Iterator[tuple[Path, str]]:
 @pytest.mark.parametrize("command", named(sorted(set(ilit_commands()))))
 def test_every_command_shown_exists(command: str) -> None:
     """The command is there, and every option it is given."""
-    found: Any = typer.main.get_command(build_app(registry()))
+    found: Any = typer.main.get_command(build_app(installed_plugins()))
     for word in (part.strip(".,") for part in shlex.split(command)[1:]):
         if word.startswith("-"):
             assert word in {option for parameter in found.params for option in parameter.opts}, command

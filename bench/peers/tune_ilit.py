@@ -47,10 +47,10 @@ def main() -> None:
     import torch
 
     import ilit
-    from ilit.plugins import registry
+    from ilit.plugins import installed_plugins
 
     torch.set_num_threads(task.threads)
-    registry()  # imports the installed plugins
+    installed_plugins()  # imports the installed plugins
     model, loaders, metric = load(task)
     with tempfile.TemporaryDirectory() as runs:
         tuner = ilit.Tuner(config_of(task, metric, arguments.approach, runs))

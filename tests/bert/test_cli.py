@@ -14,11 +14,11 @@ from rich.progress import Progress
 
 from ilit.adapter import Cpu
 from ilit.cli import main
-from ilit.journal import Header
 from ilit.recipe import Recipe
 from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.result import TrialRecord
 from ilit.run import Run
+from ilit.run.journal import Header
 from ilit_bert.cli.demo import demo as demo_command
 from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import exit_code, show

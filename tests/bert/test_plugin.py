@@ -8,7 +8,7 @@ import sys
 import pytest
 import transformers
 
-from ilit.plugins import registry
+from ilit.plugins import installed_plugins
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
 from ilit.space import Op, SearchSpace
 from ilit_bert import plugin
@@ -30,7 +30,7 @@ class Model:
 
 def test_registry_takes_the_plugin():
     """The installed entry point registers without an error and offers what its hooks say."""
-    listed = {entry.provenance.name: entry for entry in registry().listing()}
+    listed = {entry.provenance.name: entry for entry in installed_plugins().listing()}
 
     assert listed["bert"].error == ""
     assert {"glue", "squad"} <= set(listed["bert"].provides["metric"])

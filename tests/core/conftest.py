@@ -13,8 +13,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from ilit.hookspecs import hookimpl
-from ilit.plugins import Registry, load_plugins, registry
-from ilit.run import Clock
+from ilit.plugins.registry import Registry, installed_plugins, load_plugins
+from ilit.run.folder import Clock
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests
 from ilit.testing import FakeAdapter, fake, fake_plugins
@@ -24,9 +24,9 @@ from ilit.tuner import Tuner
 @pytest.fixture(autouse=True)
 def _no_registry_is_kept() -> Iterator[None]:
     """Let no test see the plugins another one loaded."""
-    registry.cache_clear()
+    installed_plugins.cache_clear()
     yield
-    registry.cache_clear()
+    installed_plugins.cache_clear()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def load() -> Callable[..., Registry]:
 
 @pytest.fixture
 def installed(load: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Registry]:
-    """Return a function like ``load`` whose plugins are also the ones ``registry()`` gives the command line."""
+    """Return a function like ``load`` whose plugins ``installed_plugins()`` gives as well, to the command line."""
 
     def install(**plugins: Any) -> Registry:
         found = [FakeEntryPoint(name, plugin, f"ilit-{name}") for name, plugin in plugins.items()]

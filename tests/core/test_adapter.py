@@ -6,7 +6,7 @@ import pytest
 
 import ilit
 from ilit.adapter import ABILITIES, Adapter, DescribesAll, TimesOps
-from ilit.plugin_rules import methods_of
+from ilit.plugins.validation import methods_of
 from ilit.testing import FakeAdapter
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import ilit
-from ilit.artefact import KeptModel, keep
+from ilit.artefact import SavedModel, save_and_verify
 from ilit.errors import ArtefactError, PluginError
-from ilit.fidelity import FEW_ROWS, Sample
-from ilit.outputs import identical
-from ilit.plugins import Registry
+from ilit.evaluation.fidelity import FIRST_ROWS, Sample
+from ilit.evaluation.outputs import identical
+from ilit.plugins.registry import Registry
 from ilit.space import CalibrationSize
 from ilit.testing import FakeAdapter, fake, fake_data, fake_model
 from ilit.tuner import Tuner
@@ -65,14 +65,14 @@ class Watching(FakeAdapter):
         return super().outputs(model, batch)
 
 
-def kept(adapter: Any, folder: Path, sample: Sample) -> KeptModel:
+def kept(adapter: Any, folder: Path, sample: Sample) -> SavedModel:
     """Lower the fake model by the first choices and keep it."""
     space = replace(adapter.describe(MODEL, DATA[0]), calibrations=(CalibrationSize(1, "batches"),))
     lowered = adapter.lower(MODEL, space.recipe({}), adapter.calibrate(MODEL, DATA, space))
-    return keep(adapter, lowered, MODEL, folder / "best", sample, lambda _: None)
+    return save_and_verify(adapter, lowered, MODEL, folder / "best", sample, lambda _: None)
 
 
-FEW, ALL = (DATA[0][0][:FEW_ROWS], DATA[0][1][:FEW_ROWS]), DATA[0]
+FEW, ALL = (DATA[0][0][:FIRST_ROWS], DATA[0][1][:FIRST_ROWS]), DATA[0]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ilit.builtin import ilit_executors
 from ilit.executor import Executor, SerialExecutor
+from ilit.plugins.builtin import ilit_executors
 
 
 def test_it_is_offered_by_the_hook() -> None:

@@ -28,9 +28,9 @@ from ilit.errors import (
     RunError,
     UnsupportedError,
 )
-from ilit.outputs import identical
+from ilit.evaluation.outputs import identical
 from ilit.recipe import FLOAT32
-from ilit.run import Clock, open_run
+from ilit.run.folder import Clock, open_run
 from ilit.testing import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))
@@ -351,7 +351,7 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 def reads_another(self: FakeAdapter, folder: Path, model: Any = None) -> FakeModel:
     """Read a model of zeros."""
-    return self.damaged(LOAD(self, folder, model))
+    return self.zeroed(LOAD(self, folder, model))
 
 
 LOAD, FULL = FakeAdapter.load, OSError(28, "No space left on device")
@@ -646,7 +646,7 @@ def test_an_eval_func_that_evaluates_something_else_is_warned_of(tuner: Make) ->
 
 def test_a_check_that_fails_at_the_end_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the function is deaf stays unknown then."""
-    monkeypatch.setattr(FakeAdapter, "damaged", raising(MemoryError("no room")))
+    monkeypatch.setattr(FakeAdapter, "zeroed", raising(MemoryError("no room")))
     assert tuner(only_layer2).tune(MODEL, CALIBRATION, eval_func=lambda model: 0.5) is not None
 
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ilit
-from ilit.plugins import registry
+from ilit.plugins import installed_plugins
 
 torch.set_num_threads(1)  # as in the tests, so that sums are made in the same order
 # Imports what loading needs, which takes seconds, while the first family is being tuned.
-registry().hook.ilit_pytorch_build(config={"model_type": "none", "architectures": []})
+installed_plugins().hook.ilit_pytorch_build(config={"model_type": "none", "architectures": []})
 for line in sys.stdin:
     folder = Path(line.rstrip("\n"))
     try:

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from ilit import testing
     from ilit.artefact import load
     from ilit.config import Config, read_config
-    from ilit.loaders import wrap_dataloader
-    from ilit.run import Run, open_run
+    from ilit.evaluation.loaders import wrap_dataloader
+    from ilit.run.folder import Run, open_run
     from ilit.tuner import Tuner
 
 __all__ = [
@@ -135,12 +135,12 @@ __all__ = [
 
 _LATER = {
     "Config": "ilit.config",
-    "Run": "ilit.run",
+    "Run": "ilit.run.folder",
     "Tuner": "ilit.tuner",
     "load": "ilit.artefact",
-    "open_run": "ilit.run",
+    "open_run": "ilit.run.folder",
     "read_config": "ilit.config",
-    "wrap_dataloader": "ilit.loaders",
+    "wrap_dataloader": "ilit.evaluation.loaders",
 }
 
 

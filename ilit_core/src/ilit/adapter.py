@@ -149,7 +149,7 @@ class Adapter(Protocol):
     def row_digests(self, batch: Any) -> list[str]:
         """Return one digest per row of the batch's input, padding left out where the input says what is padding."""
 
-    def damaged(self, model: Any) -> Any:
+    def zeroed(self, model: Any) -> Any:
         """Return a copy whose floating-point parameters are all zero, to see whether a metric notices."""
 
     def measure(self, model: Any, batch: Any) -> Measurement:

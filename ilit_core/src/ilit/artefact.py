@@ -12,17 +12,17 @@ from typing import Any
 
 from ilit.adapter import Adapter, BlanksModel
 from ilit.errors import ArtefactError, one_line
-from ilit.fidelity import ROUNDING, Sample, fresh
-from ilit.outputs import apart, compared
-from ilit.plugins import registry
-from ilit.run import UNVERIFIED, write_beside
+from ilit.evaluation.fidelity import Sample, fresh
+from ilit.evaluation.outputs import ROUNDING, apart, compared
+from ilit.plugins.registry import installed_plugins
+from ilit.run.folder import UNVERIFIED, write_beside
 
 RECIPE = "recipe.json"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class KeptModel:
+class SavedModel:
     """A model after saving.
 
     Attributes:
@@ -34,9 +34,9 @@ class KeptModel:
     doubt: str = ""
 
 
-def keep(
+def save_and_verify(
     adapter: Adapter, lowered: Any, model: Any, folder: Path, sample: Sample, add_card: Callable[[Path], None]
-) -> KeptModel:
+) -> SavedModel:
     """Write a lowered model to ``folder`` and return it as read back from there.
 
     A search may have taken hours, so nothing that goes wrong here loses the model: then the one in memory is returned.
@@ -59,7 +59,7 @@ def keep(
         write_beside(folder, write)
     except Exception as error:  # noqa: BLE001 - the model goes back to its owner instead
         _log.info("%s: cannot be saved", folder, exc_info=True)
-        return KeptModel(lowered, f"{folder}: the model cannot be saved ({one_line(error)}); it is in memory alone")
+        return SavedModel(lowered, f"{folder}: the model cannot be saved ({one_line(error)}); it is in memory alone")
     read_back = None
     try:
         read_back = adapter.load(folder, model=_skeleton(adapter, model))
@@ -69,8 +69,8 @@ def keep(
         how = "cannot be read back" if read_back is None else "cannot be compared with the one read back"
         fault = f"{how} ({one_line(error)})"
     if not fault:
-        return KeptModel(read_back)
-    return KeptModel(
+        return SavedModel(read_back)
+    return SavedModel(
         lowered,
         f"{folder}: the model {fault}; what was written is in {_set_aside(folder)}, and the model itself in memory; "
         f"report it to the authors of adapter {adapter.name}",
@@ -136,7 +136,7 @@ def load(folder: str | Path, model: Any = None) -> Any:
         PluginError: the adapter it needs is not installed.
     """
     folder = Path(folder)
-    return registry().adapter(_adapter_name(folder))().load(folder, model=model)
+    return installed_plugins().adapter(_adapter_name(folder))().load(folder, model=model)
 
 
 def _adapter_name(folder: Path) -> str:

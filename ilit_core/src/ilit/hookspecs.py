@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ilit.metric import Metric
     from ilit.objective import Objective
     from ilit.result import TrialRecord, TuneResult
-    from ilit.run import Run
+    from ilit.run.folder import Run
     from ilit.space import SearchSpace
     from ilit.strategy import Strategy
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilit.adapter import Cpu, Measurement
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
+from ilit.objective import Objective
 from ilit.recipe import Recipe
 from ilit.strategy import Status
 
@@ -109,3 +110,15 @@ class TuneResult:
     interrupted: bool = False
     evidence: Evidence | None = None
     left_in_float: Mapping[str, str] = field(default_factory=dict)
+
+
+def relative_cost(record: TrialRecord, objective: Objective) -> float:
+    """Return a passed record's cost as a share of the float model's from the same interleaved passes.
+
+    Costs of two records were measured minutes apart; each one's ratio to its own float measurement is what can be
+    compared.
+    """
+    if record.cost is None or record.float_cost is None:
+        raise ValueError(f"trial {record.number} has no measured cost: its status is {record.status}")
+    theirs = objective.cost(record.float_cost)
+    return objective.cost(record.cost) / theirs if theirs else objective.cost(record.cost)

@@ -17,41 +17,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsThreads
-from ilit.artefact import KeptModel, keep
-from ilit.baseline import RunTime, Scoring, assess, choose_scoring
-from ilit.choice import best_of, closest_of, front_of
+from ilit.artefact import SavedModel, save_and_verify
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
-from ilit.evaluation import is_deaf
-from ilit.front import members, write_front
-from ilit.journal import Finished, Header, JournalWriter
-from ilit.limits import narrow
-from ilit.loaders import Data, gather
-from ilit.plugins import Registry, registry
-from ilit.predictions import write_predictions
+from ilit.evaluation.loaders import Data, gather
+from ilit.evaluation.sanity import ignores_model
+from ilit.narrowing.limits import narrow
+from ilit.narrowing.rules import apply_rules
+from ilit.plugins.registry import Registry, installed_plugins
+from ilit.plugins.selection import Components, select_components
 from ilit.report.card import write_card
 from ilit.report.verdict import sentence
 from ilit.report.wording import left_in_float, score_in_full
 from ilit.result import TrialRecord, TuneResult, with_record
-from ilit.run import (
+from ilit.run.folder import (
     BEST,
     CALIBRATION,
     CLOSEST,
+    FRONT_MODELS,
     JOURNAL,
     LOG,
-    OTHERS,
     Clock,
     Run,
     create_folder,
     lock_folder,
     try_folder,
 )
-from ilit.runlog import RunLog, run_log
-from ilit.search import Ending, Limits, search
-from ilit.selection import Parts, select_parts
+from ilit.run.front import members, write_front
+from ilit.run.journal import Finished, Header, JournalWriter
+from ilit.run.log import RunLog, run_log
+from ilit.run.predictions import write_predictions
+from ilit.search.baseline import RunClock, Scoring, assess, choose_scoring
+from ilit.search.choice import best_of, closest_of, front_of
+from ilit.search.context import RunContext
+from ilit.search.loop import Budget, SearchEnd, search
 from ilit.space import SearchSpace
-from ilit.space_rules import apply_rules
-from ilit.trial import Workbench
 
 OnMiss = Literal["none", "closest", "raise"]
 _log = logging.getLogger(__name__)
@@ -124,32 +124,32 @@ class Tuner:
         if on_miss not in ("none", "closest", "raise"):
             raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
         self.result = None
-        plugins = self._plugins or registry()
+        plugins = self._plugins or installed_plugins()
         begun = self._clock.seconds()
         with run_log() as log:
             try_folder(self.config.run_folder)
             scoring = choose_scoring(self.config, eval_dataloader, eval_func, plugins)
-            parts = select_parts(self.config, model, plugins)
+            parts = select_components(self.config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
             with _threads(parts.adapter, self.config.threads):
                 space = _describe(self.config, parts, model, data, plugins)
                 with _folder(self.config, self._clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
-                    run = RunTime(folder, self._clock.seconds, _deadline(self.config, begun))
-                    bench = assess(self.config, parts, scoring, model, data, space, calibration, run)
-                    _write_baseline(bench)
-                    header = _header(self.config, parts, scoring, bench, self._clock)
+                    run = RunClock(folder, self._clock.seconds, _deadline(self.config, begun))
+                    context = assess(self.config, parts, scoring, model, data, space, calibration, run)
+                    _write_baseline(context)
+                    header = _header(self.config, parts, scoring, context, self._clock)
                     with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
-                        live = _Live(folder, header, plugins, journal)
+                        live = RunEvents(folder, header, plugins, journal)
                         live.started()
-                        ending = _search(self.config, parts, bench, journal, live)
-                        self.result = _result(ending, bench, header, folder, self._clock.seconds() - begun)
-                        kept = _keep_and_finish(self.result, ending, bench, live)
-        _warn_of_deafness(bench)
-        _warn_of_doubts(kept.doubts)
+                        ending = _search(self.config, parts, context, journal, live)
+                        self.result = _result(ending, context, header, folder, self._clock.seconds() - begun)
+                        saved = _save_and_finish(self.result, ending, context, live)
+        _warn_of_ignored_model(context)
+        _warn_of_doubts(saved.doubts)
         if ending.error is not None:
             raise ending.error
-        return kept.model if self.result.met else _missed(self.result, header, kept.model, on_miss)
+        return saved.model if self.result.met else _missed(self.result, header, saved.model, on_miss)
 
 
 def _deadline(config: Config, begun: float) -> float:
@@ -157,9 +157,9 @@ def _deadline(config: Config, begun: float) -> float:
     return begun + config.timeout if config.timeout > 0 else math.inf
 
 
-def _write_baseline(bench: Workbench) -> None:
+def _write_baseline(context: RunContext) -> None:
     """Keep what recipes are compared with: the float model's predictions on the rows searched on, and the labels."""
-    reference, folder = bench.reference, bench.folder
+    reference, folder = context.reference, context.folder
     if reference is None or folder is None:
         return
     write_predictions(folder, 0, reference.predictions)
@@ -184,7 +184,7 @@ def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
         adapter.set_threads(before)
 
 
-def _describe(config: Config, parts: Parts, model: Any, data: Data, plugins: Registry) -> SearchSpace:
+def _describe(config: Config, parts: Components, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
     adapter = parts.adapter
     if isinstance(adapter, DescribesAll):
@@ -224,14 +224,14 @@ def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, fol
     return calibration
 
 
-def _header(config: Config, parts: Parts, scoring: Scoring, bench: Workbench, clock: Clock) -> Header:
-    adapter, baseline = parts.adapter, bench.baseline
+def _header(config: Config, parts: Components, scoring: Scoring, context: RunContext, clock: Clock) -> Header:
+    adapter, baseline = parts.adapter, context.baseline
     digests = {
         "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
-        "calibration": bench.calibration.digest,
+        "calibration": context.calibration.digest,
     }
     if isinstance(adapter, DigestsModel):
-        digests["model"] = adapter.model_digest(bench.model)
+        digests["model"] = adapter.model_digest(context.model)
     return Header(
         created=clock.now().isoformat(timespec="seconds"),
         adapter=adapter.name,
@@ -240,21 +240,21 @@ def _header(config: Config, parts: Parts, scoring: Scoring, bench: Workbench, cl
         seed=config.random_seed,
         digests=digests,
         metric=scoring.name,
-        criterion=bench.criterion.sentence(baseline.accuracy),
+        criterion=context.criterion.sentence(baseline.accuracy),
         baseline=baseline.accuracy,
         target=baseline.target,
         higher_is_better=baseline.higher_is_better,
         strategy=parts.strategy.name,
         objective=parts.objective.name,
         max_trials=config.max_trials,
-        ops=len(bench.space.ops),
-        recipes=bench.space.size(),
-        left_in_float=bench.space.left_in_float,
+        ops=len(context.space.ops),
+        recipes=context.space.size(),
+        left_in_float=context.space.left_in_float,
     )
 
 
 @dataclass
-class _Live:
+class RunEvents:
     """The run as event hooks see it while it goes on."""
 
     folder: Path
@@ -264,12 +264,15 @@ class _Live:
     trials: tuple[TrialRecord, ...] = ()
 
     def run(self) -> Run:
+        """Return the run as far as it has come."""
         return Run(self.folder, self.header, self.trials)
 
     def started(self) -> None:
+        """Tell that the search begins."""
         self.plugins.notify("ilit_run_started", run=self.run())
 
     def trial_finished(self, record: TrialRecord) -> None:
+        """Log one record, and tell of it."""
         score = score_in_full(record, self.header.higher_is_better) or "-"
         about = "; ".join(part for part in (record.why_not, record.why) if part)
         _log.info(
@@ -285,6 +288,7 @@ class _Live:
         self.plugins.notify("ilit_trial_finished", run=self.run(), trial=record)
 
     def finished(self, result: TuneResult, reason: str) -> None:
+        """Write the run's end into journal and front, and tell of it."""
         end = Finished(
             reason,
             result.met,
@@ -304,15 +308,17 @@ class _Live:
             self.plugins.notify("ilit_run_finished", run=run, result=result)
 
 
-def _search(config: Config, parts: Parts, bench: Workbench, journal: JournalWriter, live: _Live) -> Ending:
-    limits = Limits(config.max_trials, config.timeout, config.stop == "met")
+def _search(
+    config: Config, parts: Components, context: RunContext, journal: JournalWriter, live: RunEvents
+) -> SearchEnd:
+    limits = Budget(config.max_trials, config.timeout, config.stop == "met")
     rng = random.Random(config.random_seed)  # noqa: S311 - a search, not a secret
-    return search(bench, parts.strategy, rng, parts.executor, limits, journal, live.trial_finished)
+    return search(context, parts.strategy, rng, parts.executor, limits, journal, live.trial_finished)
 
 
-def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seconds: float) -> TuneResult:
-    best = best_of(ending.trials, bench.objective, bench.criterion)
-    closest = best or closest_of(ending.trials, bench.criterion, header.baseline)
+def _result(ending: SearchEnd, context: RunContext, header: Header, folder: Path, seconds: float) -> TuneResult:
+    best = best_of(ending.trials, context.objective, context.criterion)
+    closest = best or closest_of(ending.trials, context.criterion, header.baseline)
     proof = closest.evidence if closest else None
     if proof is not None:
         _log.info("%s", sentence(proof))
@@ -325,7 +331,7 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
         best=best,
         closest=closest,
         trials=ending.trials,
-        front=front_of(ending.trials, bench.criterion),
+        front=front_of(ending.trials, context.criterion),
         probes=ending.probes,
         evaluations=1 + sum(record.accuracy is not None for record in ending.trials),
         seconds=seconds,
@@ -338,27 +344,27 @@ def _result(ending: Ending, bench: Workbench, header: Header, folder: Path, seco
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Saved:
     """The chosen recipe's model, None where nothing was evaluated, and what could not be proven of the files."""
 
     model: Any = None
     doubts: tuple[str, ...] = ()
 
 
-def _keep_and_finish(result: TuneResult, ending: Ending, bench: Workbench, live: _Live) -> _Kept:
+def _save_and_finish(result: TuneResult, ending: SearchEnd, context: RunContext, live: RunEvents) -> _Saved:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
     try:
-        kept = _keep(result, bench, live.header)
+        saved = _save(result, context, live.header)
     except BaseException as error:
         _finish(live, result, f"{ending.reason}; the model could not be kept: {one_line(error)}")
         if ending.error is not None:
             raise ending.error from error
         raise
-    doubt = _finish(live, result, "; ".join([ending.reason, *kept.doubts]))
-    return replace(kept, doubts=(*kept.doubts, doubt)) if doubt else kept
+    doubt = _finish(live, result, "; ".join([ending.reason, *saved.doubts]))
+    return replace(saved, doubts=(*saved.doubts, doubt)) if doubt else saved
 
 
-def _finish(live: _Live, result: TuneResult, reason: str) -> str:
+def _finish(live: RunEvents, result: TuneResult, reason: str) -> str:
     """Tell that the run is over; return what kept the run folder from taking it, in one line."""
     try:
         live.finished(result, reason)
@@ -368,29 +374,29 @@ def _finish(live: _Live, result: TuneResult, reason: str) -> str:
     return ""
 
 
-def _keep(result: TuneResult, bench: Workbench, header: Header) -> _Kept:
+def _save(result: TuneResult, context: RunContext, header: Header) -> _Saved:
     """Save the chosen recipe's model, and those of the other members of the front; return the chosen one."""
     chosen = result.best or result.closest
     if chosen is None:
-        return _Kept()
-    kept = _keep_one(chosen, bench, header, result.folder / (BEST if result.met else CLOSEST))
-    doubts = [kept.doubt]
+        return _Saved()
+    saved = _keep_one(chosen, context, header, result.folder / (BEST if result.met else CLOSEST))
+    doubts = [saved.doubt]
     for record in result.front:
         if record.number != chosen.number:
-            folder = result.folder / OTHERS / f"{record.number:03d}"
+            folder = result.folder / FRONT_MODELS / f"{record.number:03d}"
             try:
-                doubts.append(_keep_one(record, bench, header, folder).doubt)
+                doubts.append(_keep_one(record, context, header, folder).doubt)
             except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
                 doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
                 _log.info("%s", doubts[-1], exc_info=True)
-    return _Kept(kept.model, tuple(filter(None, doubts)))
+    return _Saved(saved.model, tuple(filter(None, doubts)))
 
 
-def _keep_one(record: TrialRecord, bench: Workbench, header: Header, folder: Path) -> KeptModel:
+def _keep_one(record: TrialRecord, context: RunContext, header: Header, folder: Path) -> SavedModel:
     """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
-    lowered = bench.adapter.lower(bench.model, record.recipe, bench.calibration)
+    lowered = context.adapter.lower(context.model, record.recipe, context.calibration)
     add_card = partial(write_card, header=header, record=record)
-    return keep(bench.adapter, lowered, bench.model, folder, bench.sample, add_card)
+    return save_and_verify(context.adapter, lowered, context.model, folder, context.sample, add_card)
 
 
 def _warn_of_doubts(doubts: tuple[str, ...]) -> None:
@@ -399,20 +405,20 @@ def _warn_of_doubts(doubts: tuple[str, ...]) -> None:
         warnings.warn(doubt, IlitWarning, stacklevel=3)
 
 
-def _warn_of_deafness(bench: Workbench) -> None:
+def _warn_of_ignored_model(context: RunContext) -> None:
     """Warn where an ``eval_func`` gives the same score whatever model it is given."""
-    if not bench.suspects:
+    if not context.suspects:
         return
-    score = bench.baseline.accuracy
+    score = context.baseline.accuracy
     try:
-        deaf = is_deaf(bench.scorer, bench.adapter.damaged(bench.float_model), score)
+        deaf = ignores_model(context.scorer, context.adapter.zeroed(context.float_model), score)
     except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
         _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
         return
     if deaf:
         message = (
             f"eval_func: gives {score!r} for the float32 model, for an INT8 model whose outputs differ (trial "
-            f"{bench.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
+            f"{context.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
         )
         warnings.warn(message, IlitWarning, stacklevel=3)
 

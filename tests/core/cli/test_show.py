@@ -11,13 +11,13 @@ import pytest
 
 from ilit.adapter import Cpu, Measurement
 from ilit.cli import main
-from ilit.evidence import Evidence
-from ilit.front import members, write_front
-from ilit.journal import Finished, Header, JournalWriter, Probed, Tried
+from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run import open_run
+from ilit.run.folder import open_run
+from ilit.run.front import members, write_front
+from ilit.run.journal import Finished, Header, JournalWriter, Probed, Tried
 from ilit.strategy import DistanceOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ilit.adapter import Cpu, Measurement
-from ilit.evidence import Evidence
-from ilit.journal import Header
+from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.card import card, summary, write_card
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
+from ilit.run.journal import Header
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(

@@ -16,7 +16,7 @@ from rich.table import Table
 import ilit
 from ilit import Trial
 from ilit.errors import IlitWarning
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32
 from ilit.report.console import (
     front_table,
@@ -28,7 +28,7 @@ from ilit.report.console import (
     verdict,
 )
 from ilit.report.verdict import sentence
-from ilit.run import Run, open_run
+from ilit.run.folder import Run, open_run
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 

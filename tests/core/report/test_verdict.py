@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ilit.criterion import Criterion
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.report.verdict import resolution_warning, sentence
 
 FOUND = Evidence(1725, 12, 15, 0.7011, 0.002, 0.00862, 0.95, 0.01, "tango", 2)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.recipe import Recipe
 from ilit.report.verdict import sentence
 from ilit.report.wording import (

@@ -30,7 +30,7 @@ from ilit.cli.output import JsonFlag, only_json, report
 from ilit.cli.plugins import plugins
 from ilit.cli.show import show
 from ilit.errors import IlitError, PluginError, one_line
-from ilit.plugins import Registry, registry
+from ilit.plugins.registry import Registry, installed_plugins
 
 __all__ = ["JsonFlag", "build_app", "main", "only_json", "report"]
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Run one command, without typer's own handling of errors and exits."""
-    command = typer.main.get_command(build_app(registry()))
+    command = typer.main.get_command(build_app(installed_plugins()))
     try:
         with command.make_context("ilit", arguments) as context:
             code = command.invoke(context)

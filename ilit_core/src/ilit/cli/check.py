@@ -13,15 +13,15 @@ from rich.console import Console
 
 from ilit.cli.output import JsonFlag, only_json, report
 from ilit.config import Config, OpLimits, PartSpec, TensorLimits, TransformLimits, read_config, resolved, resolved_yaml
-from ilit.parts import check_names
-from ilit.plugins import Registry, registry
+from ilit.plugins.components import check_names
+from ilit.plugins.registry import Registry, installed_plugins
 
 
 def check(conf: Annotated[Path, typer.Argument(help="The configuration.")], as_json: JsonFlag = False) -> None:
     """Check a configuration and print it with every default filled in."""
     with only_json(as_json), _log_lines() as logged:
         config = read_config(conf)
-        installed = registry()
+        installed = installed_plugins()
         notes = [*logged, *check_names(config, installed)]
         searched = _searched(config, installed)
     data = {"source": config.source, "config": resolved(config), "search": searched, "notes": notes}

@@ -9,16 +9,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from ilit.cli.output import JsonFlag, report
-from ilit.plugins import Listed, registry
+from ilit.plugins.registry import PluginInfo, installed_plugins
 
 
 def plugins(as_json: JsonFlag = False) -> None:
     """List the installed plugins, what each offers, and the error of one that is disabled."""
-    listing = registry().listing()
+    listing = installed_plugins().listing()
     report({"plugins": [_to_json(listed) for listed in listing]}, as_json, lambda console: _show(listing, console))
 
 
-def _to_json(listed: Listed) -> dict[str, Any]:
+def _to_json(listed: PluginInfo) -> dict[str, Any]:
     return {
         "name": listed.provenance.name,
         "distribution": listed.provenance.distribution,
@@ -30,7 +30,7 @@ def _to_json(listed: Listed) -> dict[str, Any]:
     }
 
 
-def _show(listing: tuple[Listed, ...], console: Console) -> None:
+def _show(listing: tuple[PluginInfo, ...], console: Console) -> None:
     table = Table("plugin", "distribution", "offers")
     for listed in listing:
         table.add_row(
@@ -41,7 +41,7 @@ def _show(listing: tuple[Listed, ...], console: Console) -> None:
     console.print(table)
 
 
-def _offers(listed: Listed) -> list[str]:
+def _offers(listed: PluginInfo) -> list[str]:
     if listed.error:
         return [f"disabled: {listed.error}"]
     parts = [f"{kind}: {', '.join(names)}" for kind, names in listed.provides.items()]

@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from ilit.cli.output import JsonFlag, report
-from ilit.front import FrontMember, member_to_json
-from ilit.journal import trial_to_json
 from ilit.report.console import front_table, trials_table
 from ilit.report.wording import evaluation_rows, evidence_fields, left_in_float, score_in_full, verdict
 from ilit.result import TrialRecord
-from ilit.run import Run, open_run
+from ilit.run.folder import Run, open_run
+from ilit.run.front import FrontMember, member_to_json
+from ilit.run.journal import trial_to_json
 
 
 def show(run: Annotated[Path, typer.Argument(help="The run folder.")], as_json: JsonFlag = False) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ilit.journal import Header
 from ilit.report.wording import drop, evidence_fields, flips, left_in_float, score_in_full, verdict
 from ilit.result import TrialRecord
+from ilit.run.journal import Header
 
 FORMAT_VERSION = 1
 

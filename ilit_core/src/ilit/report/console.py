@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ilit.evidence import Evidence
-from ilit.front import FrontMember
+from ilit.evidence.record import Evidence
 from ilit.hookspecs import hookimpl
 from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score, score_in_full
 from ilit.report.wording import verdict as proven
 from ilit.result import TrialRecord, TuneResult
-from ilit.run import Run
+from ilit.run.folder import Run
+from ilit.run.front import FrontMember
 
 # The lines being shown, by run folder: events come one by one, so what is on the screen has to be kept between them.
 _lines: dict[Path, Progress] = {}

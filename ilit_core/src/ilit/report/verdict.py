@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ilit.criterion import Criterion
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 
 
 def sentence(found: Evidence) -> str:

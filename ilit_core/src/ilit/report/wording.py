@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ilit.evidence import Evidence
+from ilit.evidence.record import Evidence
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 

@@ -42,9 +42,9 @@ from ilit.adapter import (
     TimesOps,
 )
 from ilit.errors import DataError, LoweringError
+from ilit.evaluation.outputs import identical
 from ilit.metric import Metric
-from ilit.outputs import identical
-from ilit.plugin_rules import incomplete, methods_of
+from ilit.plugins.validation import incomplete, methods_of
 from ilit.recipe import FLOAT32, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 
@@ -158,7 +158,7 @@ def _optional_calls(prepared: Prepared) -> dict[str, Callable[[], object]]:
     if isinstance(adapter, RunsOwnModel):
         calls["own_outputs"] = partial(adapter.own_outputs, case.model, batch)
     if isinstance(adapter, FindsFirstDifference):
-        calls["first_difference"] = partial(adapter.first_difference, case.model, adapter.damaged(case.model), batch)
+        calls["first_difference"] = partial(adapter.first_difference, case.model, adapter.zeroed(case.model), batch)
     if isinstance(adapter, ChecksSavable):
         answers = adapter.outputs(plain, batch)
         calls["check_savable"] = partial(adapter.check_savable, case.model, plain, batch, answers)
@@ -230,7 +230,7 @@ class AdapterContract:
         digest = case.adapter.model_digest(case.model)
         assert len(bytes.fromhex(digest)) == 32
         assert case.adapter.model_digest(case.model) == digest
-        assert case.adapter.model_digest(case.adapter.damaged(case.model)) != digest
+        assert case.adapter.model_digest(case.adapter.zeroed(case.model)) != digest
 
     def test_the_space_offers_int8_and_no_calibration(self, case: AdapterCase) -> None:
         """Something can be quantized, float32 comes last, and amounts of data are left to the configuration."""
@@ -317,7 +317,7 @@ class AdapterContract:
             _lacks(FindsFirstDifference)
         lowered = adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
         assert adapter.first_difference(case.model, lowered, case.batches[0]) == ""
-        assert isinstance(adapter.first_difference(case.model, adapter.damaged(case.model), case.batches[0]), str)
+        assert isinstance(adapter.first_difference(case.model, adapter.zeroed(case.model), case.batches[0]), str)
 
     def test_int8_really_runs(self, prepared: Prepared) -> None:
         """The preferred recipe runs INT8 kernels and takes fewer bytes."""
@@ -369,7 +369,7 @@ class AdapterContract:
             "probe": lambda: adapter.probe(case.model, [recipe], calibration),
             "probe_ops": lambda: adapter.probe_ops(case.model, recipe, calibration),
             "evaluate": lambda: adapter.evaluate(case.model, case.batches, case.metric()),
-            "damaged": lambda: prepared.outputs(adapter.damaged(case.model)),
+            "damaged": lambda: prepared.outputs(adapter.zeroed(case.model)),
             "measure": lambda: adapter.measure(case.model, batch),
             "outputs": lambda: adapter.outputs(case.model, batch),
         }
@@ -452,7 +452,7 @@ class AdapterContract:
 
     def test_damage_shows(self, prepared: Prepared) -> None:
         """The zeroed copy answers otherwise than the model."""
-        damaged = prepared.case.adapter.damaged(prepared.case.model)
+        damaged = prepared.case.adapter.zeroed(prepared.case.model)
         assert not identical(prepared.outputs(damaged), prepared.outputs(prepared.case.model))
 
     def test_sizes_are_counted(self, prepared: Prepared) -> None:

@@ -321,7 +321,7 @@ class FakeAdapter:
         """Return each row's own shape."""
         return [row.shape for row in _rows(batch)[0]]
 
-    def damaged(self, model: FakeModel) -> FakeModel:
+    def zeroed(self, model: FakeModel) -> FakeModel:
         """Return the model with every weight zero."""
         return replace(model, weights={name: np.zeros_like(weight) for name, weight in model.weights.items()})
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ilit.errors import DataError, EvaluationError
-from ilit.paired import Units, logit_margins, share_right
+from ilit.metric_units import Units, logit_margins, share_right
 from ilit.testing.tensors import Array
 
 

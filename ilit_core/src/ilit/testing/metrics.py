@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 from ilit.errors import DataError, EvaluationError
+from ilit.evaluation.outputs import identical
 from ilit.metric import Metric, PairedMetric
-from ilit.outputs import identical
 
 
 @dataclass(frozen=True)

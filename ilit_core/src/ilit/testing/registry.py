@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ilit.plugins import Registry, load_plugins
+from ilit.plugins.registry import Registry, load_plugins
 from ilit.testing import fake
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef  # type: ignore[import-untyped]  # ships no types
 
 from ilit.errors import EvaluationError
-from ilit.paired import class_sums, share_right
+from ilit.metric_units import class_sums, share_right
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.metric import Metric
-from ilit.paired import Units, logit_margins
+from ilit.metric_units import Units, logit_margins
 from ilit_bert.first_score import tell
 from ilit_bert.formulas import Formula, formula
 from ilit_bert.squad_metric import Squad

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError, EvaluationError
-from ilit.paired import smallest
+from ilit.metric_units import smallest
 from ilit_bert.first_score import tell
 from ilit_bert.tasks import find_task
 from ilit_bert.tasks.squad import (

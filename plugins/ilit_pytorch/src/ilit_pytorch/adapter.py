@@ -151,7 +151,7 @@ class PyTorchAdapter:
         """See ``ilit_pytorch.batch``."""
         return batches.regroup(given, groups)
 
-    def damaged(self, model: Any) -> torch.nn.Module:
+    def zeroed(self, model: Any) -> torch.nn.Module:
         """Return a clone whose floating-point parameters are all zero; they take no memory."""
         clone = structural_clone(model)
         for module in clone.modules():
@@ -238,11 +238,11 @@ def _runnable(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def _build(folder: Path) -> torch.nn.Module:
-    from ilit.plugins import registry
+    from ilit.plugins import installed_plugins
 
     artefact.read_recipe(folder)  # first, since a config that was damaged builds another architecture
     config = artefact.read_config(folder)
-    built = registry().hook.ilit_pytorch_build(config=config)
+    built = installed_plugins().hook.ilit_pytorch_build(config=config)
     if not isinstance(built, torch.nn.Module):
         name = (config.get("architectures") or ["the model"])[0]
         raise ArtefactError(

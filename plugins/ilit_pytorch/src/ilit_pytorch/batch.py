@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ilit.errors import DataError, did_you_mean
-from ilit.outputs import arrays
+from ilit.evaluation import arrays
 from ilit.space import CalibrationSize
 from ilit_pytorch.padding import token_mask
 

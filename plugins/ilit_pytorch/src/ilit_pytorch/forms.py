@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 
 from ilit.errors import ModelError, one_line
-from ilit.outputs import identical
+from ilit.evaluation import identical
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit_pytorch.batch import call, first_rows, predictions
 from ilit_pytorch.calibrate import Seen, TorchCalibration, island_outputs

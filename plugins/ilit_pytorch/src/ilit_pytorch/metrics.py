@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ilit.errors import ConfigError, DataError, EvaluationError
-from ilit.paired import Units, class_sums, logit_margins, share_right
+from ilit.metric_units import Units, class_sums, logit_margins, share_right
 
 Average = Literal["binary", "macro", "micro"]
 

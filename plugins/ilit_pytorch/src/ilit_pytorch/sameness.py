@@ -15,8 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
 from ilit.errors import IlitWarning, ModelError, one_line
-from ilit.fidelity import ROUNDING
-from ilit.outputs import apart
+from ilit.evaluation import ROUNDING, apart
 from ilit_pytorch import artefact
 from ilit_pytorch.batch import as_numpy, call, model_input, predictions
 from ilit_pytorch.clone import MODULE_STATE, own_copy, uncompiled, writes

@@ -1,0 +1,7 @@
+"""How a model is scored on the user's rows, and whether such a score can be trusted."""
+
+from __future__ import annotations
+
+from ilit.evaluation.outputs import ROUNDING, apart, arrays, identical
+
+__all__ = ["ROUNDING", "apart", "arrays", "identical"]

@@ -1,0 +1,1 @@
+"""From what an adapter offers to what model, plugins and configuration allow: the search space."""

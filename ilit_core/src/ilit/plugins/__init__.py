@@ -1,0 +1,7 @@
+"""How parts are found, checked, and chosen by the configuration."""
+
+from __future__ import annotations
+
+from ilit.plugins.registry import EntryPoint, PluginInfo, PluginOrigin, Registry, installed_plugins, load_plugins
+
+__all__ = ["EntryPoint", "PluginInfo", "PluginOrigin", "Registry", "installed_plugins", "load_plugins"]

@@ -1,0 +1,252 @@
+"""The run folder: where everything that one search found out is kept, and how it is read again.
+
+| file | what |
+|---|---|
+| ``config.yaml`` | the configuration as resolved, every default filled in |
+| ``journal.jsonl`` | header and records (``journal.py``) |
+| ``calibration.safetensors`` | the statistics every recipe was lowered with |
+| ``predictions/`` | every complete evaluation's predictions (``predictions.py``) |
+| ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
+| ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
+| ``best-unverified/`` and the like | a model that, read back, was not the one written |
+| ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |
+| ``lock`` | held by the process that writes the folder |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import filelock
+
+from ilit.errors import ArtefactError, RunError
+from ilit.result import TrialRecord
+from ilit.run.front import FrontMember, read_front
+from ilit.run.journal import Entry, Finished, Header, Probed, Tried, read_journal
+
+JOURNAL, CONFIG, LOCK, LOG = "journal.jsonl", "config.yaml", "lock", "log.txt"
+CALIBRATION, BEST, CLOSEST, FRONT_MODELS = "calibration.safetensors", "best", "closest", "front"
+UNVERIFIED = "-unverified"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where times come from, so that a test can give its own.
+
+    Attributes:
+        now: the local time, for names and headers.
+        seconds: a monotonic clock, for budgets and durations.
+    """
+
+    now: Callable[[], datetime] = field(default=datetime.now)
+    seconds: Callable[[], float] = field(default=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search as far as it has come: what event hooks are given and ``open_run`` returns.
+
+    Attributes:
+        folder: the run folder.
+        header: what was known before the first request.
+        trials: the records so far, in order.
+        probes: the probes so far, in order.
+        finished: how it ended, None where it goes on or was killed.
+        front: the recipes that met the criterion and that no other beats, the fastest first; empty until the end.
+        state: ``finished``; ``interrupted`` by Ctrl-C or killed; ``running`` while a process holds the lock.
+        torn: the journal's last line was cut off, and dropped on reading.
+    """
+
+    folder: Path
+    header: Header
+    trials: tuple[TrialRecord, ...] = ()
+    probes: tuple[Probed, ...] = ()
+    finished: Finished | None = None
+    front: tuple[FrontMember, ...] = ()
+    state: Literal["finished", "interrupted", "running"] = "running"
+    torn: bool = False
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The record the search ended with as best; None where there is none, or the search has not ended."""
+        return self._trial(self.finished.best) if self.finished else None
+
+    @property
+    def closest(self) -> TrialRecord | None:
+        """The record the search ended with as closest."""
+        return self._trial(self.finished.closest) if self.finished else None
+
+    def _trial(self, number: int | None) -> TrialRecord | None:
+        return next((record for record in self.trials if record.number == number), None)
+
+
+def try_folder(parent: Path) -> None:
+    """See whether run folders can be made in ``parent``, which need not be there yet, and leave nothing behind.
+
+    Raises:
+        RunError: they cannot.
+    """
+    place = parent.absolute()
+    try:
+        if b"\0" in str(parent).encode():  # which fails where nothing could name it: no log, no library
+            raise ValueError("a NUL in a name")
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        with tempfile.TemporaryDirectory(dir=place):
+            pass
+    except (OSError, ValueError) as error:
+        raise _no_folder(parent, error) from error
+
+
+def _no_folder(parent: Path, error: OSError | ValueError) -> RunError:
+    why = error.strerror if isinstance(error, OSError) else "no such name is possible"
+    return RunError(f"run.folder {ascii(str(parent))[1:-1]}: cannot be written ({why}); name another folder")
+
+
+def create_folder(parent: Path, config_text: str, now: datetime) -> Path:
+    """Create a run folder that was not there before and write ``config.yaml`` into it.
+
+    Its name is the time and eight digits of the config's digest, ``2026-11-23_21-27-05_3f2a90c1``; a number is
+    added where another run took that name in the same second.
+
+    Raises:
+        RunError: the folder cannot be created.
+    """
+    name = f"{now:%Y-%m-%d_%H-%M-%S}_{hashlib.sha256(config_text.encode()).hexdigest()[:8]}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _first_free(parent / name)
+        (folder / CONFIG).write_text(config_text, encoding="utf-8")
+    except OSError as error:
+        raise _no_folder(parent, error) from error
+    return folder
+
+
+def _first_free(wanted: Path) -> Path:
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def lock_folder(folder: Path) -> filelock.BaseFileLock:
+    """Return the folder's lock, held; release it when the run is over.
+
+    Raises:
+        RunError: another process, or another run of this one, holds it.
+    """
+    (folder / LOCK).touch()
+    lock = _lock(folder)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise RunError(f"{folder}: another process is writing this run; wait for it to end, or name another") from error
+    return lock
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """Return the lock of a folder that has one, with the mode it has: older releases of filelock set another."""
+    file = folder / LOCK
+    return filelock.FileLock(file, timeout=0, mode=stat.S_IMODE(file.stat().st_mode))
+
+
+def write_beside(final: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a new folder beside ``final``, then rename it, so that ``final`` is never half written.
+
+    A ``final`` that is there already is replaced, and only once the new one is complete.
+
+    Raises:
+        ArtefactError: the disk does not take it.
+    """
+    beside, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
+    try:
+        for leftover in (beside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        beside.mkdir(parents=True)
+        write(beside)
+        for file in (path for path in beside.rglob("*") if path.is_file()):
+            _sync(file)
+        if final.exists():
+            final.rename(old)
+        beside.rename(final)
+        _sync(final.parent)
+    except OSError as error:
+        raise ArtefactError(f"{final}: cannot be written ({error.strerror}); free some space") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Read a run folder, finished, interrupted or still being written.
+
+    Raises:
+        RunError: no such folder, no journal in it, a damaged line, by number, or a damaged ``front.json``.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such run folder; run.folder says where runs go (default ./ilit_runs)")
+    journal = read_journal(folder / JOURNAL)
+    finished = _last(journal.entries)
+    return Run(
+        folder=folder,
+        header=journal.header,
+        trials=_trials(journal.entries),
+        probes=tuple(entry for entry in journal.entries if isinstance(entry, Probed)),
+        finished=finished,
+        front=read_front(folder),
+        state=_state(finished, folder),
+        torn=journal.torn,
+    )
+
+
+def _trials(entries: tuple[Entry, ...]) -> tuple[TrialRecord, ...]:
+    """Return each trial's last record: one that was stopped early may have been completed later."""
+    return tuple({entry.record.number: entry.record for entry in entries if isinstance(entry, Tried)}.values())
+
+
+def _last(entries: tuple[Entry, ...]) -> Finished | None:
+    return next((entry for entry in reversed(entries) if isinstance(entry, Finished)), None)
+
+
+def _state(finished: Finished | None, folder: Path) -> Literal["finished", "interrupted", "running"]:
+    if finished is not None:
+        return "interrupted" if finished.interrupted else "finished"
+    return "running" if _is_locked(folder) else "interrupted"
+
+
+def _is_locked(folder: Path) -> bool:
+    """Return whether a process writes the folder; where we may not even open the lock, nobody here does."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with _lock(folder):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False
