@@ -11,7 +11,7 @@ import pytest
 from ilit.recipe import FLOAT32, Recipe
 from ilit.strategy import Baseline, OpErrorOutcome, OpErrorProbe, OpSpeedOutcome, OpSpeedProbe, TrialOutcome
 from ilit.testing.strategies import BFLOAT16, DYNAMIC, PER_TOKEN, STATIC, synthetic_space
-from ilit_strategies.improve import improve, slow_ops
+from ilit_strategies.basic.improve import improve, slow_ops
 
 NAMES = [f"op.{number}" for number in range(8)]
 SPACE = synthetic_space(dict.fromkeys(NAMES, (STATIC, DYNAMIC, PER_TOKEN, BFLOAT16, FLOAT32)))
@@ -47,7 +47,7 @@ def test_nothing_is_tried_where_the_search_ends_at_the_first_hit() -> None:
     assert run(improve(SPACE, hit, CHEAP, Baseline(0.9, 0.891, stop="met")), lambda _: True) == ([], [])
 
 
-def test_dearer_configs_go_back_but_for_the_one_that_is_needed() -> None:
+def test_more_accurate_configs_go_back_but_for_the_one_that_is_needed() -> None:
     """Bisection, the op with the largest own error last; what is known to miss is not evaluated again."""
     hit = CHEAP.with_ops(dict.fromkeys(NAMES, PER_TOKEN))
 
@@ -59,7 +59,7 @@ def test_dearer_configs_go_back_but_for_the_one_that_is_needed() -> None:
 
 
 def test_where_harm_is_everywhere_taking_back_ends_soon() -> None:
-    """A recipe that needs six dearer ops of eight is not searched to the last one."""
+    """A recipe that needs six more accurate ops of eight is not searched to the last one."""
     hit = CHEAP.with_ops(dict.fromkeys(NAMES, PER_TOKEN))
 
     def passing(recipe: Recipe) -> bool:

@@ -13,7 +13,9 @@ from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome
 from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
-from ilit_strategies.candidates import FAR, Candidate, calibration_variants, candidates, transform_variants
+from ilit_strategies.basic.estimates import Candidate
+from ilit_strategies.basic.thresholds import FAR_DISTANCE
+from ilit_strategies.basic.uniform import calibration_variants, candidates, transform_variants
 
 OPS = synthetic_space(dict.fromkeys("ab", (STATIC, SMOOTHED, SMOOTHED_MORE, FLOAT32)))
 
@@ -102,7 +104,7 @@ def test_the_limit_bounds_the_probes() -> None:
     assert len(probed) == len(found) == 2
 
 
-@pytest.mark.parametrize(("distance", "others"), [(FAR / 2, 0), (2 * FAR, 1)], ids=["near", "far"])
+@pytest.mark.parametrize(("distance", "others"), [(FAR_DISTANCE / 2, 0), (2 * FAR_DISTANCE, 1)], ids=["near", "far"])
 def test_transforms_are_varied_only_where_nothing_is_near(distance: float, others: int) -> None:
     """Another value of a model-wide transform makes every op anew, so it is probed only where there is need."""
     space = SPACES["groups-and-smoothing"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ilit.recipe import OpConfig, QuantSpec
 
 
-def variants(config: OpConfig, allowed: Iterable[OpConfig]) -> list[OpConfig]:
+def neighbours(config: OpConfig, allowed: Iterable[OpConfig]) -> list[OpConfig]:
     """Return for each part of a config and each value it has in ``allowed`` the INT8 config nearest to ``config``.
 
     Nearest has most parts in common; among equals the first of ``allowed`` counts. The order is that of the parts:
@@ -26,7 +26,7 @@ def variants(config: OpConfig, allowed: Iterable[OpConfig]) -> list[OpConfig]:
 
 
 def _parts(config: OpConfig) -> tuple[object, ...]:
-    """Return what is varied one at a time; some dtypes and granularities come only with a scheme or an approach."""
+    """Return the parts varied one at a time; some dtypes and granularities come only with a scheme or an approach."""
     weight, activation = config.weight or QuantSpec(), config.activation or QuantSpec()
     return (
         (config.approach, activation.granularity),

@@ -12,7 +12,7 @@ import pytest
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import Op, SearchSpace
 from ilit.strategy import OpErrorOutcome, OpErrorProbe
-from ilit_strategies.configs import best_by_own_error, free_stages, groups, other_bits, outstanding
+from ilit_strategies.basic.op_configs import best_by_own_error, free_stages, groups, other_bits, outlying
 
 ACTIVATION = QuantSpec("uint8", "asym")
 STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel"), ACTIVATION)
@@ -122,8 +122,8 @@ def test_dynamic_ops_have_nothing_free_to_vary() -> None:
 def test_ops_that_stand_out_are_named(caplog: pytest.LogCaptureFixture) -> None:
     """Outliers are said by name with what became of them; the usual spread of ops is not."""
     usual = dict.fromkeys("fghijk", 1.0)
-    assert outstanding({**usual, "c": 150.0, "d": 30.0, "e": 1e4}) == ["e", "c"]
-    assert outstanding({}) == []
+    assert outlying({**usual, "c": 150.0, "d": 30.0, "e": 1e4}) == ["e", "c"]
+    assert outlying({}) == []
     space = space_of((STATIC, SMOOTHED[1]), a="", b="", c="")
     with caplog.at_level(logging.INFO):
         run(space, lambda name, c: 500.0 if name == "b" and not c.smoothing else 1.0)

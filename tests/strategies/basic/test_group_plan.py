@@ -6,7 +6,8 @@ from functools import cache
 
 import pytest
 
-from ilit_strategies.splits import MOST, promised, splits
+from ilit_strategies.basic.group_plan import group_plan, promised
+from ilit_strategies.basic.thresholds import MAX_PLANNED_OPS
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ def test_promised(ops: int, harmful: int, expected: int) -> None:
 
 def worst(ops: int, harmful: int, likely: int = 0) -> int:
     """Return the trials at worst over all places of ``harmful`` ops, by following the plan's every branch."""
-    plan = splits(ops, likely)
+    plan = group_plan(ops, likely)
 
     @cache
     def trials(suspected: int, unknown: int, found: int, left: int) -> int:
@@ -44,7 +45,7 @@ def worst(ops: int, harmful: int, likely: int = 0) -> int:
 @pytest.mark.parametrize("ops", [12, 40, 63, 74, 96, 123, 146, 150])
 def test_the_promise_is_kept_for_every_number_and_place(ops: int) -> None:
     """Not a sample: every branch of the plan, for 1 to 8 harmful ops."""
-    assert splits(ops).excess <= 0
+    assert group_plan(ops).excess <= 0
     assert all(worst(ops, harmful) <= promised(ops, harmful) for harmful in range(1, 9))
 
 
@@ -61,13 +62,13 @@ def test_where_no_plan_keeps_the_promise_few_numbers_take_a_trial_more(ops: int,
 def test_more_than_any_promise_is_for_are_found_all_the_same(ops: int) -> None:
     """All ops may hurt: the plan still ends, in about two trials an op at worst."""
     assert worst(ops, ops) <= 2 * ops
-    assert worst(ops, MOST + 5) <= 3 * ops
+    assert worst(ops, MAX_PLANNED_OPS + 5) <= 3 * ops
 
 
 @pytest.mark.parametrize("likely", [2, 4, 8])
 def test_a_number_that_is_likely_takes_fewer_trials(likely: int) -> None:
     """Groups are fitted to it; the others pay at most two trials more than promised."""
-    assert splits(100, likely).excess < 0
+    assert group_plan(100, likely).excess < 0
     assert worst(100, likely, likely) < promised(100, likely)
     assert all(worst(100, k, likely) <= promised(100, k) + 2 for k in range(1, 9))
 
@@ -81,6 +82,6 @@ def test_few_ops(ops: int) -> None:
 @pytest.mark.parametrize("ops", [40, 74, 146])
 def test_spent_trials_are_made_up_for_one_op(ops: int) -> None:
     """One trial less than promised where one op hurts."""
-    plan = splits(ops, spent=1)
+    plan = group_plan(ops, spent=1)
 
     assert plan.excess <= 0

@@ -48,7 +48,7 @@ from ilit.testing.strategies import (
     synthetic_space,
 )
 from ilit_strategies.basic import Basic
-from ilit_strategies.splits import promised
+from ilit_strategies.basic.group_plan import promised
 
 MET = Baseline(0.9, 0.891, stop="met")
 BUDGET = Baseline(0.9, 0.891, stop="budget")
@@ -107,10 +107,10 @@ def test_two_planted_ops_of_38_cost_one_evaluation_after_the_first() -> None:
 
 def test_saturated_damage_is_still_told_apart() -> None:
     """Two ops that each wreck the model alone hide behind each other, but not when probed alone."""
-    wreckers = {"layer.7", "layer.30"}
+    fatal = {"layer.7", "layer.30"}
 
     def answer(request: Request) -> Outcome:
-        hurt = len(wreckers & set(request.recipe.quantized_ops))
+        hurt = len(fatal & set(request.recipe.quantized_ops))
         if isinstance(request, Trial):
             return TrialOutcome("missed" if hurt else "passed", 0.4 if hurt else 0.9)
         if isinstance(request, OpErrorProbe):
@@ -120,11 +120,11 @@ def test_saturated_damage_is_still_told_apart() -> None:
 
     evaluated = trials(synthetic_space(38), answer)
 
-    assert set(evaluated[-1].float_ops) == wreckers
+    assert set(evaluated[-1].float_ops) == fatal
     assert len(evaluated) == 2
 
 
-def test_dearer_int8_configs_of_growing_number_come_before_any_op_goes_to_float() -> None:
+def test_more_accurate_int8_configs_of_growing_number_come_before_any_op_goes_to_float() -> None:
     """Harm that is everywhere: half of what is to be gained, then all of it, no op in float."""
     noise = {STATIC: 3e-4, SMOOTHED: 2e-4, PER_TOKEN: 2e-5}
     space = synthetic_space({f"layer.{n}": (STATIC, SMOOTHED, PER_TOKEN, FLOAT32) for n in range(38)})
@@ -237,8 +237,8 @@ def test_with_a_budget_a_hit_in_cheap_int8_leaves_nothing_to_improve() -> None:
     assert [set(recipe.ops.values()) for recipe in evaluated] == [{STATIC}]
 
 
-def test_with_a_budget_dearer_configs_that_are_not_needed_are_taken_back() -> None:
-    """Of ops that gained by a dearer config only the harmful one keeps it."""
+def test_with_a_budget_more_accurate_configs_that_are_not_needed_are_taken_back() -> None:
+    """Of ops that gained by a more accurate config only the harmful one keeps it."""
     noise = {STATIC: 3e-4, DYNAMIC: 1e-4}
     space = synthetic_space(38)
     answer = planted(
@@ -254,7 +254,7 @@ def test_with_a_budget_dearer_configs_that_are_not_needed_are_taken_back() -> No
 
 
 def test_a_hit_without_float_leaves_nothing_to_put_back() -> None:
-    """Where one op's dearer config cures all, no op goes to float, whatever the budget."""
+    """Where one op's more accurate config cures all, no op goes to float, whatever the budget."""
     answer = planted({"layer.5": 0.012}, BUDGET, harmless=[DYNAMIC], background=5e-4)
 
     evaluated = trials(synthetic_space(38), answer, BUDGET)

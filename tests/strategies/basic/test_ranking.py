@@ -10,14 +10,14 @@ import pytest
 from ilit.recipe import FLOAT32
 from ilit.strategy import OpErrorOutcome, OpErrorProbe, Request
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
-from ilit_strategies.ranking import Suspect, foreseen_length, int8_repairs, only, suspects
+from ilit_strategies.basic.ranking import RankedOp, foreseen_length, int8_repairs, only, rank_ops
 
 SPACE = synthetic_space(6)
 BASE = SPACE.recipe({})
 
 
 def run(steps: Any, answer: Any) -> tuple[Any, list[Request]]:
-    """Return what ``steps`` return and the requests they made, laid flat."""
+    """Return the result of ``steps`` and the requests they made, laid flat."""
     made: list[Request] = []
     reply = None
     while True:
@@ -31,11 +31,11 @@ def run(steps: Any, answer: Any) -> tuple[Any, list[Request]]:
         reply = outcomes if isinstance(asked, tuple) else outcomes[0]
 
 
-def test_suspects_are_ordered_by_the_damage_each_does_alone() -> None:
+def test_ops_are_ordered_by_the_damage_each_does_alone() -> None:
     """One instrumented pass, then each op alone in INT8."""
-    found, made = run(suspects(SPACE, BASE, 48), planted({"layer.2": 0.1, "layer.4": 0.3}))
+    found, made = run(rank_ops(SPACE, BASE, 48), planted({"layer.2": 0.1, "layer.4": 0.3}))
 
-    assert [suspect.name for suspect in found[:2]] == ["layer.4", "layer.2"]
+    assert [op.name for op in found[:2]] == ["layer.4", "layer.2"]
     assert found[0].damage == pytest.approx(0.3, rel=0.01)
     assert len(made) == 1 + 6
     assert all(len(request.recipe.quantized_ops) == 1 for request in made[1:])
@@ -43,11 +43,11 @@ def test_suspects_are_ordered_by_the_damage_each_does_alone() -> None:
 
 def test_only_the_ops_with_the_largest_own_error_are_probed() -> None:
     """The limit bounds the ops probed alone; the rest share what they do together, none is lost."""
-    found, made = run(suspects(SPACE, BASE, 2), planted({"layer.2": 0.1, "layer.4": 0.3}, background=0.01))
+    found, made = run(rank_ops(SPACE, BASE, 2), planted({"layer.2": 0.1, "layer.4": 0.3}, background=0.01))
 
     assert len(made) == 1 + 2 + 1
-    assert [suspect.name for suspect in found] == ["layer.4", "layer.2", "layer.0", "layer.1", "layer.3", "layer.5"]
-    assert [suspect.damage for suspect in found[2:]] == pytest.approx([0.01] * 4)
+    assert [op.name for op in found] == ["layer.4", "layer.2", "layer.0", "layer.1", "layer.3", "layer.5"]
+    assert [op.damage for op in found[2:]] == pytest.approx([0.01] * 4)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_only_the_ops_with_the_largest_own_error_are_probed() -> None:
         ({f"layer.{n}": 0.3 for n in range(0, 40, 4)}, 1e-5, 0.01, 16),
         ({}, 1e-3, 0.01, 8),
     ],
-    ids=["one-wrecker", "ten-wreckers", "harm-everywhere"],
+    ids=["one-fatal", "ten-fatal", "harm-everywhere"],
 )
 def test_ranking_ends_where_the_others_do_little_or_are_all_alike(
     harm: dict[str, float], background: float, enough: float, alone: int
@@ -65,13 +65,13 @@ def test_ranking_ends_where_the_others_do_little_or_are_all_alike(
     """A chunk of eight and one probe of all the others tell whether another chunk is worth its probes."""
     space = synthetic_space(40)
 
-    found, made = run(suspects(space, space.recipe({}), 48, enough), planted(harm, background=background))
+    found, made = run(rank_ops(space, space.recipe({}), 48, enough), planted(harm, background=background))
 
-    assert {suspect.name for suspect in found[: len(harm)]} == set(harm)
+    assert {op.name for op in found[: len(harm)]} == set(harm)
     assert sum(len(request.recipe.quantized_ops) == 1 for request in made) == alone
 
 
-def test_wreckers_that_own_errors_hide_are_found_by_what_is_left() -> None:
+def test_fatal_ops_that_own_errors_hide_are_found_by_what_is_left() -> None:
     """Where own errors say nothing, the distance of the ops not yet probed does."""
     space = synthetic_space(40)
     seen = planted({"layer.7": 1.0, "layer.30": 1.0})
@@ -81,9 +81,9 @@ def test_wreckers_that_own_errors_hide_are_found_by_what_is_left() -> None:
             return OpErrorOutcome(dict.fromkeys(request.recipe.quantized_ops, 0.1))
         return seen(request)
 
-    found, _ = run(suspects(space, space.recipe({}), 48, 0.05), answer)
+    found, _ = run(rank_ops(space, space.recipe({}), 48, 0.05), answer)
 
-    assert {suspect.name for suspect in found[:2]} == {"layer.7", "layer.30"}
+    assert {op.name for op in found[:2]} == {"layer.7", "layer.30"}
 
 
 def test_only_leaves_ops_without_float_as_they_are() -> None:
@@ -117,7 +117,7 @@ def test_only_leaves_ops_without_float_as_they_are() -> None:
         "two-failed",
         "damage-everywhere",
         "a-quarter-of-even-damage",
-        "wreckers-above-a-background-too-large",
+        "fatal-ones-above-a-background-too-large",
         "notable-ones-above-a-background",
         "all-failed",
         "no-damage",
@@ -127,7 +127,7 @@ def test_only_leaves_ops_without_float_as_they_are() -> None:
 )
 def test_foreseen_length(damages: list[float], enough: float, length: int) -> None:
     """Damages add up; what few ops cannot take away does not lengthen the list, and 0 says that nothing is foreseen."""
-    assert foreseen_length([Suspect(str(number), damage) for number, damage in enumerate(damages)], enough) == length
+    assert foreseen_length([RankedOp(str(number), damage) for number, damage in enumerate(damages)], enough) == length
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_int8_repairs(candidates: Any, harmless: Any, repairs: Any) -> None:
     space = synthetic_space({"a": candidates, "b": (STATIC, FLOAT32)})
 
     found, _ = run(
-        int8_repairs(space, space.recipe({}), [Suspect("a", 0.3)], 4), planted({"a": 0.3}, harmless=harmless)
+        int8_repairs(space, space.recipe({}), [RankedOp("a", 0.3)], 4), planted({"a": 0.3}, harmless=harmless)
     )
 
     assert found == repairs
@@ -155,6 +155,6 @@ def test_without_float_any_improvement_is_a_repair() -> None:
     """An op that cannot be in float32 takes its least harmful INT8 config."""
     space = synthetic_space({"a": (STATIC, DYNAMIC), "b": (STATIC, FLOAT32)})
 
-    found, _ = run(int8_repairs(space, space.recipe({}), [Suspect("a", 0.31)], 4), planted({"a": 0.3}))
+    found, _ = run(int8_repairs(space, space.recipe({}), [RankedOp("a", 0.31)], 4), planted({"a": 0.3}))
 
     assert found == {"a": DYNAMIC}

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from ilit.recipe import FLOAT32
 from ilit.strategy import Baseline, TrialOutcome
 from ilit.testing.strategies import STATIC, synthetic_space
-from ilit_strategies.grouptest import FEW, harmful_ops, likely_number
-from ilit_strategies.splits import promised
+from ilit_strategies.basic.group_plan import promised
+from ilit_strategies.basic.group_testing import harmful_ops, likely_number
+from ilit_strategies.basic.thresholds import FEW_HARMFUL_OPS
 
 BASELINE = Baseline(0.9, 0.891, stop="budget")
 
 
 def run(steps: Any, accuracy: Callable[[set[str]], float]) -> tuple[Any, list[set[str]]]:
-    """Return what ``steps`` found, and the ops in float of each trial; ``accuracy`` is given the ops in INT8."""
+    """Return the result of ``steps``, and the ops in float of each trial; ``accuracy`` is given the ops in INT8."""
     asked: list[set[str]] = []
     reply = None
     while True:
@@ -106,7 +107,7 @@ def test_few_ops_are_found_though_each_alone_would_be_tolerated() -> None:
     )
 
     assert found is not None
-    assert len(wanted) - 1 == len(found) <= FEW
+    assert len(wanted) - 1 == len(found) <= FEW_HARMFUL_OPS
     assert wanted.issuperset(found)
 
 

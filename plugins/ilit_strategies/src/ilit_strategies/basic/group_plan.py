@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-MOST = 24  # harmful ops, beyond which no number of trials is promised
-UNLIKELY = 2  # trials more are granted to every number of harmful ops but the likely one
-SPARE = ((), (4,), (4, 8))  # harmful ops that may take a trial more where no plan keeps the promise for all numbers
+from ilit_strategies.basic.thresholds import MAX_PLANNED_OPS, SPARED_NUMBERS, UNLIKELY_ALLOWANCE
+
 NO_PROMISE = -(10**6)
 
 Sizes = tuple[tuple[tuple[int, ...], ...], ...]
@@ -20,19 +19,19 @@ def promised(ops: int, harmful: int) -> int:
 
 
 @dataclass(frozen=True)
-class Splits:
+class GroupPlan:
     """A whole plan of group tests for some number of ops.
 
     Attributes:
-        excess: trials at worst beyond what is ``promised``, over all numbers of harmful ops up to ``MOST`` and all
-            their places; 0 or less where the promise is kept.
-        suspects: [found][unknown][suspected] -> how many suspected ops to test.
-        unknowns: [found][unknown] -> how many unknown ops to test where none are suspected.
+        excess: trials at worst beyond what is ``promised``, over all numbers of harmful ops up to ``MAX_PLANNED_OPS``
+            and all their places; 0 or less where the promise is kept.
+        suspected_sizes: [found][unknown][suspected] -> how many suspected ops to test.
+        unknown_sizes: [found][unknown] -> how many unknown ops to test where none are suspected.
     """
 
     excess: int
-    suspects: Sizes
-    unknowns: tuple[tuple[int, ...], ...]
+    suspected_sizes: Sizes
+    unknown_sizes: tuple[tuple[int, ...], ...]
 
     def size(self, suspected: int, unknown: int, found: int) -> int:
         """Return how many ops to test together.
@@ -45,13 +44,13 @@ class Splits:
         Returns:
             1 to ``suspected - 1``, or 1 to ``unknown`` where none are suspected.
         """
-        if found >= MOST:  # as many as that make it cheapest to test one by one
+        if found >= MAX_PLANNED_OPS:  # as many as that make it cheapest to test one by one
             return max(1, suspected // 2)
-        return self.suspects[found][unknown][suspected] if suspected else self.unknowns[found][unknown]
+        return self.suspected_sizes[found][unknown][suspected] if suspected else self.unknown_sizes[found][unknown]
 
 
 @lru_cache(maxsize=64)
-def splits(ops: int, likely: int = 0, spent: int = 0) -> Splits:
+def group_plan(ops: int, likely: int = 0, spent: int = 0) -> GroupPlan:
     """Return the plan that exceeds what is ``promised`` by least in the worst case, whatever the number of harmful ops.
 
     The number is not known, so the plan is the minimax over all of them, by dynamic programming over (harmful ops
@@ -61,46 +60,49 @@ def splits(ops: int, likely: int = 0, spent: int = 0) -> Splits:
 
     Args:
         ops: how many there are.
-        likely: how many of them hurt by all appearances, 0 where nothing is known. Then others may take ``UNLIKELY``
-            trials more, and the likely number takes fewer.
+        likely: how many of them hurt by all appearances, 0 where nothing is known. Then others may take
+            ``UNLIKELY_ALLOWANCE`` trials more, and the likely number takes fewer.
         spent: promised trials that are gone already. They are made up for where one op hurts; several betray their
             number by their losses.
     """
     numbers = range(ops + 1)
     if likely:
-        grants = [[0 if number == likely else UNLIKELY for number in numbers]]
+        grants = [[0 if number == likely else UNLIKELY_ALLOWANCE for number in numbers]]
     elif spent:
-        grants = [[-spent if number == 1 else more for number in numbers] for more in (0, 1, UNLIKELY)]
+        grants = [[-spent if number == 1 else more for number in numbers] for more in (0, 1, UNLIKELY_ALLOWANCE)]
     else:
-        grants = [[int(number in spare) for number in numbers] for spare in SPARE]
-    plans = [_plan(ops, tuple(allowed)) for allowed in grants]
+        grants = [[int(number in spared) for number in numbers] for spared in SPARED_NUMBERS]
+    plans = [_minimax(ops, tuple(allowed)) for allowed in grants]
     return next((plan for plan in plans if plan.excess <= 0), plans[0])
 
 
-def _plan(ops: int, allowed: tuple[int, ...]) -> Splits:
-    """Return the minimax plan where ``allowed`` trials are granted beyond what is promised."""
-    most = min(ops, MOST)
-    values = [NO_PROMISE] * (ops + 1)  # trials beyond the promise from (nothing suspected, u unknown) on
-    suspects, unknowns = list[tuple[tuple[int, ...], ...]](), list[tuple[int, ...]]()
-    for found in range(most, -1, -1):
-        sizes, clean = [[0] * (ops + 1 - u) for u in range(ops + 1)], [0] * (ops + 1)
-        hurt = [[NO_PROMISE] * (ops + 1 - u) for u in range(ops + 1)]
-        free = [-promised(ops, found) - allowed[found]] + [0] * ops
+def _minimax(ops: int, allowed: tuple[int, ...]) -> GroupPlan:
+    """Return the minimax plan where ``allowed`` trials are granted beyond what is promised.
+
+    In each table a figure is the number of trials, beyond the promise, from that state on at worst. States are gone
+    through from the most harmful ops found down to none, and from few ops left up to all.
+    """
+    after_found = [NO_PROMISE] * (ops + 1)  # [unknown], one more harmful op found, nothing suspected
+    suspected_sizes, unknown_sizes = list[tuple[tuple[int, ...], ...]](), list[tuple[int, ...]]()
+    for found in range(min(ops, MAX_PLANNED_OPS), -1, -1):
+        sizes, first_sizes = [[0] * (ops + 1 - u) for u in range(ops + 1)], [0] * (ops + 1)
+        hurt = [[NO_PROMISE] * (ops + 1 - u) for u in range(ops + 1)]  # [unknown][suspected]
+        free = [-promised(ops, found) - allowed[found]] + [0] * ops  # [unknown], nothing suspected
         for total in range(1, ops + 1):
-            hurt[total - 1][1] = values[total - 1]
+            hurt[total - 1][1] = after_found[total - 1]
             for suspected in range(2, total + 1):
                 row, unknown = hurt[total - suspected], total - suspected
                 size = _crossing(hurt, total, row, suspected, suspected - 1)
                 sizes[unknown][suspected] = size
                 row[suspected] = 1 + max(row[suspected - size], hurt[total - size][size])
             size = _crossing(hurt, total, free, total, total)
-            clean[total] = size
+            first_sizes[total] = size
             free[total] = 1 + max(free[total - size], hurt[total - size][size])
-        values = free
-        suspects.append(tuple(map(tuple, sizes)))
-        unknowns.append(tuple(clean))
+        after_found = free
+        suspected_sizes.append(tuple(map(tuple, sizes)))
+        unknown_sizes.append(tuple(first_sizes))
         whole = hurt[0][ops]
-    return Splits(whole, tuple(reversed(suspects)), tuple(reversed(unknowns)))
+    return GroupPlan(whole, tuple(reversed(suspected_sizes)), tuple(reversed(unknown_sizes)))
 
 
 def _crossing(hurt: list[list[int]], total: int, passing: list[int], pool: int, largest: int) -> int:

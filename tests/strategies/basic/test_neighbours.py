@@ -6,7 +6,7 @@ import itertools
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
 from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, WEIGHT_ONLY
-from ilit_strategies.variants import variants
+from ilit_strategies.basic.neighbours import neighbours
 
 ALGORITHMS = ("minmax", "kl", "percentile", "mse")
 MANY = [
@@ -23,7 +23,7 @@ MANY = [
 
 def test_a_product_of_parts_becomes_their_sum() -> None:
     """512 configs: one for each other value of each part, all else as in the given one, another approach first."""
-    found = variants(MANY[0], MANY)
+    found = neighbours(MANY[0], MANY)
 
     assert len(MANY) == 512
     assert len(found) == 1 + 3 + 1 + 1 + 1 + 3 + 1
@@ -37,10 +37,10 @@ def test_a_value_that_comes_only_with_others_is_reached_by_the_nearest() -> None
     weights = [QuantSpec("int8", "sym", "per_channel", algorithm) for algorithm in ("kl", "minmax")]
     tokens = [OpConfig("int8", "dynamic", weight, activation) for weight in weights]
 
-    assert variants(STATIC, [STATIC, *tokens]) == [tokens[1], tokens[0]]
+    assert neighbours(STATIC, [STATIC, *tokens]) == [tokens[1], tokens[0]]
 
 
 def test_float_is_no_variant_and_neither_is_the_config_itself() -> None:
     """Only other INT8 configs are returned."""
-    assert variants(STATIC, [STATIC, STATIC_KL, DYNAMIC, FLOAT32]) == [DYNAMIC, STATIC_KL]
-    assert variants(WEIGHT_ONLY, [WEIGHT_ONLY, FLOAT32]) == []
+    assert neighbours(STATIC, [STATIC, STATIC_KL, DYNAMIC, FLOAT32]) == [DYNAMIC, STATIC_KL]
+    assert neighbours(WEIGHT_ONLY, [WEIGHT_ONLY, FLOAT32]) == []

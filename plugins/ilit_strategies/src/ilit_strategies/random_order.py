@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial
-from ilit_strategies.radix import is_float_model, recipe_at, worth_trying
+from ilit_strategies.enumeration import is_float_model, recipe_at, worth_trying
 
 ROUNDS = 10  # Black and Rogaway prove 3; more rounds even out domains of a few dozen, and cost microseconds
 

@@ -7,29 +7,42 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ilit.recipe import OpConfig, QuantSpec, Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import OpErrorOutcome, OpErrorProbe
+from ilit_strategies.basic.thresholds import CLEARLY_LESS_ERROR, OUTLYING_ERROR
 from ilit_strategies.probes import Steps, no_nan
-
-OUTSTANDING = 100.0  # times the median own error: outliers, not the usual spread of ops
-CLEARLY = 0.9  # a group leaves the preferred config only where its error falls to this share or below
 
 log = logging.getLogger("ilit.strategies")
 
 Errors = Mapping[str, float]
 """Op name -> its own output error."""
-Change = Callable[[OpConfig], OpConfig]
+
+Variation = Callable[[OpConfig], OpConfig]
+"""A way to vary configs: it gives for an op's config the one that the op takes instead where the space allows it."""
 
 
-def own_errors(recipes: Sequence[Recipe], why: str) -> Steps[list[Errors]]:
-    """Return each recipe's INT8 ops' own errors, all asked for as one tuple; NaN counts as ``inf``."""
-    if not recipes:
-        return []
+@dataclass(frozen=True)
+class Measured:
+    """A recipe and the own errors of its INT8 ops."""
+
+    recipe: Recipe
+    errors: Errors
+
+    def total(self, names: Iterable[str]) -> float:
+        """Return the sum of the ops' errors; an op without a figure counts as broken."""
+        return math.fsum(self.errors.get(name, math.inf) for name in names)
+
+
+def own_errors(recipes: Sequence[Recipe], why: str) -> Steps[list[Measured]]:
+    """Return the recipes with their INT8 ops' own errors, all asked for as one tuple; NaN counts as ``inf``."""
     outcomes: Sequence[OpErrorOutcome] = yield tuple(OpErrorProbe(recipe, why) for recipe in recipes)
-    return [{name: no_nan(error) for name, error in outcome.errors.items()} for outcome in outcomes]
+    return [
+        Measured(recipe, {name: no_nan(error) for name, error in outcome.errors.items()})
+        for recipe, outcome in zip(recipes, outcomes, strict=True)
+    ]
 
 
 def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, list[Recipe]]]:
@@ -41,51 +54,52 @@ def best_by_own_error(space: SearchSpace, base: Recipe) -> Steps[tuple[Recipe, l
     Returns:
         The mixture, and the recipes that vary one part for all ops alike, the least error in all first.
     """
-    current, uniform = base, list[tuple[float, Recipe]]()
-    (errors,) = yield from own_errors([base], "each op's own error")
-    plain = errors
+    uniform = list[Measured]()
+    (plain,) = yield from own_errors([base], "each op's own error")
+    best = plain
     for stage in free_stages(space):
-        tried = [recipe for change in stage if (recipe := varied(space, current, change)) != current]
-        if not tried:
+        recipes = [recipe for variation in stage if (recipe := varied(space, best.recipe, variation)) != best.recipe]
+        if not recipes:
             continue
-        found = yield from own_errors(tried, "each op's own error in another config")
-        uniform += [(math.fsum(each.values()), recipe) for recipe, each in zip(tried, found, strict=True)]
-        current, errors = mixture(space, (current, errors), list(zip(tried, found, strict=True)))
-    for name in outstanding(plain):
-        log.info("basic: %s stands out by its own error, %.3g; now %.3g", name, plain[name], errors.get(name, math.inf))
-    return current, [recipe for _, recipe in sorted(uniform, key=lambda pair: pair[0])]
+        others = yield from own_errors(recipes, "each op's own error in another config")
+        uniform += others
+        best = mixture(space, best, others)
+    _log_outlying(plain.errors, best.errors)
+    return best.recipe, [each.recipe for each in sorted(uniform, key=lambda each: math.fsum(each.errors.values()))]
 
 
-def outstanding(errors: Errors) -> list[str]:
-    """Return the ops whose own error is more than ``OUTSTANDING`` times the median of all ops', the largest first."""
+def _log_outlying(before: Errors, after: Errors) -> None:
+    for name in outlying(before):
+        was, now = before[name], after.get(name, math.inf)
+        log.info("basic: %s stands out by its own error, %.3g; now %.3g", name, was, now)
+
+
+def outlying(errors: Errors) -> list[str]:
+    """Return the ops whose own error is beyond ``OUTLYING_ERROR`` times the median of all ops', the largest first."""
     if not errors:
         return []
-    usual = OUTSTANDING * statistics.median(errors.values())
+    usual = OUTLYING_ERROR * statistics.median(errors.values())
     return sorted((name for name, error in errors.items() if error > usual), key=lambda name: -errors[name])
 
 
-def mixture(
-    space: SearchSpace,
-    current: tuple[Recipe, Errors],
-    others: Sequence[tuple[Recipe, Errors]],
-    share: float = CLEARLY,
-) -> tuple[Recipe, Errors]:
+def mixture(space: SearchSpace, current: Measured, others: Sequence[Measured]) -> Measured:
     """Return the recipe in which each group has the config of least error, and its ops' errors.
 
-    A group stays as it is in ``current`` unless another config brings its error to ``share`` of that or below.
+    A group stays as it is in ``current`` unless another config brings its error to ``CLEARLY_LESS_ERROR`` of that or
+    below.
     """
-    recipe, errors = current
     changes: dict[str, OpConfig] = {}
-    mixed = dict(errors)
-    for names in groups(space, recipe.quantized_ops):
-        enough, least = share * _total(errors, names), math.inf
-        for other, found in others:
-            total = _total(found, names)
-            if total <= enough and total < least and any(other.ops[name] != recipe.ops[name] for name in names):
+    errors = dict(current.errors)
+    for names in groups(space, current.recipe.quantized_ops):
+        enough, least = CLEARLY_LESS_ERROR * current.total(names), math.inf
+        for other in others:
+            total = other.total(names)
+            changed = any(other.recipe.ops[name] != current.recipe.ops[name] for name in names)
+            if changed and total <= enough and total < least:
                 least = total
-                changes.update({name: other.ops[name] for name in names})
-                mixed.update({name: found[name] for name in names if name in found})
-    return recipe.with_ops(changes), mixed
+                changes.update({name: other.recipe.ops[name] for name in names})
+                errors.update({name: other.errors[name] for name in names if name in other.errors})
+    return Measured(current.recipe.with_ops(changes), errors)
 
 
 def groups(space: SearchSpace, names: Iterable[str]) -> list[list[str]]:
@@ -97,36 +111,30 @@ def groups(space: SearchSpace, names: Iterable[str]) -> list[list[str]]:
     return list(found.values())
 
 
-def free_stages(space: SearchSpace) -> list[list[Change]]:
-    """Return what may be varied at no cost at run time, one part of the configs after the other.
+def free_stages(space: SearchSpace) -> list[list[Variation]]:
+    """Return the variations that cost nothing at run time, one part of the configs after the other.
 
     Smoothing finds ranges that clipping cannot, so where it is offered the clipping algorithms are left out; kl,
     percentile and mse take no smoothed input either. Numbers of bits differ only where the CPU saturates.
     """
-    static = [
-        config
-        for op in space.ops.values()
-        for config in op.candidates
-        if config.approach == "static" and config.activation is not None and config.weight is not None
-    ]
+    static = [config for op in space.ops.values() for config in op.candidates if _divided(config)]
+    activations = [config.activation for config in static if config.activation is not None]
     strengths = sorted({config.smoothing for config in static if config.smoothing})
-    algorithms = dict.fromkeys(c.activation.algorithm for c in static if c.activation is not None)
-    schemes = dict.fromkeys(c.activation.scheme for c in static if c.activation is not None)
-    clipping: list[list[Change]] = [
-        [_activation(algorithm=algorithm) for algorithm in algorithms],
-        [_activation(scheme=scheme) for scheme in schemes],
+    clipping = [
+        [_activation(algorithm=algorithm) for algorithm in dict.fromkeys(spec.algorithm for spec in activations)],
+        [_activation(scheme=scheme) for scheme in dict.fromkeys(spec.scheme for spec in activations)],
     ]
-    smoothed: list[list[Change]] = [[_smoothing(strength) for strength in strengths]]
+    smoothed = [[_smoothing(strength) for strength in strengths]]
     return [*(smoothed if strengths else clipping), [_bits(*divided) for divided in _divisions(space)]]
 
 
-def varied(space: SearchSpace, recipe: Recipe, change: Change) -> Recipe:
+def varied(space: SearchSpace, recipe: Recipe, variation: Variation) -> Recipe:
     """Return the recipe with every static op changed that may be."""
     changes = {}
     for name in recipe.quantized_ops:
         config = recipe.ops[name]
         if config.approach == "static" and config.activation is not None:
-            other = change(config)
+            other = variation(config)
             if other != config and space.ops[name].allows(other):
                 changes[name] = other
     return recipe.with_ops(changes)
@@ -156,26 +164,21 @@ def _divided(config: OpConfig) -> tuple[int, int] | None:
     return config.weight.bits, config.activation.bits
 
 
-def _smoothing(strength: float) -> Change:
-    def change(config: OpConfig) -> OpConfig:
+def _smoothing(strength: float) -> Variation:
+    def variation(config: OpConfig) -> OpConfig:
         activation = replace(config.activation or QuantSpec(), algorithm="minmax")
         return replace(config, smoothing=strength, activation=activation)
 
-    return change
+    return variation
 
 
-def _activation(**values: str) -> Change:
+def _activation(**values: str) -> Variation:
     return lambda config: replace(config, activation=replace(config.activation or QuantSpec(), **values))  # type: ignore[arg-type]  # names of its fields
 
 
-def _bits(weight: int, activation: int) -> Change:
+def _bits(weight: int, activation: int) -> Variation:
     return lambda config: replace(
         config,
         weight=replace(config.weight or QuantSpec(), bits=weight),
         activation=replace(config.activation or QuantSpec(), bits=activation),
     )
-
-
-def _total(errors: Errors, names: Iterable[str]) -> float:
-    """Return the sum of the ops' errors; an op without a figure counts as broken."""
-    return math.fsum(errors.get(name, math.inf) for name in names)

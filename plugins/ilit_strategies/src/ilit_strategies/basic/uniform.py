@@ -1,42 +1,30 @@
-"""Which model-wise recipes to evaluate, best first, judged by probes."""
+"""Recipes of the model as a whole, no op in float, by ascending distance: what is evaluated first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
-from ilit_strategies.configs import best_by_own_error, other_bits
+from ilit_strategies.basic.estimates import Candidate
+from ilit_strategies.basic.op_configs import best_by_own_error, other_bits
+from ilit_strategies.basic.thresholds import FAR_DISTANCE, SAME_DISTANCE, UNIFORM_PROBES
 from ilit_strategies.probes import Steps, distances
-
-ALIKE = 1.25  # distances measured on a few dozen rows move by about a quarter from one set of rows to the next
-
-UNIFORM = 2  # uniform recipes probed beside the mixture, where something has missed
-FAR = 0.02  # a distance at which about a seventh of the answers flip
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A recipe and how far the probe saw its outputs from float32's; ``inf`` where the recipe failed."""
-
-    recipe: Recipe
-    distance: float
 
 
 def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[Candidate]]:
     """Return recipes that treat the model as a whole, by ascending distance.
 
-    The ops' own errors choose each op's config (``configs.best_by_own_error``). What they cannot see is how errors
+    The ops' own errors choose each op's config (``op_configs.best_by_own_error``). What they cannot see is how errors
     add up, so the uniform recipe of least error and the mixture are probed with the whole model, unless the first is at
     less distance than ``near``: it is one choice made on all rows and ops, which dozens of choices made on 128 rows
-    seldom beat. Where bits may be divided otherwise (``configs.other_bits``), the mixture with those comes first
+    seldom beat. Where bits may be divided otherwise (``op_configs.other_bits``), the mixture with those comes first
     instead. Without a near one, the mixture's other calibration sizes are probed as well, and where even the closest of
-    all these is ``FAR``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is 0, nothing
-    is near: something has missed, so the best uniform recipes are probed too. At most ``limit`` are probed.
+    all these is ``FAR_DISTANCE``, the preferred recipe and the model-wide transforms' other values. Where ``near`` is
+    0, nothing is near: something has missed, so the best uniform recipes are probed too. At most ``limit`` are probed.
 
-    Distances within a factor ``ALIKE`` of one another count as equal; then the mixture comes first.
+    Distances within a factor ``SAME_DISTANCE`` of one another count as equal; then the mixture comes first.
     """
     preferred = space.recipe({})
     if not preferred.quantized_ops:
@@ -44,14 +32,14 @@ def candidates(space: SearchSpace, limit: int, near: float = 0.0) -> Steps[list[
     mixed, uniform = yield from best_by_own_error(space, preferred)
     found: dict[Recipe, float] = {}
     divided = other_bits(space, mixed)
-    likely = [*(divided or uniform[:1]), mixed, *(uniform[:UNIFORM] if near == 0.0 else ())]
+    likely = [*(divided or uniform[:1]), mixed, *(uniform[:UNIFORM_PROBES] if near == 0.0 else ())]
     for recipe in list(dict.fromkeys(likely))[:limit]:
         found.update((yield from _probed([recipe], "the model as a whole")))
         if found[recipe] < near:
             return _by_preference(found, mixed)
     sizes = [size for size in calibration_variants(space, mixed) if size not in found]
     found.update((yield from _probed(sizes[: limit - len(found)], "the model as a whole")))
-    if min(found.values()) > FAR:
+    if min(found.values()) > FAR_DISTANCE:
         others = [other for other in (preferred, *transform_variants(space, mixed)) if other not in found]
         why = "the model as a whole, since the others are far"
         found.update((yield from _probed(others[: limit - len(found)], why)))
@@ -84,7 +72,7 @@ def _by_preference(found: Mapping[Recipe, float], mixed: Recipe) -> list[Candida
 
     def grade(candidate: Candidate) -> float:
         ratio = max(candidate.distance, smallest) / smallest
-        return math.floor(math.log(ratio, ALIKE)) if math.isfinite(ratio) else math.inf
+        return math.floor(math.log(ratio, SAME_DISTANCE)) if math.isfinite(ratio) else math.inf
 
     ordered = [Candidate(recipe, found[recipe]) for recipe in dict.fromkeys([mixed, *found]) if recipe in found]
     return sorted(ordered, key=grade)
