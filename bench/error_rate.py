@@ -19,7 +19,7 @@ import numpy as np
 from ilit.criterion import Criterion
 from ilit.evidence.compare import evidence
 from ilit.metric import PairedMetric
-from ilit_bert.metrics import Mcc
+from ilit_bert.metrics.glue import Mcc
 from ilit_pytorch import F1, Accuracy
 
 CONFIDENCE = 0.95
