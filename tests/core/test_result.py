@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ilit.adapter import Measurement
+from ilit.objective import MODEL_SIZE, PERFORMANCE, Objective
 from ilit.recipe import Recipe
-from ilit.result import TrialRecord, with_record
+from ilit.result import TrialRecord, relative_cost, with_record
 
 FIRST, SECOND = TrialRecord(1, Recipe(), "pruned", 0.8), TrialRecord(2, Recipe(), "missed", 0.7)
 
@@ -35,3 +37,20 @@ def test_a_later_record_takes_the_place_of_the_earlier() -> None:
     """A completed evaluation replaces the pruned one where that was."""
     completed = TrialRecord(1, Recipe(), "missed", 0.75)
     assert with_record((FIRST, SECOND), completed) == (completed, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("objective", "share"),
+    [(PERFORMANCE, 0.5), (MODEL_SIZE, 0.25), (Objective("free", "", lambda cost: 0.0), 0.0)],
+    ids=["time", "size", "float costs nothing"],
+)
+def test_a_cost_is_a_share_of_the_float_models_in_the_same_passes(objective: Objective, share: float) -> None:
+    """So that records measured minutes apart can be compared; without a cost of float it is the cost itself."""
+    cost = {"cost": Measurement(0.01, 100, 50), "float_cost": Measurement(0.02, 400, 60)}
+    assert relative_cost(TrialRecord(1, Recipe(), "passed", 0.9, **cost), objective) == pytest.approx(share)
+
+
+def test_a_record_without_a_measured_cost_has_no_relative_one() -> None:
+    """Only passed recipes are measured."""
+    with pytest.raises(ValueError, match="trial 2 has no measured cost: its status is missed"):
+        relative_cost(SECOND, PERFORMANCE)

@@ -1,4 +1,4 @@
-"""What metrics need to be a ``PairedMetric``: units kept in few bytes, and sums of weights."""
+"""What metrics need to be a ``PairedMetric``: units stored in few bytes, and sums of weights."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class TuneResult:
     Attributes:
         met: a recipe passed and is admissible under the objective.
         reason: why the search ended, in one line.
-        metric: the metric's name, ``eval_func`` where a function judged.
+        metric: the metric's name, ``eval_func`` where a function scored.
         baseline: the float32 model's accuracy.
         target: the accuracy that passes.
         best: the best record that meets the criterion by the objective, or None.

@@ -1,4 +1,4 @@
-"""Turns the names in a configuration into the parts that plugins offer, with their options checked."""
+"""The parts that a configuration names, made with their options checked."""
 
 from __future__ import annotations
 

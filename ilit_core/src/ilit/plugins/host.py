@@ -1,4 +1,4 @@
-"""Loads plugins, keeps the broken ones from harming the others, and calls their hooks."""
+"""Load plugins so that a broken one harms no other, and call their hooks."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Header:
         cpu: what it runs on.
         seed: ``tuning.random_seed``.
         digests: SHA-256 of ``config``, ``calibration`` and, where the adapter gives one, ``model``.
-        metric: the metric's name, ``eval_func`` where a function judges.
+        metric: the metric's name, ``eval_func`` where a function scores.
         criterion: the target in the metric's own terms, one sentence.
         baseline: the float32 model's accuracy.
         target: the accuracy that passes.

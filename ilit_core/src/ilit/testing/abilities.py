@@ -64,7 +64,7 @@ class AbilityLaws:
         assert case.adapter.model_digest(case.adapter.zeroed(case.model)) != digest
 
     def test_more_batches_never_lose_an_op(self, case: AdapterCase) -> None:
-        """What the first batch reaches is there, and beyond the longest size one more batch at most is taken."""
+        """All that the first batch reaches is there, and beyond the longest size one more batch at most is taken."""
         if not isinstance(case.adapter, DescribesAll):
             _lacks(DescribesAll)
         first, loader = case.adapter.describe(case.model, case.batches[0]), _Counting([*case.batches] * 3)
@@ -126,7 +126,7 @@ class AbilityLaws:
         assert case.adapter.evaluate(case.model, made, case.metric()) == score
 
     def test_a_blank_model_is_filled_from_the_files(self, prepared: Prepared, tmp_path: Path) -> None:
-        """What is read into an architecture without a value of the model's gives the same outputs."""
+        """Values read into an architecture without any of the model's give the same outputs."""
         case, lowered = prepared.case, prepared.lowered()
         if not isinstance(case.adapter, BlanksModel):
             _lacks(BlanksModel)

@@ -267,7 +267,7 @@ def _class_margins(outputs: np.ndarray) -> np.ndarray | None:
 
 
 def _hit_margins(scores: np.ndarray, labels: np.ndarray, hits: np.ndarray, k: int) -> np.ndarray:
-    """Return how far each label's score is from the one that would have to fall behind it or overtake it, (rows,)."""
+    """Return each label's distance in score from the one that would have to fall behind or overtake it, (rows,)."""
     scores = scores.astype(np.float32)
     ranked = -np.partition(-scores, [k - 1, k], axis=1)  # k highest, then the next
     own = scores[np.arange(len(labels)), labels]

@@ -54,7 +54,7 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 
 def why_float(module: torch.nn.Module) -> str:
-    """Return why a module of a quantizable kind has to stay in float, an empty string for any other.
+    """Return the reason why a module of a quantizable kind has to stay in float, an empty string for any other.
 
     A weight that torch computes when it is read is computed by this, so ask it of clones.
     """
@@ -83,7 +83,7 @@ def why_float(module: torch.nn.Module) -> str:
 
 
 def _patch(module: torch.nn.Module) -> str:
-    """Return how a module's owner has replaced its call, in the instance or in its class; else an empty string."""
+    """Return the way a module's owner has replaced its call, in the instance or in its class; else an empty string."""
     if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
         return "its forward is patched"
     if type(module).__call__ is not _PLAIN_CALL:
@@ -92,7 +92,7 @@ def _patch(module: torch.nn.Module) -> str:
 
 
 def _own_state(module: torch.nn.Module) -> str:
-    """Return which state or attribute of a module an INT8 module could not take over; else an empty string."""
+    """Return the state or attribute of a module that an INT8 module could not take over; else an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"
