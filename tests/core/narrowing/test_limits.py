@@ -39,7 +39,7 @@ def narrowed(space=SPACE, **sections):
 
 
 def test_what_stays_in_float_goes_along():
-    """Narrowing is of ops; what is none keeps its reason."""
+    """Narrowing is of ops; the others stay listed with their reason."""
     left = {"enc.2.fc": "its forward was replaced"}
     assert narrowed(replace(SPACE, left_in_float=left)).left_in_float == left
 

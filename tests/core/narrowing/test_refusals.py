@@ -123,6 +123,13 @@ def test_ops_that_limits_leave_in_float_are_logged(caplog):
     assert caplog.messages == ["stays in float32, since limits leave no INT8 candidate: conv"]
 
 
+def test_a_glob_that_some_of_its_ops_can_meet_is_no_mistake():
+    """The others fall back to float32."""
+    space = narrowed(tuning={"ops": {"*": {"approach": "post_training_dynamic_quant"}}})
+    assert [name for name, op in space.ops.items() if not op.quantizable] == ["conv"]
+    assert space.ops["enc.0.fc"].quantizable
+
+
 @pytest.mark.parametrize(
     ("names", "text"),
     [(["a"], "a"), (list("abcd"), "a, b, c, d"), (list("abcdef"), "a, b, c, d and 2 more")],

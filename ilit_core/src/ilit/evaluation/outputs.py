@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_ROOT = "output"  # what the whole is called in a leaf's path: ``output['logits']``, ``output[1].hidden``
+_ROOT = "output"  # where each leaf's path begins: ``output['logits']``, ``output[1].hidden``
 DEEPEST = 64  # levels; nobody answers in deeper ones, and Python's own limit is near
 NUMERIC = "fciub"  # dtype kinds that have distances
 # Sums in another order differ by a few roundings of their largest term, whatever the spread of the outputs.

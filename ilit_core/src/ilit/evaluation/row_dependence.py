@@ -26,13 +26,14 @@ from ilit.metric import Metric, PairedMetric
 LEAST_DEPENDENCE = 1e-4
 RECORDED_ROWS = 8  # of each batch
 MOST_BYTES = 16 << 20  # of recorded outputs
+_Answers = list[dict[str, NDArray[Any]]]  # batch by batch, leaf by leaf, the recorded rows
 _log = logging.getLogger(__name__)
 
 
 def recorded_rows(count: int) -> list[int]:
     """Return the numbers of up to ``RECORDED_ROWS`` of a batch's rows, evenly spread, its first and last among them.
 
-    The last since what comes first may be served first, as by experts with a capacity.
+    The last, since the first may be served first, as by experts with a capacity.
     """
     return sorted({int(at) for at in np.linspace(0, count - 1, min(count, RECORDED_ROWS)).round()}) if count else []
 
@@ -94,7 +95,8 @@ def dependence(
     rows = _mixed_rows(cached, len(answers))
     if len(rows) < 2 and max(cached.counts) < 2:
         return ""
-    places = [cached.places[row] for row in rows]
+    all_places = cached.places
+    places = [all_places[row] for row in rows]
     try:
         (batch,) = adapter.regroup(cached.batches or (), [places])  # never without, where shapes are known
         distance = (
@@ -110,10 +112,7 @@ def dependence(
     return f"a row's outputs depend on the rows beside it, {off(distance)}"
 
 
-Answers = list[dict[str, NDArray[Any]]]
-
-
-def _rowwise(recorded: Recorder, cached: CachedRows) -> Answers:
+def _rowwise(recorded: Recorder, cached: CachedRows) -> _Answers:
     """Return the recorded leaves that have an entry a row in every batch; empty where none has."""
     with_rows = [
         {path for path, (count, _) in found.items() if count == rows}
@@ -124,12 +123,11 @@ def _rowwise(recorded: Recorder, cached: CachedRows) -> Answers:
 
 
 def _mixed_rows(cached: CachedRows, recorded: int) -> list[int]:
-    """Return rows of one shape for one batch, backwards: one of each batch, in another place of each, then the next.
+    """Return the rows to put into one batch: of one shape, one of each batch, in another place of each, then the next.
 
-    They are recorded ones of the first ``recorded`` batches, or any rows where no batch is recorded.
-
-    Of the shapes the one that most batches have. Where the rows would be one of the loader's batches over again, half
-    of them are another batch all the same, and backwards they are in other places.
+    They are recorded rows of the first ``recorded`` batches, or any rows where no batch is recorded; of the shape that
+    most batches have. They come backwards, so that each is in another place than in its own batch, and where they would
+    be one of the loader's batches over again, half of them are left out.
     """
     places, shapes = cached.places, cached.shapes or []
     known = [recorded_rows(count) if recorded else list(range(count)) for count in cached.counts]
@@ -147,7 +145,7 @@ def _mixed_rows(cached: CachedRows, recorded: int) -> list[int]:
 
 
 def _outputs_apart(
-    adapter: Adapter, float_model: Any, batch: Any, cached: CachedRows, answers: Answers, places: Sequence[Place]
+    adapter: Adapter, float_model: Any, batch: Any, cached: CachedRows, answers: _Answers, places: Sequence[Place]
 ) -> float:
     found = arrays(adapter.outputs(float_model, batch))
     where = [(number, recorded_rows(cached.counts[number]).index(at)) for number, at in places]
@@ -156,12 +154,12 @@ def _outputs_apart(
 
 
 def _predictions_apart(
-    adapter: Adapter, float_model: Any, batch: Any, fresh: Metric, judged: Metric, rows: Sequence[int]
+    adapter: Adapter, float_model: Any, batch: Any, fresh: Metric, scored: Metric, rows: Sequence[int]
 ) -> float:
-    if not isinstance(fresh, PairedMetric) or not isinstance(judged, PairedMetric):
+    if not isinstance(fresh, PairedMetric) or not isinstance(scored, PairedMetric):
         raise EvaluationError("its outputs have no entry a row, and its metric no predictions")
     try:
         adapter.evaluate(float_model, [batch], fresh)
     except EvaluationError as error:
         _log.debug("no score on so few rows, but there are predictions: %s", one_line(error))
-    return apart(fresh.predictions(), judged.predictions()[list(rows)])
+    return apart(fresh.predictions(), scored.predictions()[list(rows)])

@@ -61,7 +61,7 @@ class Scorer(Protocol):
 
         Args:
             model: any model of the adapter's.
-            recipe: what it was lowered by, where it was.
+            recipe: the recipe it was lowered by; None for a model that was not.
             stop: how the evaluation may end early.
 
         Raises:
@@ -74,7 +74,7 @@ class MetricScorer:
     """Runs ``adapter.evaluate`` with a fresh metric each time.
 
     Attributes:
-        name: what messages call the metric.
+        name: the metric's name in messages.
         adapter: the framework.
         orders: the evaluation rows.
         make: makes a fresh metric.

@@ -21,7 +21,7 @@ def refuse_lost_ops(
 
     Args:
         space: as the adapter offers it.
-        narrowed: what the limits leave of it.
+        narrowed: the same, narrowed by the limits.
         merged: op name -> all limits on it.
         governing: op name -> the entry of ``tuning.ops`` that governs it, where there is one.
 
