@@ -1,17 +1,14 @@
-"""What a data loader must be, and what plugins make of one; only ``iter()`` is ever called on any."""
+"""The data loaders of a run, wrapped by plugins and checked; only ``iter()`` is ever called on any."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ilit.errors import DataError, IlitError, PluginError, one_line
-from ilit.evaluation.rows import CachedRows
 from ilit.plugins.registry import Registry, installed_plugins
 
-COST_BATCHES = 3
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -19,9 +16,9 @@ class Data:
     """The loaders of one run, wrapped and checked.
 
     Attributes:
-        calibration: what calibration goes over.
+        calibration: the loader of calibration rows.
         example: its first batch.
-        evaluation: what the metric goes over; None where an ``eval_func`` judges.
+        evaluation: the loader of evaluation rows; None where an ``eval_func`` scores.
     """
 
     calibration: Any
@@ -30,7 +27,7 @@ class Data:
 
 
 def gather(model: Any, q_dataloader: Any, eval_dataloader: Any, plugins: Registry) -> Data:
-    """Wrap both loaders by the plugins and look at each one's first batch.
+    """Wrap both loaders by the plugins and check each one's first batch.
 
     Raises:
         DataError: see ``first_batch``.
@@ -51,21 +48,18 @@ def wrap_dataloader(loader: Any, model: Any, name: str | None = None) -> Any:
     Args:
         loader: any iterable that can be iterated again.
         model: the model its batches are for.
-        name: a wrapper's name; without it the first plugin that knows loader and model wraps it, and where none
-            does the loader comes back as it is.
+        name: a wrapper's name. Without one the first plugin that knows loader and model wraps it; where none does,
+            the loader is returned unchanged.
 
     Raises:
         PluginError: no wrapper has that name, or a plugin failed.
     """
-    return (
-        installed_plugins().dataloader(name)(loader, model)
-        if name
-        else wrap_by_hook(loader, model, installed_plugins())
-    )
+    plugins = installed_plugins()
+    return plugins.dataloader(name)(loader, model) if name else wrap_by_hook(loader, model, plugins)
 
 
 def wrap_by_hook(loader: Any, model: Any, plugins: Registry) -> Any:
-    """Return the first plugin's wrapping of ``loader``, or the loader itself where no plugin wants it.
+    """Return the first plugin's wrapping of ``loader``, or the loader itself where no plugin wraps it.
 
     Raises:
         PluginError: a plugin raised.
@@ -118,37 +112,3 @@ def first_batch(loader: Any, place: str) -> Any:
 def _shape(batch: Any) -> str:
     kind = type(batch).__name__
     return f"a {kind} of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else f"a {kind}"
-
-
-class WatchedLoader:
-    """Yields a loader's batches as they are; notes the digest of every row, keeps the rows and a few to measure on.
-
-    The few batches are a random sample of all of them (reservoir sampling, Vitter 1985, algorithm R): a loader
-    sorted by length begins with its shortest or longest, which say little about the others. ``digests`` has a list
-    for each batch.
-    """
-
-    def __init__(self, loader: Iterable[Any], row_digests: Callable[[Any], list[str]], rng: random.Random) -> None:
-        self._loader, self._row_digests, self._rng = loader, row_digests, rng
-        self.digests: list[list[str]] = []
-        self.few: list[Any] = []
-        self.kept = CachedRows()
-
-    def cached_rows(self, rows: int) -> None:
-        """Hear, as ``on_batch``, how many rows the batch had that was taken last."""
-        self.kept.counts.append(rows)
-
-    def __iter__(self) -> Iterator[Any]:
-        self.digests, self.few, self.kept = [], [], CachedRows()
-        for number, batch in enumerate(self._loader):
-            self.digests.append(self._row_digests(batch))
-            self.kept.take(batch)
-            slot = number if number < COST_BATCHES else self._rng.randrange(number + 1)
-            if slot < COST_BATCHES:
-                self.few[slot : slot + 1] = [batch]
-            yield batch
-        if self.kept.batches and self._row_digests(self.kept.batches[0]) != self.digests[0]:
-            self.kept.give_up("eval_dataloader fills the same memory anew for each batch")
-
-
-_NOTHING = object()

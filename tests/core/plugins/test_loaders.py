@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ilit import wrap_dataloader
 from ilit.errors import DataError, PluginError
-from ilit.evaluation.loaders import WatchedLoader, first_batch, gather, wrap_by_hook
+from ilit.plugins.loaders import first_batch, gather, wrap_by_hook
 from ilit.plugins.registry import Registry
 from ilit.testing import fake_plugins
-
-
-def seeded(seed: int) -> random.Random:
-    """Return a generator of its own."""
-    return random.Random(seed)  # noqa: S311 - a sample, not a secret
 
 
 class Bare:
@@ -136,52 +129,3 @@ def test_a_wrapper_can_be_asked_for_by_name(installed: Callable[..., Registry], 
     assert wrap_dataloader([1], None) == "by hook"
     with pytest.raises(PluginError, match=r"no dataloader 'twic'.*did you mean 'twice'"):
         wrap_dataloader([1], None, name="twic")
-
-
-def test_watching_changes_nothing() -> None:
-    """Batches pass as they are; the rows' digests are noted, anew on each pass."""
-    batches = [(number, number) for number in range(5)]
-    watched = WatchedLoader(Bare(*batches), lambda batch: [f"row {batch[0]}"], seeded(1))
-    assert list(watched) == batches
-    assert list(watched) == batches
-    assert watched.digests == [[f"row {number}"] for number in range(5)]
-    assert watched.kept.batches == batches
-
-
-def test_a_loader_that_reuses_its_memory_is_not_kept() -> None:
-    """Batches that all become the last one are no rows to come back to; their labels were copied in time."""
-
-    class Reusing:
-        def __iter__(self) -> Iterator[Any]:
-            inputs, labels = np.zeros((2, 1)), np.zeros(2, np.int64)
-            for number in range(3):
-                inputs[:], labels[:] = number, number
-                yield inputs, labels
-
-    watched = WatchedLoader(Reusing(), lambda batch: [str(row) for row in batch[0]], seeded(1))
-    for batch in watched:
-        watched.cached_rows(len(batch[0]))
-    assert watched.kept.batches is None
-    labels = watched.kept.labels()
-    assert labels is not None
-    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def test_the_kept_batches_are_a_sample_of_all() -> None:
-    """Three different batches are kept, from anywhere in the data, the same for the same seed."""
-
-    def kept(seed: int) -> list[int]:
-        watched = WatchedLoader([(number, 0) for number in range(100)], lambda batch: [], seeded(seed))
-        list(watched)
-        return [batch[0] for batch in watched.few]
-
-    assert kept(7) == kept(7)
-    assert all(len(set(kept(seed))) == 3 for seed in range(20))
-    assert max(max(kept(seed)) for seed in range(20)) > 80
-
-
-def test_fewer_batches_are_all_kept() -> None:
-    """A loader of two batches keeps both."""
-    watched = WatchedLoader([("a", 0), ("b", 0)], lambda batch: [], seeded(1))
-    list(watched)
-    assert watched.few == [("a", 0), ("b", 0)]
