@@ -17,7 +17,7 @@ ROOMS = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "rooms.py")))
 CORE: Path = ROOMS.CORE
 ARCHITECTURE: Path = ROOMS.PAGE
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = sorted(file.parent.name for file in CORE.glob("*/__init__.py"))
+FOLDERS = sorted(str(file.parent.relative_to(CORE)) for file in CORE.glob("*/**/__init__.py"))
 PACKAGES = {
     "ilit": CORE,
     **{name: ROOT / "plugins" / name / "src" / name for name in ("ilit_pytorch", "ilit_strategies", "ilit_bert")},
@@ -37,7 +37,8 @@ def test_no_circle_among_modules() -> None:
 
 def test_no_circle_among_rooms() -> None:
     """Each room, a module at the top or a folder, stands above all that it imports."""
-    assert set(FOLDERS) < set(ROOMS.floors(ROOMS.room_arrows(ROOMS.module_arrows())))
+    rooms = ROOMS.floors(ROOMS.room_arrows(ROOMS.module_arrows()))
+    assert {folder.partition("/")[0] for folder in FOLDERS} < set(rooms)
 
 
 def test_nobody_inside_imports_from_the_door() -> None:
@@ -58,8 +59,23 @@ def _modules_alone(node: ast.ImportFrom) -> bool:
 
 def declared_orders() -> dict[str, list[str]]:
     """Return folder -> its modules in the order that the architecture page declares, bottom first."""
-    rows = re.findall(r"^\| `ilit/(\w+)/` \| (.*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
-    return {folder: re.findall(r"`(\w+)`", names) for folder, names in rows}
+    rows = re.findall(r"^\| `ilit/([\w/]+)/` \| (.*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {folder: re.findall(r"`(\w+)/?`", names) for folder, names in rows}
+
+
+def inside(folder: str) -> dict[str, set[str]]:
+    """Return each module and folder of a folder -> those of the same folder that it imports."""
+    within = folder.replace("/", ".")
+
+    def member(module: str) -> str:
+        return "__init__" if module == within else module.removeprefix(f"{within}.").partition(".")[0]
+
+    arrows: dict[str, set[str]] = {}
+    for module, used in ROOMS.module_arrows().items():
+        if f"{module}.".startswith(f"{within}."):
+            near = {member(name) for name in used if f"{name}.".startswith(f"{within}.")}
+            arrows.setdefault(member(module), set()).update(near - {member(module)})
+    return arrows
 
 
 def test_every_folder_has_a_declared_order() -> None:
@@ -70,16 +86,12 @@ def test_every_folder_has_a_declared_order() -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_modules_stand_on_those_before_them(folder: str) -> None:
     """Within a folder a module imports only what the declared order has before it; ``__init__`` comes last."""
-    order = [*declared_orders()[folder], "__init__"]
-    there = [file.stem for file in (CORE / folder).glob("*.py")]
-    assert sorted(order) == sorted(there), f"{ARCHITECTURE.name} has to say where each module of {folder}/ stands"
-
-    arrows = ROOMS.module_arrows()
-    names = [folder if stem == "__init__" else f"{folder}.{stem}" for stem in order]
+    order, arrows = [*declared_orders()[folder], "__init__"], inside(folder)
+    assert sorted(order) == sorted(arrows), f"{ARCHITECTURE.name} has to say where each module of {folder}/ stands"
     wrong = [
-        f"{name} imports {used}, which does not stand before it"
-        for at, name in enumerate(names)
-        for used in sorted(arrows[name] & set(names[at:]))
+        f"{folder}/{name} imports {used}, which does not stand before it"
+        for at, name in enumerate(order)
+        for used in sorted(arrows[name] & set(order[at:]))
     ]
     assert wrong == [], f"move what is shared down, or correct the order in {ARCHITECTURE.name}"
 
@@ -181,5 +193,5 @@ def defined(tree: ast.Module | ast.ClassDef, above: str = "") -> Iterator[str]:
 
 def test_the_architecture_page_names_every_room() -> None:
     """Beside the drawing, the tables lead into each folder of the core."""
-    named = re.findall(r"`ilit/(\w+)/\w+\.py", ARCHITECTURE.read_text(encoding="utf-8"))
+    named = re.findall(r"`ilit/([\w/]+)/\w+\.py", ARCHITECTURE.read_text(encoding="utf-8"))
     assert sorted(set(FOLDERS) - set(named)) == []
