@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.dequantized import Dequantized, dequantized
-from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.output import without_backward
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.module_parts.output import without_backward
 
 
 @restorable
