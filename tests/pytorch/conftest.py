@@ -18,11 +18,10 @@ from torch.ao.quantization import QuantStub as TorchQuantStub
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize
-from ilit_pytorch import QuantStub
+from ilit_pytorch import Accuracy, MeanSquaredError, QuantStub
 from ilit_pytorch.adapter import PyTorchAdapter
 from ilit_pytorch.artefact.integrity import json_digest
 from ilit_pytorch.calibration.result import TorchCalibration
-from ilit_pytorch.metrics.formulas import Accuracy, MeanSquaredError
 from ilit_pytorch.quantization.observers import ActivationStats
 
 STATIC = OpConfig(

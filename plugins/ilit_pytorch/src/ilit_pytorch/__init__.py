@@ -17,15 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ilit_pytorch.adapter import PyTorchAdapter
     from ilit_pytorch.artefact.files import add_files, read_recipe
-    from ilit_pytorch.metrics.formulas import (
-        F1,
-        Accuracy,
-        MeanAbsoluteError,
-        MeanSquaredError,
-        RootMeanSquaredError,
-        TopK,
-    )
+    from ilit_pytorch.metrics.f1 import F1
     from ilit_pytorch.metrics.inputs import refuse_nan, rows_with_nan
+    from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+    from ilit_pytorch.metrics.top_k import Accuracy, TopK
     from ilit_pytorch.modules.stub import QuantStub
 
 __all__ = [
@@ -47,7 +42,9 @@ _MODULES = {
     "adapter": ("PyTorchAdapter",),
     "artefact.files": ("add_files", "read_recipe"),
     "metrics.inputs": ("refuse_nan", "rows_with_nan"),
-    "metrics.formulas": ("F1", "Accuracy", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError", "TopK"),
+    "metrics.f1": ("F1",),
+    "metrics.regression": ("MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"),
+    "metrics.top_k": ("Accuracy", "TopK"),
     "modules.stub": ("QuantStub",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +11,10 @@ from sklearn import metrics as sklearn_metrics
 
 from ilit.errors import ConfigError, DataError, EvaluationError
 from ilit.testing import MetricCase, MetricContract
-from ilit_pytorch.metrics.formulas import (
-    F1,
-    METRICS,
-    Accuracy,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    RootMeanSquaredError,
-    TopK,
-)
+from ilit_pytorch.metrics.f1 import F1
+from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from ilit_pytorch.metrics.table import METRICS
+from ilit_pytorch.metrics.top_k import Accuracy, TopK
 
 RNG = np.random.default_rng(9527)
 SCORES, LABELS = RNG.normal(size=(40, 5)), RNG.integers(0, 5, 40)
@@ -83,58 +77,6 @@ class TestMetrics(MetricContract):
 def test_six_metrics_are_registered() -> None:
     """The names of the configuration."""
     assert [metric.name for metric in METRICS] == ["topk", "accuracy", "f1", "mse", "rmse", "mae"]
-
-
-MARGINS: dict[str, tuple[Callable[[], Any], Any, list[float]]] = {
-    "accuracy": (Accuracy, [[0.5, 2.0, 1.0], [3.0, 0.0, 1.0]], [1.0, 2.0]),
-    "f1": (lambda: F1("macro"), [[0.5, 2.0, 1.0], [3.0, 0.0, 1.0]], [1.0, 2.0]),
-    "top2 by what would have to change places": (lambda: TopK(2), [[0.5, 2.0, 1.0], [3.0, 0.0, 1.0]], [1.5, 1.0]),
-    "topk of all classes never misses": (lambda: TopK(3), [[0.5, 2.0, 1.0], [3.0, 0.0, 1.0]], [np.inf, np.inf]),
-    "class numbers": (Accuracy, [1, 2], []),
-}
-
-
-@pytest.mark.parametrize("name", MARGINS)
-def test_margins(name: str) -> None:
-    """How far each row is from turning, for labels 1 and 1; empty where the model gave class numbers."""
-    make, outputs, wanted = MARGINS[name]
-    metric = make()
-    metric.update(np.array(outputs), np.array([1, 1]))
-    assert metric.margins().tolist() == wanted
-
-
-def test_topk_predictions_say_hit_or_miss() -> None:
-    """A label among the k highest is the prediction; else one of those k, which it is not."""
-    metric = TopK(2)
-    metric.update(SCORES, LABELS)
-    hits = (np.argsort(-SCORES, axis=1)[:, :2] == LABELS[:, None]).any(axis=1)
-    assert ((metric.predictions() == LABELS) == hits).all()
-
-
-@pytest.mark.parametrize("average", ["binary", "macro", "micro"])
-def test_a_right_row_never_lowers_f1(average: Any) -> None:
-    """What ``reachable`` rests on, by brute force: every answer to every labelling of four rows."""
-    classes = range(2 if average == "binary" else 3)
-    metric, ones = F1(average), np.ones((1, 4))
-    for labels in itertools.product(classes, repeat=4):
-        truth = np.array(labels)
-        scores = {
-            answers: metric.scores(np.array(answers), truth, ones)[0]
-            for answers in itertools.product(classes, repeat=4)
-        }
-        for answers, score in scores.items():
-            for row in range(4):
-                righted = (*answers[:row], labels[row], *answers[row + 1 :])
-                assert scores[righted] >= score - 1e-12
-
-
-def test_rows_of_unequal_size_weigh_by_their_values() -> None:
-    """Batches whose rows hold different numbers of values still average to the result."""
-    metric = MeanSquaredError()
-    metric.update(FOUND, WANTED)
-    metric.update(FOUND[:, :1], WANTED[:, :1])
-    scores = metric.scores(metric.predictions(), metric.labels(), np.ones((1, 80)))
-    assert scores[0] == pytest.approx(metric.result(), rel=1e-6)
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -217,9 +159,3 @@ def test_what_cannot_be_scored_is_refused(name: str) -> None:
         call()
     assert text in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_binary_f1_refuses_more_than_two_classes() -> None:
-    """Scoring one class of three is never done in silence; the message names the cure."""
-    with pytest.raises(DataError, match=r"3 classes.*average to macro or micro"):
-        F1().update(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
