@@ -45,12 +45,13 @@ def test_another_architecture_is_refused(saved: Any, nets: Any, change: Callable
 
 
 def test_another_cpu_class_is_warned_of(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes chosen for one class may saturate on the other."""
+    """Codes chosen for one class may saturate on the other; the warning points at the line that loads."""
     here = cpu.describe()
     other = Cpu(here.model, "avx2", "A" if here.int8_class == "V" else "V", 1)
     monkeypatch.setattr(cpu, "describe", lambda: other)
-    with pytest.warns(IlitWarning, match="tune again on this CPU"):
+    with pytest.warns(IlitWarning, match="tune again on this CPU") as warned:
         files.load(saved.folder, saved.bench.model)
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_another_class_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:

@@ -148,5 +148,5 @@ def test_rows_are_kept_of_an_op_that_few_batches_reach() -> None:
     data = [to(0, rows=40)] * 31 + [to(1, 2, rows=100)]
     space = replace(adapter.describe_all(model, data, [size]), calibrations=(size,))
     calibration = adapter.calibrate(model, data, space)
-    kept = {name: calibration.channels(str(size), f"{name}:in").filled for name in ("experts.0", "experts.1", "head")}
-    assert kept == {"experts.0": 124, "experts.1": 50, "head": 128}
+    filled = {name: calibration.channels(str(size), f"{name}:in").filled for name in ("experts.0", "experts.1", "head")}
+    assert filled == {"experts.0": 124, "experts.1": 50, "head": 128}

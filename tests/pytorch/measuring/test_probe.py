@@ -108,7 +108,7 @@ def test_what_would_take_too_much_memory_is_not_saved(
 def test_an_ops_own_error_is_that_of_its_kernel(
     bench: Callable[..., Any], nets: SimpleNamespace, granularity: str
 ) -> None:
-    """On up to 128 rows, all of which calibration keeps, the figure is the INT8 module's error on them."""
+    """On up to 128 rows, all of which calibration samples, the figure is the INT8 module's error on them."""
     subject = bench(torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.ReLU()), torch.randn(60, 8))
     token = replace(nets.DYNAMIC, activation=replace(nets.DYNAMIC.activation, scheme="sym", granularity="per_token"))
     config = {

@@ -82,7 +82,7 @@ LOGITS = torch.tensor([[1.0, 2.0]])
     "outputs",
     [LOGITS, (LOGITS,), OrderedDict(loss=torch.tensor(1.0), logits=LOGITS, hidden_states=(LOGITS,)),
      {"loss": None, "scores": LOGITS}, LOGITS.bfloat16()],
-    ids=["tensor", "tuple of one", "logits", "only one kept", "bfloat16"],
+    ids=["tensor", "tuple of one", "logits", "only one array", "bfloat16"],
 )  # fmt: skip
 def test_predictions_are_one_array(outputs: Any) -> None:
     """Loss, states and caches never count."""
@@ -253,7 +253,7 @@ def test_rows_of_several_batches_share_one() -> None:
 
 
 def test_a_made_batch_shares_no_memory() -> None:
-    """Whatever a model does to its input, the rows that are kept stay as they were."""
+    """Whatever a model does to its input, the rows that are cached stay as they were."""
     (made,) = regroup([(X, Y)], [[(0, 0)]])
     made[0].zero_()
     assert X[0].tolist() == [0.0, 1.0, 2.0]

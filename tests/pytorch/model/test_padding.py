@@ -78,7 +78,7 @@ def cut(inputs: torch.Tensor, real: torch.Tensor) -> list[dict[str, torch.Tensor
 
 
 def assert_alike(found: CalibrationStats, wanted: CalibrationStats) -> None:
-    """Ranges, histograms, channels and kept rows are those of the same tokens, but for their order."""
+    """Ranges, histograms, channels and sampled rows are those of the same tokens, but for their order."""
     assert found.stats.keys() == wanted.stats.keys()
     for name, stats in wanted.stats.items():
         ours, channels, theirs = found.stats[name], found.channels[name], wanted.channels[name]

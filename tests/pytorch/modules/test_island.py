@@ -70,7 +70,7 @@ def check_op_by_op(lowered: torch.nn.Module, float_model: torch.nn.Module, run: 
             elif isinstance(module, IslandStart):
                 wanted = inputs[0]
             elif path.endswith(("pool", "average", "flatten", "dropout")) and output.is_quantized:
-                wanted = original(inputs[0])  # run on codes: the input's scale is kept
+                wanted = original(inputs[0])  # run on codes: the input's scale stays
                 assert one_step(output, wanted, output.q_scale(), output.q_zero_point()), path
                 checked.add(path)
                 return

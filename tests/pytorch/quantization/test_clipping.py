@@ -227,7 +227,7 @@ def test_kl_reckons_with_the_codes_there_are(
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.9995])
 @pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
 def test_a_pruned_weight_is_not_clipped_by_its_zeros(share: float, granularity: str) -> None:
-    """``kl`` keeps the weights that pruning has left: it is off by half as much again as ``minmax`` at most."""
+    """``kl`` retains the weights that pruning has left: it is off by half as much again as ``minmax`` at most."""
     weight = torch.randn(64, 4000) * (torch.rand(64, 4000) > share)
     off = {}
     for algorithm in ("minmax", "kl"):

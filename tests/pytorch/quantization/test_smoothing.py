@@ -105,7 +105,7 @@ def test_readers_share_smoothed_codes_and_what_is_saved_loads_alike(
 
 
 def test_only_minmax_is_smoothed(uneven: Any, nets: SimpleNamespace) -> None:
-    """Other algorithms need the smoothed values' distribution, which is not kept; the error says so."""
+    """Other algorithms need the smoothed values' distribution, which is not recorded; the error says so."""
     clipped = replace(nets.STATIC.activation, algorithm="kl")
     with pytest.raises(LoweringError, match="smoothing takes the range of minmax, not of kl"):
         uneven.lower(query=replace(nets.STATIC, smoothing=0.5, activation=clipped))

@@ -112,7 +112,7 @@ class PyTorchAdapter:
         return LoweringSession(eager, calibration, cache)
 
     def int8_kernels(self, model: Any) -> int:
-        """Return how many INT8 kernels one forward pass of a lowered model runs."""
+        """Return the number of INT8 kernels that one forward pass of a lowered model runs."""
         return int8_kernels(model)
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Any) -> list[float]:

@@ -118,12 +118,12 @@ def _check_entries(module: torch.nn.Module, path: str) -> None:
     for name, value in entries.items():
         if not isinstance(value, torch.Tensor):
             raise ModelError(
-                f"{_named(module, path)} keeps {name!r} as a {type(value).__name__}, which an artefact without pickle "
-                "cannot hold; quantize the float model, or keep tensors in buffers"
+                f"{_named(module, path)} holds {name!r} as a {type(value).__name__}, which an artefact without pickle "
+                "cannot hold; quantize the float model, or hold tensors in buffers"
             )
         if name.partition(".")[0] not in own | module._modules.keys():  # noqa: SLF001 - as above
             raise ModelError(
-                f"{_named(module, path)} keeps {name!r} in its state dict only, where no artefact looks; keep it by "
+                f"{_named(module, path)} has {name!r} in its state dict only, where no artefact looks; save it by "
                 "register_buffer"
             )
 
@@ -132,7 +132,7 @@ def _check_tensor(name: str, tensor: torch.Tensor) -> None:
     plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
     kind = str(tensor.layout if tensor.layout != torch.strided else tensor.dtype).removeprefix("torch.")
     if not plain or not _can_be_written(tensor.dtype):
-        raise ModelError(f"{name} is a {kind} tensor, which safetensors cannot hold; keep it as a plain dense tensor")
+        raise ModelError(f"{name} is a {kind} tensor, which safetensors cannot hold; store it as a plain dense tensor")
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from ilit.adapter import Cpu
-from ilit.errors import ArtefactError, IlitWarning, ModelError
+from ilit.errors import ArtefactError, ModelError, warn
 from ilit.recipe import Recipe
 from ilit_pytorch.artefact.content import MARK, Content
 from ilit_pytorch.artefact.float_state import extra_tensors, fill_extra, float_state
@@ -176,9 +175,7 @@ def _warn_of_other_class(folder: Path, made: Cpu) -> None:
     here = cpu.describe()
     if here.int8_class == made.int8_class:
         return
-    warnings.warn(
+    warn(
         f"{folder}: tuned for CPU class {made.int8_class} ({made.isa}), this one is {here.int8_class} ({here.isa}): "
-        "its answers are the same here, its speed is not; tune again on this CPU",
-        IlitWarning,
-        stacklevel=3,
+        "its answers are the same here, its speed is not; tune again on this CPU"
     )

@@ -183,7 +183,7 @@ def _note_indices(name: str, seen: CalibrationStats) -> Callable[..., None]:
 
 
 def _batches_to_come(sizes: list[CalibrationSize], rows: int) -> int:
-    """Return how many batches the longest size takes, judged by the rows of the first."""
+    """Return the number of batches that the longest size takes, judged by the rows of the first."""
     counts = [size.count if size.unit == "batches" else -(-size.count // max(rows, 1)) for size in sizes]
     return max(1, *counts) if counts else 1
 

@@ -23,7 +23,7 @@ VANISHING = 1e-6  # of the usual range: what float32 loses beside anything of us
 def unseen_ranges(
     model: torch.nn.Module, structure: Structure, stats: Mapping[str, ActivationStats]
 ) -> dict[str, float]:
-    """Return how far the range goes on both sides of 0, of each activation that statistics say nothing of.
+    """Return the range, on each side of 0, of each activation that statistics say nothing of.
 
     Args:
         model: an eval clone of the float model after a forward, so that computed weights are those of now.

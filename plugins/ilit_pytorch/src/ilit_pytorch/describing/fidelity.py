@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import types
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
-from ilit.errors import IlitWarning, ModelError, one_line
+from ilit.errors import ModelError, one_line, warn
 from ilit.evaluation import ROUNDING, apart
 from ilit_pytorch.artefact.content import content_of
 from ilit_pytorch.artefact.restore import restored
@@ -73,7 +72,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
             f"{path or 'the model'}: a function hung on it holds {name}, which is no part of the model and is not "
             "saved with it; register it as a submodule, parameter or buffer"
         )
-        warnings.warn(message, IlitWarning, stacklevel=2)
+        warn(message)
     kind = type(uncompiled(model)).__name__
     _refuse_strangers(kind, float_model, batch, [value for _, _, value in held])
     try:
@@ -83,8 +82,8 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
         raise
     except Exception as error:
         raise ModelError(
-            f"{kind} cannot be saved and read back into an architecture without values ({one_line(error)}); keep what "
-            "its forward depends on in parameters and buffers"
+            f"{kind} cannot be saved and read back into an architecture without values ({one_line(error)}); put what "
+            "its forward depends on into parameters and buffers"
         ) from error
     # Torch sums in another order where a weight asks for a gradient, which those read back do not.
     if apart(found, answers) <= ROUNDING or apart(_answers(float_model, batch), answers) > ROUNDING:
@@ -92,7 +91,7 @@ def check_savable(model: torch.nn.Module, float_model: torch.nn.Module, batch: A
     where = next((p for (p, a), (_, b) in _pairs(float_model, back, batch) if apart(b, a) > ROUNDING), "")
     raise ModelError(
         f"{kind}: an artefact cannot hold all that its answers depend on{f', first seen at {where}' if where else ''}: "
-        "state that is neither parameter nor buffer; keep it by register_buffer, or by get_extra_state and "
+        "state that is neither parameter nor buffer; save it by register_buffer, or by get_extra_state and "
         "set_extra_state"
     )
 

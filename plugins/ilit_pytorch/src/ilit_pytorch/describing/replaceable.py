@@ -186,7 +186,7 @@ def _passable_islands(model: torch.nn.Module, structure: Structure, inputs: Any)
 
 
 def _hooked(model: torch.nn.Module, island: Island, structure: Structure) -> str:
-    """Return which module of an island has hooks, which would be given quantized tensors."""
+    """Name a module of an island with hooks, which would be given quantized tensors; else return an empty string."""
     for name in (*island.stubs, *island.ops, *island.others, *island.functionals, *structure.dequant_stubs):
         if has_hooks(submodule(model, name)):
             return f"{name} has hooks, which are for float tensors"

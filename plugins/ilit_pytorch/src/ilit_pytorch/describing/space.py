@@ -61,7 +61,7 @@ def describe(model: Any, structure: Structure) -> SearchSpace:
 
 
 def _terms(model: Any, name: str) -> int:
-    """Return how many products of an activation's and a weight's code are summed in one value of an op's output."""
+    """Return the number of products, of an activation's and a weight's code, in one value of an op's output."""
     op = inner_op(submodule(model, name))
     weight = op._parameters.get("weight")  # noqa: SLF001 - reading a computed one would compute it
     if weight is not None:

@@ -45,5 +45,5 @@ def lowered_modules(model: torch.nn.Module) -> list[Lowered]:
 
 
 def int8_kernels(model: torch.nn.Module) -> int:
-    """Return how many INT8 kernels the lowered modules hold; each was seen to be called in the trace."""
+    """Return the number of INT8 kernels in the lowered modules; each was seen to be called in the trace."""
     return sum(module.int8_kernels for module in lowered_modules(model))

@@ -50,7 +50,7 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
 
 
 def input_quantizer(session: LoweringSession, name: str, recipe: Recipe) -> Quantizer:
-    """Return how the input of an op outside islands becomes codes."""
+    """Return the quantizer of the input of an op outside islands."""
     config, size = recipe.ops[name], recipe.calibration
     spec = activation_spec(name, config)
     if config.approach != "static":

@@ -66,7 +66,7 @@ def pays(model: torch.nn.Module, structure: Structure, recipe: Recipe) -> bool:
 
 
 def _unchanged(first: dict[str, int], recipe: Recipe) -> int:
-    """Return how many of the leading blocks a recipe leaves as they are."""
+    """Return the number of leading blocks that a recipe leaves as they are."""
     changed = [name for name, config in recipe.ops.items() if config.dtype != "float32"]
     return min((first.get(name, 0) for name in changed), default=0)
 
@@ -103,7 +103,7 @@ def _noted(path: str, calls: list[tuple[str, Any, list[int]]]) -> Callable[..., 
 
 
 def _useless(calls: list[tuple[str, Any, list[int]]], outputs: list[dict[str, Any]], batches: int) -> str:
-    """Return why what a pass over one batch gave cannot be put out again, else an empty string."""
+    """Return the reason for which the outputs of a pass over one batch cannot be reused, else an empty string."""
     if len(calls) != len(outputs[-1]) or tuple(outputs[-1]) != tuple(outputs[0]):
         return "the model's blocks do not each run once, in the same order"
     for path, output, versions in calls:

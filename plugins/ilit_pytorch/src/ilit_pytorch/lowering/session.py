@@ -115,6 +115,6 @@ class LoweringSession:
         if stats is None and source in self.calibration.unseen.get(size, {}):
             stats = ChannelStats.zeros(readers[0].shape[1])
         if stats is None:
-            raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
+            raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration recorded none")
         columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
         return smoothing_for(stats.low, stats.high, columns.amax(dim=0), strength)

@@ -29,7 +29,7 @@ LEAST_ROW = 1e-3  # of the mean row's squared deviation
 
 
 def distance(session: LoweringSession, recipe: Recipe) -> float:
-    """Return how far the recipe's predictions are from float32's, as a share of the variance of those.
+    """Return the squared distance of the recipe's predictions to float32's, as a share of the variance of those.
 
     The squared mean of the absolute differences times pi / 2: for normal differences that is their mean square, and a
     few rows far out, of which some dozen rows hold one or none by chance, count for less. 0 where all are equal;

@@ -95,7 +95,7 @@ def refuse_ties_of_infinity(scores: np.ndarray, metric: str) -> None:
 
 
 def rows_with_nan(values: np.ndarray) -> int:
-    """Return how many rows of an array (rows, ...) of numbers hold NaN."""
+    """Return the number of rows with NaN in an array (rows, ...) of numbers."""
     if not np.issubdtype(values.dtype, np.floating):
         return 0
     found = np.isnan(np.atleast_1d(values))

@@ -140,7 +140,7 @@ def row_shapes(batch: Any) -> list[Hashable]:
 def regroup(batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
     """Return batches made of rows of ``batches``, each row named by its batch's number and its own.
 
-    A row keeps its values bit by bit, padding included. Mappings become dicts, lists of numbers arrays.
+    The values of a row stay the same bit by bit, padding included. Mappings become dicts, lists of numbers arrays.
 
     Raises:
         DataError: rows cannot be told apart, or rows of one group have different shapes.

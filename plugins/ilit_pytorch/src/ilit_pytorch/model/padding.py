@@ -50,7 +50,7 @@ class Padding:
 
 
 def padding_of(model: torch.nn.Module, inputs: Any) -> Padding:
-    """Return where a batch has padding, from ``attention_mask`` and ``decoder_attention_mask`` among its inputs.
+    """Return the padding of a batch, by ``attention_mask`` and ``decoder_attention_mask`` among its inputs.
 
     A mask is (rows, tokens) of 1 and 0 or true and false. Activations are told by their shapes, sequence first too.
     Two masks of one shape leave out what both do. A decoder without a mask of its own leaves out nothing, or, where it

@@ -32,7 +32,7 @@ class StaticQuantizer:
     def __post_init__(self) -> None:
         """Find factor and offset from a value to its code, half a code more for rounding.
 
-        Here and not at the first call, which may be one of ``torch.export``: what that computes is no tensor to keep.
+        Here and not at the first call, which may be one of ``torch.export``: what that computes is no tensor to cache.
         """
         scale, half = self.params.scale, self.params.zero_point + 0.5
         line: tuple[float | torch.Tensor, float | torch.Tensor] = (1.0 / scale, half)
@@ -103,7 +103,7 @@ class TokenQuantizer:
         low, high = torch.aminmax(activation, dim=-1, keepdim=True)  # (..., 1) each
         reach = torch.maximum(-low, high)  # (..., 1)
         if torch.compiler.is_exporting():
-            torch._assert_async(torch.isfinite(reach).all(), NOT_FINITE)  # noqa: SLF001 - the check that graphs keep
+            torch._assert_async(torch.isfinite(reach).all(), NOT_FINITE)  # noqa: SLF001 - the check that graphs retain
         elif not bool(torch.isfinite(reach).all()):
             raise ValueError(NOT_FINITE)
         scale = reach.div_(top - middle).clamp_min_(TINY)

@@ -57,7 +57,7 @@ def parts_from(meta: Mapping[str, Any], names: Iterable[str], given: Mapping[str
 
 
 def misfit(where: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, Any]) -> str:
-    """Return why the entries cannot be those of a module whose own are ``expected``, else an empty string.
+    """Return the reason for which entries cannot be of a module whose own are ``expected``, else an empty string.
 
     Args:
         where: path of the module, for the message.
@@ -84,7 +84,7 @@ def misfit(where: str, expected: Mapping[str, torch.Tensor], given: Mapping[str,
 
 
 def misfit_numbers(where: str, kind: str, parts: Parts) -> str:
-    """Return why parts of the right form cannot run on this CPU, else an empty string."""
+    """Return the reason for which parts of the right form cannot run on this CPU, else an empty string."""
     try:
         check_numbers(where, kind, *parts)
     except ArtefactError as error:
@@ -93,7 +93,7 @@ def misfit_numbers(where: str, kind: str, parts: Parts) -> str:
 
 
 def _static_places(meta: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    """Return where a scale and zero point stand in ``meta``, and of which activation they are."""
+    """Return the mappings in ``meta`` that hold a scale and zero point, each with the name of its activation."""
     places = ((meta, "output"), (meta.get("quantizer", {}), "input"))
     return [(place, name) for place, name in places if "scale" in place]
 

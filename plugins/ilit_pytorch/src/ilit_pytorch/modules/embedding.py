@@ -21,7 +21,7 @@ class Int8Embedding(Lowered):
     int8_kernels = 1
 
     def __init__(self, weight: torch.Tensor, weight_scale: torch.Tensor) -> None:
-        """Keep int8 codes (rows, width) and float32 scales (rows,)."""
+        """Take int8 codes (rows, width) and float32 scales (rows,)."""
         super().__init__()
         self.register_buffer("codes", weight, persistent=False)
         self._parameters.update(weight_scale=frozen(weight_scale))

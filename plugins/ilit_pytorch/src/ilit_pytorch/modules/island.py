@@ -194,7 +194,7 @@ class IslandFloat(_Island):
         return {**self.params.to_json(), **lowered}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors of the lowered op inside; a float one keeps its own parameters."""
+        """Return the tensors of the lowered op inside; a float one has its own parameters."""
         return self.original.tensors() if isinstance(self.original, Lowered) else {}
 
     @staticmethod

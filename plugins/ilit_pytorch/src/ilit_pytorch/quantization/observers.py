@@ -2,7 +2,7 @@
 
 An ``ActivationStats`` is filled batch by batch in bounded memory: minimum, maximum and one histogram whose bins are
 merged in pairs whenever a wider value comes, so that no value is ever re-binned by interpolation. Every algorithm and
-scheme is answered from the same statistics. ``ChannelStats`` keeps what smoothing, bias correction and an op's own
+scheme is answered from the same statistics. ``ChannelStats`` holds what smoothing, bias correction and an op's own
 error need of its input: range and mean of every channel, and a few hundred rows of it.
 """
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 
 LEAST = 1e-5  # of the widest channel: one that moved less in calibration is given the range of the middle one
-WIDEST = 1e4  # no channel is stretched or shrunk by more, so that a float32 product keeps its digits
+WIDEST = 1e4  # no channel is stretched or shrunk by more, so that a float32 product retains its digits
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 
 def why_float(module: torch.nn.Module) -> str:
-    """Return why a module of a quantizable kind has to stay in float, an empty string for any other.
+    """Return the reason for which a module of a quantizable kind has to stay in float, else an empty string.
 
     A weight that torch computes when it is read is computed by this, so ask it of clones.
     """
@@ -83,7 +83,7 @@ def why_float(module: torch.nn.Module) -> str:
 
 
 def _patch(module: torch.nn.Module) -> str:
-    """Return how a module's owner has replaced its call, in the instance or in its class; else an empty string."""
+    """Say that a module's owner has replaced its call, in the instance or in its class; else return an empty string."""
     if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
         return "its forward is patched"
     if type(module).__call__ is not _PLAIN_CALL:
@@ -92,7 +92,7 @@ def _patch(module: torch.nn.Module) -> str:
 
 
 def _own_state(module: torch.nn.Module) -> str:
-    """Return which state or attribute of a module an INT8 module could not take over; else an empty string."""
+    """Name a state or attribute of a module that an INT8 module could not take over; else return an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"
@@ -104,7 +104,7 @@ def _own_state(module: torch.nn.Module) -> str:
 
 
 def _is_torchs(hook: Any) -> bool:
-    """Whether a state-dict hook is one by which torch keeps the parts of a weight that it computes."""
+    """Whether a state-dict hook is one by which torch saves the parts of a weight that it computes."""
     plain = getattr(hook, "hook", hook)  # torch wraps those of a user
     return str(getattr(plain, "__module__", "")).startswith("torch.")
 
