@@ -47,3 +47,10 @@ def test_a_folder_says_in_one_line_what_lives_there(folder: Path) -> None:
 def test_all_folders_are_packages() -> None:
     """A folder without ``__init__`` would be left out of what is checked here."""
     assert {file.parent for file in PACKAGE.rglob("*.py")} == {PACKAGE, *FOLDERS}
+
+
+def test_every_module_has_a_test_that_mirrors_it() -> None:
+    """``lowering/op.py`` is tested by ``lowering/test_op.py``."""
+    modules = (file.relative_to(PACKAGE) for file in ROOMS.modules(PACKAGE).values() if file.name != "__init__.py")
+    tests = Path(__file__).parent
+    assert [str(file) for file in modules if not (tests / file.parent / f"test_{file.name}").exists()] == []
