@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "ilit_core" / "src" / "ilit", *sorted(ROOT.glob("plugins/*/src/*")), ROOT / "examples"]
 CORE = SOURCES[0]
 # Folders and modules of the core that are still to be mended; every other one is held to the rules.
-PENDING = ("artefact.py", "config", "evaluation", "evidence", "narrowing", "report", "search", "tuner.py")
+PENDING = ("artefact.py", "search", "tuner.py")
 FILES = [
     file
     for source in SOURCES

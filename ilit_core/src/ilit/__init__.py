@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from ilit import testing
     from ilit.artefact import load
     from ilit.config import Config, read_config
-    from ilit.evaluation.loaders import wrap_dataloader
+    from ilit.plugins.loaders import wrap_dataloader
     from ilit.run import FrontMember, Run, open_run
     from ilit.tuner import Tuner
 
@@ -149,7 +149,7 @@ _LATER = {
     "load": "ilit.artefact",
     "open_run": "ilit.run",
     "read_config": "ilit.config",
-    "wrap_dataloader": "ilit.evaluation.loaders",
+    "wrap_dataloader": "ilit.plugins.loaders",
 }
 
 

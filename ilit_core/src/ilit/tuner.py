@@ -20,10 +20,10 @@ from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsT
 from ilit.artefact import SavedModel, save_and_verify
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
-from ilit.evaluation.loaders import Data, gather
 from ilit.evaluation.sanity import ignores_model
 from ilit.narrowing.limits import narrow
 from ilit.narrowing.rules import apply_rules
+from ilit.plugins.loaders import Data, gather
 from ilit.plugins.registry import Registry, installed_plugins
 from ilit.plugins.selection import Components, select_components
 from ilit.report.card import write_card

@@ -13,7 +13,7 @@ import pytest
 
 from ilit import Trial, Tuner
 from ilit.errors import IlitWarning, ModelError
-from ilit.evaluation.fidelity import FIRST_ROWS, first_look, first_rows, fresh
+from ilit.evaluation.fidelity import SAMPLE_ROWS, check_float_model, fresh, sample_rows
 from ilit.evaluation.outputs import ROUNDING, identical
 from ilit.testing import FakeAdapter, fake_data, fake_model
 
@@ -41,17 +41,17 @@ class Adapter(FakeAdapter):
 
 def look(adapter: FakeAdapter, example: Any = EXAMPLE) -> Any:
     """Look at the fake model."""
-    return first_look(adapter, MODEL, replace(MODEL, training=False), example)
+    return check_float_model(adapter, MODEL, replace(MODEL, training=False), example)
 
 
 def test_a_few_rows_suffice() -> None:
     """Three passes over eight rows: the float model twice, the user's own once."""
     adapter = Adapter()
     sample = look(adapter)
-    assert adapter.rows == [FIRST_ROWS] * 3
+    assert adapter.rows == [SAMPLE_ROWS] * 3
     assert sample.repeats
     assert sample.whole is EXAMPLE
-    assert identical(sample.batch, (EXAMPLE[0][:FIRST_ROWS], EXAMPLE[1][:FIRST_ROWS]))
+    assert identical(sample.batch, (EXAMPLE[0][:SAMPLE_ROWS], EXAMPLE[1][:SAMPLE_ROWS]))
 
 
 def without(*names: str) -> FakeAdapter:
@@ -70,7 +70,7 @@ def without(*names: str) -> FakeAdapter:
 )
 def test_rows_that_cannot_be_told_apart_stay_together(adapter: Any, example: Any, rows: int) -> None:
     """The whole batch is taken as it is."""
-    assert first_rows(adapter, example) is example
+    assert sample_rows(adapter, example) is example
     if isinstance(example[1], np.ndarray):
         assert look(adapter, example).batch is example
         assert adapter.rows == [rows] * 3
@@ -215,7 +215,7 @@ def random_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_random_answers_are_said_and_the_search_goes_on(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One warning before it; nothing is regrouped, and the model is kept without comparison, which the log says."""
+    """One warning before it; nothing is regrouped, and the model is saved without comparison, which the log says."""
     random_answers(monkeypatch)
     tuned = tuner(only_first, metric="fake_accuracy", accuracy_criterion={"absolute": 0.5})
     with pytest.warns(
@@ -227,7 +227,7 @@ def test_random_answers_are_said_and_the_search_goes_on(tuner: Make, monkeypatch
     assert tuned.result is not None
     log = (tuned.result.folder / "log.txt").read_text()
     assert "rows stay in the loader's batches: its outputs differ from call to call" in log
-    assert "best: kept without comparison, since the model's outputs differ from call to call" in log
+    assert "without comparison, since the model's outputs differ from call to call" in log
     assert (tuned.result.folder / "best" / "recipe.json").exists()
 
 
@@ -253,7 +253,7 @@ class Answer:
 def test_what_cannot_be_compared_is_said_once(
     tuner: Make, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], Any], text: str
 ) -> None:
-    """By the leaf, before the search; the model is tuned and kept."""
+    """By the leaf, before the search; the model is tuned and saved."""
     for name in ("outputs", "own_outputs"):
         plain: Any = getattr(FakeAdapter, name)
         monkeypatch.setattr(FakeAdapter, name, lambda *arguments, plain=plain: answer(plain(*arguments)))

@@ -167,7 +167,7 @@ def test_no_row_of_such_a_model_can_be_held_out(tuner: Make) -> None:
         ConfigError, match=r"^evaluation.holdout: a row's outputs depend on the rows beside it, by up "
     ) as e:
         ready.tune(Centred(PLAIN.weights), CALIBRATION, EVALUATION)
-    assert str(e.value).endswith("so no rows can be kept from the search; remove the key")
+    assert str(e.value).endswith("from the search; remove the key")
     assert len(str(e.value).splitlines()) == 1
 
 
@@ -223,7 +223,7 @@ def test_outputs_without_an_entry_a_row_are_compared_by_predictions(
 
 
 def test_a_recorder_is_the_metric_in_all_else() -> None:
-    """It keeps the first rows of each batch, as copies, and hands everything on."""
+    """It records some rows of each batch, as copies, and hands everything on."""
     metric = FakeAccuracy()
     recorder = Recorder(metric)
     logits = np.eye(4, dtype=np.float32)[np.arange(20) % 4]

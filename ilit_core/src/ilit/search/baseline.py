@@ -20,24 +20,15 @@ from ilit.config import Config
 from ilit.criterion import Criterion
 from ilit.errors import ConfigError, IlitWarning
 from ilit.evaluation.early_stop import Stop
-from ilit.evaluation.fidelity import first_look
-from ilit.evaluation.loaders import COST_BATCHES, Data, WatchedLoader
+from ilit.evaluation.fidelity import check_float_model
+from ilit.evaluation.order import EvaluationOrder, EvaluationOrders, batched, misses_first, order_over
 from ilit.evaluation.row_dependence import Recorder, dependence
-from ilit.evaluation.rows import (
-    CachedRows,
-    EvaluationOrder,
-    EvaluationOrders,
-    UncachedLoader,
-    batched,
-    course_of,
-    misses_first,
-    shapes_of,
-    split,
-)
+from ilit.evaluation.rows import COST_BATCHES, CachedRows, UncachedLoader, WatchedLoader, shapes_of, split
 from ilit.evaluation.sanity import check_metric_moves
 from ilit.evaluation.scoring import FunctionScorer, MetricScorer, Scorer, finite
 from ilit.metric import Metric, PairedMetric
 from ilit.plugins.components import make_metric
+from ilit.plugins.loaders import Data
 from ilit.plugins.registry import Registry
 from ilit.plugins.selection import Components
 from ilit.report.verdict import resolution_warning
@@ -145,10 +136,10 @@ def assess(
     Raises:
         EvaluationError: the score is no finite number, or the metric does not notice a zeroed model.
         ConfigError: a relative criterion on a baseline of 0, or a holdout that cannot be kept.
-        ModelError: see ``first_look``.
+        ModelError: see ``check_float_model``.
     """
     float_model = parts.adapter.lower(model, space.float_recipe(), calibration)
-    sample = first_look(parts.adapter, model, float_model, data.example)
+    sample = check_float_model(parts.adapter, model, float_model, data.example)
     begun = run.seconds()
     if isinstance(scoring, ByFunction):
         # A model of its own, since it may do to it whatever it likes.
@@ -230,26 +221,29 @@ def _on_data(
     if config.holdout:
         _check_holdout(adapter, metric, name)
     recorded = Recorder(metric)
-    score = adapter.evaluate(float_model, watched, cast("Metric", recorded), watched.cached_rows)
+    score = adapter.evaluate(float_model, watched, cast("Metric", recorded), watched.count_rows)
     score = finite(score, f"metric {name}")
-    kept, paired = watched.kept, _paired(metric, config, watched.kept, name)
+    kept, paired = watched.cached, _paired(metric, config, watched.cached, name)
     if paired is not None and paired.by_row:
         _look_at_rows(adapter, float_model, kept, recorded, make, repeats)
     batches = data.evaluation if kept.batches is None else kept.batches
     known = paired.predictions() if paired is not None and kept.shapes is not None else None
-    check_metric_moves(adapter, float_model, batches, make, name, score, known)
+    plain = scoring.scorer(adapter, EvaluationOrders(EvaluationOrder(batches)))
+    check_metric_moves(plain, float_model, score, known)
     _check_overlap(calibration, itertools.chain.from_iterable(watched.digests))
     if paired is None and config.holdout:
         raise _no_holdout(f"metric {name} cannot be compared row by row; log.txt says why")
     if paired is None:
-        return FloatEvaluation(scoring.scorer(adapter, EvaluationOrders(EvaluationOrder(batches))), score, watched.few)
+        return FloatEvaluation(plain, score, watched.cost_batches)
     reference = Reference(paired, paired.predictions(), paired.labels(), score)
     if config.holdout:
-        return _without_holdout(config, adapter, scoring, reference, kept, watched.few)
+        return _without_holdout(config, adapter, scoring, reference, kept, watched.cost_batches)
     if kept.batches is None:
         batches = UncachedLoader(data.evaluation, adapter.row_digests, watched.digests)
     courses = EvaluationOrders(EvaluationOrder(batches, kept.labels()), _misses_first(adapter, kept, reference))
-    return FloatEvaluation(scoring.scorer(adapter, courses), score, watched.few, reference, bound=bool(kept.bound))
+    return FloatEvaluation(
+        scoring.scorer(adapter, courses), score, watched.cost_batches, reference, bound=bool(kept.bound)
+    )
 
 
 def _look_at_rows(
@@ -295,8 +289,8 @@ def _without_holdout(
         )
     if kept.bound:
         raise _no_holdout(kept.bound)
-    plain = course_of(adapter, kept, kept.own_batches(searched))
-    theirs = kept.shapes and course_of(adapter, kept, list(batched(held, kept.shapes, max(kept.counts))))
+    plain = order_over(adapter, kept, kept.own_batches(searched))
+    theirs = kept.shapes and order_over(adapter, kept, list(batched(held, kept.shapes, max(kept.counts))))
     if not plain or not theirs:
         raise _no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
     courses = EvaluationOrders(plain, _misses_first(adapter, kept, reference, searched))
@@ -318,7 +312,7 @@ def _misses_first(
     chosen = np.arange(len(margins)) if rows is None else np.asarray(rows, np.int64)
     wrong = reference.predictions != reference.labels
     order = chosen[misses_first(wrong[chosen], margins[chosen])]
-    return course_of(adapter, kept, list(batched(order.tolist(), shapes, max(kept.counts))))
+    return order_over(adapter, kept, list(batched(order.tolist(), shapes, max(kept.counts))))
 
 
 def _check_holdout(adapter: Adapter, metric: Metric, name: str) -> None:

@@ -16,8 +16,9 @@ from ilit.evaluation.early_stop import Stop
 from ilit.evaluation.fidelity import fresh
 from ilit.evaluation.outputs import identical
 from ilit.evaluation.scoring import Score
-from ilit.evidence.compare import evidence
+from ilit.evidence.compare import Claim, evidence
 from ilit.evidence.record import Evidence
+from ilit.evidence.units import PairedUnits
 from ilit.objective import Objective
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord, relative_cost
@@ -125,18 +126,10 @@ def _compared(
     context: RunContext, reference: Reference, predictions: NDArray[Any], comparisons: int, holdout: bool = False
 ) -> Evidence | None:
     """Return what the predictions prove; None, with a line in the log, where the metric has no drop on these units."""
+    claim = Claim(context.criterion, comparisons, context.confidence, holdout)
     try:
-        return evidence(
-            reference.predictions,
-            predictions,
-            reference.labels,
-            metric=reference.metric,
-            criterion=context.criterion,
-            baseline=reference.score,
-            comparisons=comparisons,
-            confidence=context.confidence,
-            holdout=holdout,
-        )
+        units = PairedUnits(reference.predictions, predictions, reference.labels, reference.metric, reference.score)
+        return evidence(units, claim)
     except EvaluationError as error:
         _log.warning("nothing can be said about the true drop: %s", one_line(error))
         return None
