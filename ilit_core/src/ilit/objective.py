@@ -38,3 +38,5 @@ class Objective:
 PERFORMANCE = Objective("performance", "s", lambda m: m.seconds, must_beat_float=True)
 FOOTPRINT = Objective("footprint", "bytes", lambda m: float(m.bytes + m.activation_bytes), must_beat_float=True)
 MODEL_SIZE = Objective("modelsize", "bytes", lambda m: float(m.bytes), must_beat_float=True)
+OBJECTIVES = (PERFORMANCE, FOOTPRINT, MODEL_SIZE)
+"""Those that ilit brings."""

@@ -1,14 +1,19 @@
-"""What is wrong with a part that has some of an ability, in one line."""
+"""What is wrong with a part that has some of an ability, in one line; and how a package's parts are found."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
 from functools import partialmethod
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ilit.adapter import RegroupsRows, TimesOps
-from ilit.plugins.validation import incomplete
+from ilit.plugins.validation import incomplete, parts_in
 
 
 def takes(*arguments: Any) -> Any:
@@ -72,3 +77,38 @@ def test_a_method_that_cannot_take_the_call_is_named(member: Any) -> None:
 def test_half_an_ability_is_named(members: dict[str, Any], problem: str) -> None:
     """What is there, what is missing, and for which ability; no ability at all is fine."""
     assert incomplete(type("Mine", (), members), RegroupsRows) == problem
+
+
+STRATEGY = "class {name}:\n    name = {text!r}\n    Options = dict\n    def search(self, space, baseline, rng): ...\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A package of two modules and a folder, all with strategies in them."""
+    home = tmp_path / "some_plugin"
+    (home / "folder").mkdir(parents=True)
+    (home / "__init__.py").write_text("")
+    (home / "first.py").write_text(
+        STRATEGY.format(name="Mine", text="mine") + STRATEGY.format(name="_Base", text="base")
+    )
+    (home / "second.py").write_text("from some_plugin.first import Mine\nclass Other:\n    name = 'no strategy'\n")
+    (home / "folder" / "__init__.py").write_text("from some_plugin.folder.inner import Deep\n")
+    (home / "folder" / "inner.py").write_text(STRATEGY.format(name="Deep", text="deep"))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("some_plugin")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "some_plugin"]:
+        del sys.modules[name]
+
+
+def test_parts_are_found_where_they_are_defined(package: ModuleType) -> None:
+    """Once each: not where they are imported, no private ones, and a folder's by what it hands on."""
+    assert [part.name for part in parts_in(package, "strategy")] == ["mine", "deep"]
+    assert parts_in(package, "metric") == []
+
+
+def test_a_new_part_is_a_new_module(package: ModuleType) -> None:
+    """Nothing else is changed for it to be offered."""
+    (Path(package.__path__[0]) / "third.py").write_text(STRATEGY.format(name="New", text="new"))
+    importlib.invalidate_caches()
+
+    assert [part.name for part in parts_in(package, "strategy")] == ["mine", "deep", "new"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ilit.executor import Executor, SerialExecutor
 from ilit.hookspecs import hookimpl
-from ilit.objective import FOOTPRINT, MODEL_SIZE, PERFORMANCE, Objective
+from ilit.objective import OBJECTIVES, Objective
 from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
 @hookimpl
 def ilit_objectives() -> list[Objective]:
     """Offer forward time, memory of model and activations, and size of the model."""
-    return [PERFORMANCE, FOOTPRINT, MODEL_SIZE]
+    return list(OBJECTIVES)
 
 
 @hookimpl

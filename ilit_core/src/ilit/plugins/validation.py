@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -50,6 +53,30 @@ KINDS: dict[str, Kind] = {
         Kind("executor", "ilit_executors", "ilit-core", ("map",)),
     )
 }
+
+
+def parts_in(package: ModuleType, kind: str) -> list[type[Any]]:
+    """Return the classes of a package's modules that have the shape of a kind of part, by module and place in it.
+
+    For a plugin's hook: a new part is then a new module, and no list has to name it. A class that a module only
+    imports, and one whose name begins with an underscore, is none.
+
+    Args:
+        package: its modules are imported, those of packages inside it are not.
+        kind: ``strategy``, ``metric`` or another of ``KINDS``.
+    """
+    found: list[type[Any]] = []
+    for info in sorted(pkgutil.iter_modules(package.__path__, f"{package.__name__}."), key=lambda info: info.name):
+        members = vars(importlib.import_module(info.name)).values()
+        found += [member for member in members if _is_part_of(info.name, member, KINDS[kind])]
+    return found
+
+
+def _is_part_of(module: str, member: Any, kind: Kind) -> bool:
+    """Whether a member is a public class of the module itself, or of one inside it, with the attributes of its kind."""
+    if not isinstance(member, type) or not f"{member.__module__}.".startswith(f"{module}."):
+        return False
+    return not member.__name__.startswith("_") and all(hasattr(member, need) for need in ("name", *kind.needs))
 
 
 def describe_failure(error: BaseException) -> str:

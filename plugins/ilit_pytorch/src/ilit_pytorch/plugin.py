@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ilit.hookspecs import hookimpl
+from ilit.plugins import parts_in
 from ilit_pytorch import hookspecs
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def ilit_adapters() -> list[type[Adapter]]:
 @hookimpl
 def ilit_metrics() -> list[type[Metric]]:
     """Offer ``topk``, ``accuracy``, ``f1``, ``mse``, ``rmse`` and ``mae``."""
-    from ilit_pytorch.metrics.table import METRICS
+    from ilit_pytorch import metrics
 
-    return METRICS
+    return parts_in(metrics, "metric")
 
 
 @hookimpl

@@ -1,17 +1,15 @@
-"""Tells ilit which strategies this distribution offers."""
+"""Tells ilit which strategies this distribution offers: each class of its modules that has a strategy's shape."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import ilit_strategies as package
 from ilit.hookspecs import hookimpl
-from ilit_strategies.basic import Basic
-from ilit_strategies.exhaustive import Exhaustive
-from ilit_strategies.mse import Mse
-from ilit_strategies.random_order import Random
+from ilit.plugins import parts_in
 
 
 @hookimpl
 def ilit_strategies() -> list[type[Any]]:
-    """Return the four strategies."""
-    return [Basic, Exhaustive, Random, Mse]
+    """Offer ``basic``, ``exhaustive``, ``mse`` and ``random``."""
+    return parts_in(package, "strategy")
