@@ -1,13 +1,11 @@
-"""Records of a run: one a trial, the latest."""
+"""Records of a run."""
 
 from __future__ import annotations
 
 import pytest
 
 from ilit.recipe import Recipe
-from ilit.result import TrialRecord, with_record
-
-FIRST, SECOND = TrialRecord(1, Recipe(), "pruned", 0.8), TrialRecord(2, Recipe(), "missed", 0.7)
+from ilit.result import TrialRecord
 
 
 @pytest.mark.parametrize(
@@ -24,14 +22,3 @@ FIRST, SECOND = TrialRecord(1, Recipe(), "pruned", 0.8), TrialRecord(2, Recipe()
 def test_accepted_is_passed_without_objection(record: TrialRecord, accepted: bool, why_not: str) -> None:
     """The status and the objection tell, no other text; ``why_not`` is what a reader is told of either."""
     assert (record.accepted, record.why_not) == (accepted, why_not)
-
-
-def test_a_new_trial_comes_last() -> None:
-    """Records stay in the order of their trials."""
-    assert with_record((FIRST,), SECOND) == (FIRST, SECOND)
-
-
-def test_a_later_record_takes_the_place_of_the_earlier() -> None:
-    """A completed evaluation replaces the pruned one where that was."""
-    completed = TrialRecord(1, Recipe(), "missed", 0.75)
-    assert with_record((FIRST, SECOND), completed) == (completed, SECOND)

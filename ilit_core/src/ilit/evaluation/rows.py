@@ -250,6 +250,13 @@ def course_of(adapter: Adapter, kept: CachedRows, groups: Sequence[Sequence[int]
     return EvaluationOrder(batches, None if labels is None else labels[running], running)
 
 
+def reordered(adapter: Adapter, kept: CachedRows, rows: Sequence[int] | None) -> EvaluationOrder | None:
+    """Return a course over these rows in about this order, in batches of one shape; None where that cannot be."""
+    if rows is None or kept.shapes is None:
+        return None
+    return course_of(adapter, kept, list(batched(rows, kept.shapes, max(kept.counts))))
+
+
 def shapes_of(adapter: Adapter, kept: CachedRows) -> list[Hashable] | None:
     """Return each row's shape; None, with a line in the log, where rows are not kept or cannot be told apart."""
     if kept.batches is None:
