@@ -215,7 +215,7 @@ def random_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_random_answers_are_said_and_the_search_goes_on(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One warning before it; nothing is regrouped, and the model is kept without comparison, which the log says."""
+    """One warning before it; nothing is regrouped, and the model is saved without comparison, which the log says."""
     random_answers(monkeypatch)
     tuned = tuner(only_first, metric="fake_accuracy", accuracy_criterion={"absolute": 0.5})
     with pytest.warns(
@@ -227,7 +227,7 @@ def test_random_answers_are_said_and_the_search_goes_on(tuner: Make, monkeypatch
     assert tuned.result is not None
     log = (tuned.result.folder / "log.txt").read_text()
     assert "rows stay in the loader's batches: its outputs differ from call to call" in log
-    assert "best: kept without comparison, since the model's outputs differ from call to call" in log
+    assert "best: saved without comparison, since the model's outputs differ from call to call" in log
     assert (tuned.result.folder / "best" / "recipe.json").exists()
 
 
