@@ -23,13 +23,12 @@ from ilit.plugins.selection import Components, choose_scoring, select_components
 from ilit.report.verdict import sentence
 from ilit.report.wording import left_in_float, miss_message
 from ilit.result import TuneResult
-from ilit.run.folder import CALIBRATION, JOURNAL, LOG, Clock, create_folder, lock_folder, try_folder
-from ilit.run.journal import JournalWriter
+from ilit.run.folder import CALIBRATION, LOG, Clock, create_folder, lock_folder, try_folder
 from ilit.run.log import RunLog, run_log
 from ilit.search.baseline import assess, models_of
 from ilit.search.choice import best_of, closest_of, front_of
 from ilit.search.context import RunClock, RunContext, header_of
-from ilit.search.ledger import Ledger, known
+from ilit.search.ledger import Ledger, open_ledger
 from ilit.search.loop import Budget, SearchEnd, search
 from ilit.search.trial import trial_of_ignored_model
 from ilit.space import SearchSpace
@@ -106,8 +105,8 @@ class Tuner:
             raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
         self.result = None
         plugins = self._plugins or installed_plugins()
-        config, now = self.config, self._clock
-        begun = now.seconds()
+        config, clock = self.config, self._clock
+        begun = clock.seconds()
         with run_log() as log:
             try_folder(config.run_folder)
             scoring = choose_scoring(config, eval_dataloader, eval_func, plugins)
@@ -115,17 +114,16 @@ class Tuner:
             data = gather(model, q_dataloader, eval_dataloader, plugins)
             with _threads(parts.adapter, config.threads):
                 space = _describe(config, parts.adapter, model, data, plugins)
-                with _folder(config, now, log) as folder:
+                with _folder(config, clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
                     models = models_of(parts.adapter, model, space, calibration, data.example)
-                    clock = RunClock(now.seconds, _deadline(config, begun))
-                    context = assess(config, scoring, models, parts.objective, data, clock, folder)
-                    header = header_of(context, config, parts.strategy.name, now.now())
-                    with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
-                        ledger = Ledger(folder, header, journal, plugins, known((), parts.objective))
+                    time = RunClock(clock.seconds, _deadline(config, begun))
+                    context = assess(config, scoring, models, parts.objective, data, time, folder)
+                    header = header_of(context, config, parts.strategy.name, clock.now())
+                    with open_ledger(folder, header, plugins, parts.objective) as ledger:
                         ledger.start()
                         end = _search(config, parts, context, ledger)
-                        self.result = _result(end, context, ledger, now.seconds() - begun)
+                        self.result = _result(end, context, ledger, clock.seconds() - begun)
                         saved = _save_and_finish(self.result, end, context, ledger)
         _warn_of_ignored_model(context, self.result)
         for doubt in saved.doubts:
@@ -243,7 +241,7 @@ def _save_and_finish(result: TuneResult, end: SearchEnd, context: RunContext, le
 
 
 def _finish(ledger: Ledger, result: TuneResult, reason: str) -> str:
-    """Tell that the run is over; return why the run folder did not take it, in one line, else an empty string."""
+    """Tell that the run is over; return a line where the run folder does not take it, else an empty string."""
     try:
         ledger.finish(result, reason)
     except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a full disk

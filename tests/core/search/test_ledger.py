@@ -16,7 +16,7 @@ from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
 from ilit.run.folder import JOURNAL, Run
 from ilit.run.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
-from ilit.search.ledger import Ledger, known, outcome_of
+from ilit.search.ledger import Ledger, known, open_ledger, outcome_of
 from ilit.strategy import (
     DistanceOutcome,
     DistanceProbe,
@@ -48,10 +48,9 @@ def ledger(
     def ilit_trial_finished(run: Run, trial: TrialRecord) -> None:
         heard.append((run, trial))
 
-    journal = JournalWriter(tmp_path / JOURNAL, HEADER)
     plugins = load(observer=plugin(ilit_trial_finished=ilit_trial_finished))
-    yield Ledger(tmp_path, HEADER, journal, plugins, known((), PERFORMANCE))
-    journal.close()
+    with open_ledger(tmp_path, HEADER, plugins, PERFORMANCE) as ledger:
+        yield ledger
 
 
 def fill(ledger: Ledger) -> None:
@@ -77,6 +76,8 @@ def test_the_journal_tells_all_that_a_ledger_knows(ledger: Ledger, tmp_path: Pat
     entries = read_journal(tmp_path / JOURNAL).entries
     assert [type(entry) for entry in entries] == [Probed, Started, Tried, Probed, Tried, Started]
     assert known(entries, PERFORMANCE) == ledger.known
+    ledger.close(ledger.open(OpSpeedProbe(ONE)), OpSpeedOutcome({}))
+    assert known(read_journal(tmp_path / JOURNAL).entries, PERFORMANCE) == ledger.known
 
 
 def test_the_journal_comes_first(ledger: Ledger, heard: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
@@ -29,7 +28,7 @@ from ilit.result import TrialRecord, relative_cost
 from ilit.run.folder import JOURNAL
 from ilit.run.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
 from ilit.search.context import Assessment, Models, RunClock, RunContext
-from ilit.search.ledger import Ledger, known
+from ilit.search.ledger import open_ledger
 from ilit.search.loop import Budget, SearchEnd, search
 from ilit.space import CalibrationSize
 from ilit.strategy import (
@@ -93,8 +92,7 @@ class Loop:
         )
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
         rng = random.Random(9527)  # noqa: S311 - a search, not a secret
-        with contextlib.closing(JournalWriter(self.file, header)) as journal:
-            ledger = Ledger(self.file.parent, header, journal, self.plugins, known((), PERFORMANCE))
+        with open_ledger(self.file.parent, header, self.plugins, PERFORMANCE) as ledger:
             return search(context, Scripted(script), rng, self.executor, Budget(trials, seconds, met), ledger)
 
     def entries(self, kind: type[Any]) -> list[Any]:
@@ -211,6 +209,14 @@ def test_a_strategy_that_only_repeats_itself_is_ended(loop: Loop, monkeypatch: p
     ending = loop.run(script)
     assert "strategy scripted: asked 50 times in a row for what it was told already" in ending.reason
     assert len(ending.trials) == 1
+
+
+def test_repeats_count_in_a_row_only(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new request between them shows that the strategy still gets somewhere."""
+    monkeypatch.setattr("ilit.search.loop.MOST_REPEATS", 3)
+    again = [Trial(MISSES)] * 3
+    ending = loop.run(asking(*again, Trial(PASSES), *again[1:], Trial(ALSO_PASSES)))
+    assert (ending.error, len(ending.trials)) == (None, 3)
 
 
 # --- The end ---------------------------------------------------------------------------------------------------------

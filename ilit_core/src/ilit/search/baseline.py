@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from ilit.search.holdout import check_holdout, hold_out, no_holdout
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline
 
+MakeScorer = Callable[[EvaluationOrders], MetricScorer]
 _log = logging.getLogger(__name__)
 
 
@@ -235,7 +236,7 @@ def _try_regrouping(scoring: ByMetric, models: Models, seen: _FirstPass) -> None
 
 
 def _with_reference(
-    config: Config, scorer: partial[MetricScorer], models: Models, data: Data, seen: _FirstPass, reference: Reference
+    config: Config, scorer: MakeScorer, models: Models, data: Data, seen: _FirstPass, reference: Reference
 ) -> FloatEvaluation:
     """Return the evaluation where recipes are compared unit by unit: on all rows, or with some held out."""
     adapter, cached = models.adapter, seen.cached

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from ilit.objective import Objective
 from ilit.plugins.registry import Registry
 from ilit.report.wording import score_in_full
 from ilit.result import TrialRecord, TuneResult, relative_cost
-from ilit.run.folder import Run
+from ilit.run.folder import JOURNAL, Run
 from ilit.run.front import members, write_front
 from ilit.run.journal import Entry, Finished, Header, JournalWriter, Probed, Started, Tried
 from ilit.strategy import (
@@ -84,7 +85,7 @@ def known(entries: Iterable[Entry], objective: Objective) -> Known:
     return state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ledger:
     """What a search knows so far, written through to its journal and told to plugins.
 
@@ -184,6 +185,17 @@ class Ledger:
         figures = (record.number, record.status, self.header.metric, score, record.seconds)
         _log.info("trial %d %s: %s %s, %.1f s; %s", *figures, about)
         self.plugins.notify("ilit_trial_finished", run=self.run, trial=record)
+
+
+@contextlib.contextmanager
+def open_ledger(folder: Path, header: Header, plugins: Registry, objective: Objective) -> Iterator[Ledger]:
+    """Create a run's journal, and yield the ledger that knows nothing yet; the journal is closed afterwards.
+
+    Raises:
+        RunError: the folder has a journal already, or cannot be written.
+    """
+    with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
+        yield Ledger(folder, header, journal, plugins, known((), objective))
 
 
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:

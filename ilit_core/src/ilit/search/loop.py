@@ -155,7 +155,7 @@ def _close(requests: Requests, name: str) -> None:
 
 
 def _converse(session: _Session, requests: Requests) -> str:
-    """Send outcomes and take requests; return why the conversation ended."""
+    """Send outcomes and take requests; return the reason for the end of it."""
     outcome: Any = None
     repeats = 0
     while True:
@@ -176,7 +176,7 @@ def _converse(session: _Session, requests: Requests) -> str:
 
 
 def _answer(session: _Session, requests: Sequence[Request]) -> str:
-    """Bring every answer to new requests into the ledger; return why the search ends here, else an empty string."""
+    """Bring every answer to new requests into the ledger; return the reason for an end here, else an empty string."""
     ledger = session.ledger
     jobs: list[Job] = []
     ends: list[str] = []
