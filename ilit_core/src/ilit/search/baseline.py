@@ -101,25 +101,13 @@ def assess(
             found = _by_function(scoring, models, data)
     clock = replace(clock, baseline_seconds=clock.seconds() - begun)
     criterion = replace(config.criterion, higher_is_better=scoring.higher_is_better)
-    baseline = Baseline(
-        found.score, criterion.target(found.score), criterion.higher_is_better, config.stop, objective.name
-    )
+    assessment = _assessment(config, criterion, objective, found)
     _log.info("%s of the float32 model: %r; asked is %s", scoring.name, found.score, criterion.sentence(found.score))
     if found.reference is not None:
         _warn_of_resolution(criterion, found.reference)
         _save(folder, found.reference)
     if found.bound:
         models = replace(models, sample=replace(models.sample, batch=models.sample.whole))
-    assessment = Assessment(
-        scorer=found.scorer,
-        criterion=criterion,
-        baseline=baseline,
-        objective=objective,
-        batches=tuple(found.few),
-        confidence=config.confidence,
-        reference=found.reference,
-        holdout=found.holdout,
-    )
     return RunContext(models, assessment, clock, folder)
 
 
@@ -142,6 +130,20 @@ class FloatEvaluation:
     reference: Reference | None = None
     holdout: Holdout | None = None
     bound: bool = False
+
+
+def _assessment(config: Config, criterion: Criterion, objective: Objective, found: FloatEvaluation) -> Assessment:
+    target = criterion.target(found.score)
+    return Assessment(
+        scorer=found.scorer,
+        criterion=criterion,
+        baseline=Baseline(found.score, target, criterion.higher_is_better, config.stop, objective.name),
+        objective=objective,
+        batches=tuple(found.few),
+        confidence=config.confidence,
+        reference=found.reference,
+        holdout=found.holdout,
+    )
 
 
 # --- By a function ---------------------------------------------------------------------------------------------------
