@@ -67,7 +67,8 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run what README and the pages of docs show, and compare them with the code."""
     session.install("-r", "requirements/tests.txt")
-    session.run("pytest", "tests/test_readme.py", "tests/test_hooks.py", "tests/strategies/test_docs.py")
+    pages = ("readme", "docs", "architecture", "adapter_page", "config_page", "hooks")
+    session.run("pytest", *(f"tests/test_{page}.py" for page in pages), "tests/strategies/test_docs.py")
 
 
 @nox.session

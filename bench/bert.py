@@ -46,9 +46,9 @@ def speeds(shared: Path, task: str, checkpoint: str, tuned: Path, pairs: int = 1
     """Return median milliseconds of a batch of 32 rows, middle length, three models interleaved in one process."""
     import torch
 
-    from ilit_bert.batches import evaluation_loader
-    from ilit_bert.checkpoint import load_model
-    from ilit_bert.tasks import find_task
+    from ilit_bert.checkpoints.loading import load_model
+    from ilit_bert.data.loaders import evaluation_loader
+    from ilit_bert.tasks.table import find_task
 
     found = find_task(task)
     plain, tokenizer = load_model(str(shared / "checkpoints" / checkpoint), found.kind)

@@ -14,7 +14,7 @@ METHODS = (
     "describe", "calibrate", "lower", "probe", "probe_ops", "time_ops", "evaluate", "damaged", "measure", "outputs",
     "save", "load", "row_digests", "regroup", "row_shapes",
 )  # fmt: skip
-FORWARD_ROOMS = ("adapter", "calibrate", "measure", "probe", "replay", "trace")
+FORWARD_ROOMS = ("adapter", "calibrate", "forward_cost", "probe", "replay", "trace")
 
 
 @dataclass

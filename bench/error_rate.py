@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ilit.criterion import Criterion
-from ilit.evidence.compare import evidence
+from ilit.evidence.compare import Claim, evidence
+from ilit.evidence.units import PairedUnits
 from ilit.metric import PairedMetric
-from ilit_bert.metrics import Mcc
-from ilit_pytorch.metrics import F1, Accuracy
+from ilit_bert.metrics.glue import Mcc
+from ilit_pytorch import F1, Accuracy
 
 CONFIDENCE = 0.95
 
@@ -34,8 +35,8 @@ class Case:
         rows: evaluation rows drawn.
         tolerance: relative.
         churn: the share of rows that INT8 changes for no gain or loss, half fixed and half broken.
-        search: ``first`` stops at the first recipe whose score passes; ``best`` evaluates all and keeps the best by
-            score; ``any`` asks for the verdict on each of them; ``holdout`` keeps the best and judges it on as many
+        search: ``first`` stops at the first recipe whose score passes; ``best`` evaluates all and chooses the best by
+            score; ``any`` asks for the verdict on each of them; ``holdout`` chooses the best and judges it on as many
             rows more, which the search has not seen.
         recipes: how many there are.
         positive: the share of rows of class 1.
@@ -124,17 +125,15 @@ def one_search(case: Case, cells: np.ndarray, rng: np.random.Generator) -> bool:
     metric, criterion = METRICS[case.metric](), Criterion("relative", case.tolerance)
     both = case.rows * (2 if case.search == "holdout" else 1)
     ours, recipes, labels = recipes_on(rng, cells, both, case.recipes)
-    seen, kept = slice(0, case.rows), slice(case.rows, None)
+    seen, held_out = slice(0, case.rows), slice(case.rows, None)
 
     def score(predictions: np.ndarray, part: slice) -> float:
         return float(metric.scores(predictions[part], labels[part], np.ones((1, case.rows)))[0])
 
     def settled(recipe: int, part: slice, holdout: bool = False) -> bool:
-        found = evidence(
-            ours[part], recipes[recipe][part], labels[part], metric=metric, criterion=criterion,
-            baseline=score(ours, part), comparisons=1 if holdout else recipe + 1, confidence=CONFIDENCE,
-            holdout=holdout, rng_seed=int(rng.integers(2**31)),
-        )  # fmt: skip
+        units = PairedUnits(ours[part], recipes[recipe][part], labels[part], metric, score(ours, part))
+        claim = Claim(criterion, 1 if holdout else recipe + 1, CONFIDENCE, holdout)
+        found = evidence(units, claim, rng_seed=int(rng.integers(2**31)))
         return found.settled
 
     baseline = score(ours, seen)
@@ -145,7 +144,7 @@ def one_search(case: Case, cells: np.ndarray, rng: np.random.Generator) -> bool:
     if not passing:
         return False
     chosen = passing[0] if case.search == "first" else max(passing, key=scores.__getitem__)
-    return settled(chosen, kept, holdout=True) if case.search == "holdout" else settled(chosen, seen)
+    return settled(chosen, held_out, holdout=True) if case.search == "holdout" else settled(chosen, seen)
 
 
 def rate(case: Case, drop: float, runs: int, seed: int = 9527) -> float:

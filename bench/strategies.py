@@ -19,7 +19,7 @@ from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Outcome, Request, Trial, TrialOutcome
 from ilit.testing.strategies import Answer, planted, simulate, synthetic_space
 from ilit_strategies.basic import Basic
-from ilit_strategies.splits import promised
+from ilit_strategies.basic.group_plan import promised
 
 OPS = (40, 64, 74, 100, 128, 146, 150)
 HARMFUL = range(1, 9)

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 import transformers
 
-from ilit_bert.batches import LengthBatches, Row
-from ilit_bert.tasks import find_task
-from ilit_bert.tasks.squad import WindowSize, cut_windows, read_questions, span_positions
-from ilit_bert.tokenizer import load_tokenizer
+from ilit_bert.checkpoints.tokenizer import load_tokenizer
+from ilit_bert.data.length_batches import LengthBatches, Row
+from ilit_bert.tasks.squad.read import read_questions
+from ilit_bert.tasks.squad.windows import WindowSize, cut_windows, span_positions
+from ilit_bert.tasks.table import find_task
 
 
 def arguments() -> argparse.Namespace:

@@ -55,10 +55,10 @@ class Counted:
 def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Tune a checkpoint with everything clocked; ``plant``: factor, rows; ``samples`` limits the dev split."""
     from ilit import Tuner
-    from ilit_bert.batches import calibration_loader, evaluation_loader
-    from ilit_bert.checkpoint import load_float
-    from ilit_bert.metrics import METRICS, tuning_metric
-    from ilit_bert.tasks import find_task
+    from ilit_bert.checkpoints.loading import load_float
+    from ilit_bert.data.loaders import calibration_loader, evaluation_loader
+    from ilit_bert.metrics.table import METRICS, tuning_metric
+    from ilit_bert.tasks.table import find_task
 
     task, source = find_task(task_name), shared / "checkpoints" / checkpoint
     data = shared / "glue" / task.name
@@ -175,7 +175,7 @@ def sized(size: str) -> Any:
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
-    from ilit_bert.modeling import prepare
+    from ilit_bert.checkpoints.modeling import prepare
 
     torch.manual_seed(9527)
     large: dict[str, Any] = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
@@ -337,7 +337,7 @@ def memory(tune: bool) -> dict[str, Any]:
     from transformers import BertConfig, BertForSequenceClassification
 
     from ilit import Tuner
-    from ilit_bert.modeling import prepare
+    from ilit_bert.checkpoints.modeling import prepare
     from ilit_pytorch.adapter import PyTorchAdapter
     from ilit_pytorch.metrics import Accuracy
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import ilit_pytorch
+
 ROOT = Path(__file__).parents[1]
 SOURCES = {
     "ilit": ROOT / "ilit_core" / "src" / "ilit",
@@ -59,6 +61,20 @@ def test_underscore_names_stay_at_home(package: str) -> None:
     assert found == []
 
 
+def test_plugins_import_only_what_is_public_of_ilit_pytorch() -> None:
+    """What ``ilit_pytorch.__all__`` names is enough for another distribution."""
+    found = [
+        f"{file.name}: from {module} import {name}"
+        for package in ("ilit_strategies", "ilit_bert")
+        for file in SOURCES[package].rglob("*.py")
+        for module, name in imported(file)
+        if module.partition(".")[0] == "ilit_pytorch"
+        if module != "ilit_pytorch" or name not in ilit_pytorch.__all__
+    ]
+
+    assert found == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -66,6 +82,7 @@ def test_underscore_names_stay_at_home(package: str) -> None:
         "import ilit.cli",
         "import ilit.report",
         "import ilit_strategies.plugin",
+        "import ilit_pytorch",
         "import ilit_pytorch.plugin",
         "import ilit_bert.plugin",
         "import ilit_bert.cli",

@@ -11,10 +11,10 @@ import race
 
 def load(task: race.Task) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Return the float model, its loaders by split, and what ``tuning.metric`` is to be."""
-    from ilit_bert.batches import calibration_loader, evaluation_loader
-    from ilit_bert.checkpoint import load_float
-    from ilit_bert.metrics import tuning_metric
-    from ilit_bert.tasks import find_task
+    from ilit_bert.checkpoints.loading import load_float
+    from ilit_bert.data.loaders import calibration_loader, evaluation_loader
+    from ilit_bert.metrics.table import tuning_metric
+    from ilit_bert.tasks.table import find_task
 
     mrpc = find_task("MRPC")
     model, tokenizer = load_float(str(task.checkpoint), mrpc.kind)

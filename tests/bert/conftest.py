@@ -12,8 +12,8 @@ import torch
 import transformers
 from transformers import BertTokenizerFast
 
-from ilit_bert.demo import plant
-from ilit_bert.tokenizer import load_tokenizer
+from ilit_bert.checkpoints.tokenizer import load_tokenizer
+from ilit_bert.demo.model import plant
 
 WORDS = ["who", "what", "was", "is", "born", "the", "a", "king", "of", "normandy", "in", "film", "good", "bad"]
 WORDS += ["very", "not", "and", "old", "he", "ran"]

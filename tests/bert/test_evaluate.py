@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from ilit.errors import ConfigError, DataError, ModelError
-from ilit_bert.evaluate import evaluate
+from ilit_bert.evaluate import EvaluateJob, evaluate
 
 
 def test_score_of_a_checkpoint(sentiment):
@@ -23,7 +23,7 @@ def test_score_of_a_checkpoint(sentiment):
     right = sum(int(label) == answer for (_, label), answer in zip(rows, logits.argmax(-1).tolist(), strict=True))
 
     counted = []
-    scored = evaluate(checkpoint, "sst2", sentiment / "data", on_rows=counted.append)
+    scored = evaluate(EvaluateJob(checkpoint, "sst2", sentiment / "data"), counted.append)
 
     assert (scored.task, scored.metric, scored.examples) == ("SST-2", "acc", 120)
     assert scored.accuracy == pytest.approx(right / 120)
@@ -33,7 +33,7 @@ def test_score_of_a_checkpoint(sentiment):
 
 def test_first_examples_only(sentiment):
     """``eval_samples`` limits the rows, and the report says how many there were."""
-    assert evaluate(sentiment / "checkpoint", "SST-2", sentiment / "data", eval_samples=10).examples == 10
+    assert evaluate(EvaluateJob(sentiment / "checkpoint", "SST-2", sentiment / "data", eval_samples=10)).examples == 10
 
 
 def test_question_answering(tmp_path, tokenizer):
@@ -55,7 +55,7 @@ def test_question_answering(tmp_path, tokenizer):
     content = {"data": [{"paragraphs": [{"context": context, "qas": questions}]}]}
     (tmp_path / "dev-v1.1.json").write_text(json.dumps(content))
 
-    scored = evaluate(tmp_path, "squad", tmp_path, metric="exact", max_length=100, eval_samples=2)
+    scored = evaluate(EvaluateJob(tmp_path, "squad", tmp_path, metric="exact", max_length=100, eval_samples=2))
 
     assert (scored.task, scored.metric, scored.examples) == ("SQuAD-v1.1", "exact", 2)
     assert 0 <= scored.accuracy <= 100
@@ -63,13 +63,13 @@ def test_question_answering(tmp_path, tokenizer):
 
 def test_a_score_that_shows_nothing_is_told(turned):
     """A checkpoint read in the wrong order gets its score and a note with the order; given the order, no note."""
-    scored = evaluate(turned / "checkpoint", "SST-2", turned / "data")
+    scored = evaluate(EvaluateJob(turned / "checkpoint", "SST-2", turned / "data"))
     assert scored.accuracy < 0.1
     assert len(scored.notes) == 1
     assert "the model scores acc" in scored.notes[0]
     assert scored.notes[0].endswith("so give --labels positive,negative")
 
-    again = evaluate(turned / "checkpoint", "SST-2", turned / "data", labels=("positive", "negative"))
+    again = evaluate(EvaluateJob(turned / "checkpoint", "SST-2", turned / "data", labels=("positive", "negative")))
     assert (again.accuracy, again.notes) == (pytest.approx(1 - scored.accuracy), ())
 
 
@@ -90,5 +90,5 @@ def test_mistakes_are_told_in_one_line(mistake, sentiment):
     options = {"model": sentiment / "checkpoint", "task": "SST-2", "data_dir": sentiment / "data", **changes}
 
     with pytest.raises(kind, match=text) as caught:
-        evaluate(**options)
+        evaluate(EvaluateJob(**options))
     assert "\n" not in str(caught.value)

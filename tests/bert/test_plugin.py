@@ -12,7 +12,7 @@ from ilit.plugins import installed_plugins
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
 from ilit.space import Op, SearchSpace
 from ilit_bert import plugin
-from ilit_bert.dataloader import KeywordBatches
+from ilit_bert.data.keyword_batches import KeywordBatches
 
 INT8 = OpConfig("int8", "weight_only", QuantSpec())
 NAMES = ("e.word_embeddings", "e.position_embeddings", "e.token_type_embeddings", "classifier")
@@ -54,7 +54,7 @@ def test_adding_commands_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (our own code)
 
 
-def test_small_embeddings_are_kept_float():
+def test_small_embeddings_stay_float():
     """The rule leaves position and token-type embeddings float32 alone and touches nothing else."""
     space = SearchSpace({name: Op(name, "embedding", (INT8, FLOAT32)) for name in NAMES})
     ruled = plugin.ilit_space_rules(space, Model())

@@ -13,10 +13,10 @@ import transformers
 
 import ilit
 from ilit.errors import ArtefactError, ConfigError, DataError, EvaluationError, ModelError
-from ilit_bert.evaluate import evaluate
+from ilit_bert.evaluate import EvaluateJob, evaluate
 from ilit_bert.predict import predict
 from ilit_bert.tune import TuneJob, tune
-from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_pytorch import PyTorchAdapter
 
 # Layers this small are slower in INT8, so speed must not decide.
 BY_SIZE = {"objective": "modelsize"}
@@ -84,7 +84,7 @@ def test_tuned_folder_is_whole_and_without_pickle(tuned):
 def test_tuned_folder_scores_the_same(tuned, sentiment):
     """Loaded from its folder alone, the model gives the score of the search to the last digit."""
     report, output, _ = tuned
-    again = evaluate(output, "SST-2", sentiment / "data")
+    again = evaluate(EvaluateJob(output, "SST-2", sentiment / "data"))
 
     assert again.accuracy == report.summary.chosen.accuracy
     assert (again.metric, again.examples) == ("acc", 120)
@@ -220,7 +220,7 @@ def test_tuned_model_is_not_tuned_again(tuned, sentiment, tmp_path):
 
 def test_labels_in_another_order_are_refused(turned, sentiment, tmp_path):
     """A checkpoint read in the wrong order is no baseline: refused before a trial, with the order and its score."""
-    right = evaluate(sentiment / "checkpoint", "SST-2", sentiment / "data").accuracy
+    right = evaluate(EvaluateJob(sentiment / "checkpoint", "SST-2", sentiment / "data")).accuracy
     with pytest.raises(EvaluationError) as caught:
         tune(job(turned, tmp_path / "out"))
 
@@ -240,7 +240,7 @@ def test_labels_that_were_given_are_kept(turned, tmp_path):
     assert report.summary.asked.baseline > 0.9
 
     assert json.loads((tmp_path / "out" / "config.json").read_text())["id2label"] == {"0": "positive", "1": "negative"}
-    again = evaluate(tmp_path / "out", "SST-2", turned / "data")
+    again = evaluate(EvaluateJob(tmp_path / "out", "SST-2", turned / "data"))
     assert (again.accuracy, again.notes) == (report.summary.chosen.accuracy, ())
     assert [found.label for found in predict(tmp_path / "out", [("a good film", None)])] == ["positive"]
 

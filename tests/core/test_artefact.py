@@ -15,7 +15,7 @@ import pytest
 import ilit
 from ilit.artefact import SavedModel, save_and_verify
 from ilit.errors import ArtefactError, PluginError
-from ilit.evaluation.fidelity import FIRST_ROWS, Sample
+from ilit.evaluation.fidelity import SAMPLE_ROWS, Sample
 from ilit.evaluation.outputs import identical
 from ilit.plugins.registry import Registry
 from ilit.space import CalibrationSize
@@ -72,7 +72,7 @@ def saved(adapter: Any, folder: Path, sample: Sample) -> SavedModel:
     return save_and_verify(adapter, lowered, MODEL, folder / "best", sample, lambda _: None)
 
 
-FEW, ALL = (DATA[0][0][:FIRST_ROWS], DATA[0][1][:FIRST_ROWS]), DATA[0]
+FEW, ALL = (DATA[0][0][:SAMPLE_ROWS], DATA[0][1][:SAMPLE_ROWS]), DATA[0]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ilit
-from ilit_bert.plugin import EMBEDDINGS_KEPT_FLOAT
+from ilit_bert.plugin import FLOAT_EMBEDDINGS
 
 ROWS, CALIBRATION_BATCHES, EVALUATION_BATCHES = 16, 2, 5
 OPS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Embedding)
@@ -111,7 +111,7 @@ def test_what_stays_in_float_has_its_reason(tuned: Tuned) -> None:
     reasons = tuned.result.left_in_float
     left = called_ops(tuned.before, tuned.inputs) - {*tuned.result.closest.recipe.quantized_ops}
 
-    assert [path for path in sorted(left) if not (path.endswith(EMBEDDINGS_KEPT_FLOAT) or reasons.get(path))] == []
+    assert [path for path in sorted(left) if not (path.endswith(FLOAT_EMBEDDINGS) or reasons.get(path))] == []
 
 
 def test_the_artefact_loads_alone(tuned: Tuned, fresh_process: Callable[[Path], str]) -> None:

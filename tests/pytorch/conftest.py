@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +20,10 @@ from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize
 from ilit_pytorch import QuantStub
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.calibrate import TorchCalibration
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.integrity import json_digest
 from ilit_pytorch.metrics import Accuracy, MeanSquaredError
+from ilit_pytorch.observers import ActivationStats
 
 STATIC = OpConfig(
     "int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8", "asym", bits=8)
@@ -233,3 +237,34 @@ def nets() -> SimpleNamespace:
         StubbedConvNet=StubbedConvNet, SharedReaders=SharedReaders, TiedEmbedding=TiedEmbedding, TwoInputs=TwoInputs,
         mlp=mlp, conv_net=conv_net, settled=settled, STATIC=STATIC, DYNAMIC=DYNAMIC,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def stats_of() -> Callable[..., ActivationStats]:
+    """Return a function that gives the statistics of batches in order."""
+
+    def make(*batches: torch.Tensor) -> ActivationStats:
+        stats = ActivationStats()
+        for batch in batches:
+            stats.update(batch)
+        return stats
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def normal() -> Callable[..., torch.Tensor]:
+    """Return a function that gives normal values of a seed, 500 or as many as asked for."""
+    return lambda seed, count=500: torch.randn(count, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def edit_recipe() -> Callable[..., None]:
+    """Return a function that changes keys of an artefact's recipe.json and seals it again; None removes one."""
+
+    def edit(folder: Path, **changes: Any) -> None:
+        file = folder / "recipe.json"
+        content = {key: v for key, v in {**json.loads(file.read_text()), **changes}.items() if v is not None}
+        file.write_text(json.dumps({**content, "digest": json_digest(content)}))
+
+    return edit

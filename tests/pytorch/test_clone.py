@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 
 from ilit.errors import ModelError
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.clone import replace_modules, structural_clone
+from ilit_pytorch.clone import structural_clone
 
 
 def test_parameters_are_shared_and_buffers_copied() -> None:
@@ -72,15 +72,6 @@ def test_computed_weights_are_those_of_now(bench: Callable[..., Any], norm: Call
             parameter.mul_(3.0)
     subject = bench(model, torch.randn(16, 8))
     assert subject.close(subject.lower(static=["0"]), 0.05)
-
-
-def test_a_module_is_replaced_wherever_it_stands() -> None:
-    """Both names of a shared module get the same new one; the path "" is the model itself."""
-    shared, new = torch.nn.ReLU(), torch.nn.GELU()
-    model = replace_modules(torch.nn.Sequential(shared, torch.nn.Sequential(shared)), {"0": new})
-    assert model[0] is new
-    assert model[1][0] is new
-    assert replace_modules(model, {"": new}) is new
 
 
 def test_what_cannot_be_copied_is_named() -> None:

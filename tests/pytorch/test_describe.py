@@ -15,7 +15,8 @@ from ilit_pytorch.adapter import PyTorchAdapter
 from ilit_pytorch.cpu import is_safe
 from ilit_pytorch.describe import INT32_MAX, STRENGTHS, candidates, describe
 from ilit_pytorch.qparams import max_activation_code, max_weight_code
-from ilit_pytorch.trace import Site, trace
+from ilit_pytorch.structure import OpSite
+from ilit_pytorch.trace import trace
 
 
 @pytest.mark.parametrize("saturates", [False, True], ids=["class V", "class A"])
@@ -23,7 +24,7 @@ from ilit_pytorch.trace import Site, trace
 @pytest.mark.parametrize("kind", ["linear", "conv2d", "embedding"])
 def test_every_offer_is_safe_and_can_be_run(kind: str, island: int, saturates: bool) -> None:
     """No pair of codes overflows on a CPU that saturates; smoothing and tokens only where they have a meaning."""
-    found = candidates(Site(kind, island=island), saturates, bfloat16=True)
+    found = candidates(OpSite(kind, island=island), saturates, bfloat16=True)
     assert found[-1] == FLOAT32
     assert len(set(found)) == len(found)
     for config in (c for c in found if c.quantized):
@@ -69,7 +70,7 @@ def test_no_offer_overflows_32_bits(bits: tuple[int, int], island: int) -> None:
         return
     longest = INT32_MAX // (max_activation_code(activation) * max_weight_code(weight))
     for terms, fits in ((longest, True), (longest + 1, False)):
-        found = candidates(Site("linear", island=island), saturates=False, terms=terms)
+        found = candidates(OpSite("linear", island=island), saturates=False, terms=terms)
         offered = {
             (config.weight.bits, config.activation.bits)
             for config in found
@@ -93,7 +94,7 @@ def test_the_kernels_sum_as_integers_do_up_to_the_bound(weight: int, zero_point:
     plain = torch.full((4, terms), weight, dtype=torch.int8)
     plain[1:3] *= -1
     plain[2, ::2] = weight
-    found = kernels.linear(codes, 1.0, zero_point, kernels.pack_linear(plain), torch.ones(4), None)
+    found = kernels.linear(kernels.Codes(codes, 1.0, zero_point), kernels.pack_linear(plain), torch.ones(4), None)
     wanted = (codes.double() - zero_point) @ plain.double().t()
     assert torch.allclose(found.double(), wanted, rtol=1e-6, atol=1e-6)
 

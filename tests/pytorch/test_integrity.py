@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,13 +15,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ilit.errors import ArtefactError, IlitError
-from ilit.recipe import OpConfig, QuantSpec
-from ilit_pytorch import integrity
+from ilit_pytorch import cpu, integrity
 from ilit_pytorch.adapter import PyTorchAdapter
 
-STATIC = OpConfig(
-    "int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8", "asym", bits=8)
-)
 OLD = Path(__file__).parents[1] / "data" / "artefact-v1"
 
 
@@ -67,15 +61,21 @@ def test_every_flipped_bit_is_refused_or_harmless(saved: Any) -> None:
     flip()
 
 
-def retouch(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], seal: bool) -> None:
-    """Change tensors of an artefact; ``seal`` makes their digests fit again, as somebody might who means it."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
-    if seal:
-        recipe = json.loads((folder / "recipe.json").read_text())
-        recipe["sha256"] = integrity.digests_of(tensors.items())
-        (folder / "recipe.json").write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+@pytest.fixture
+def retouch(edit_recipe: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that changes tensors of an artefact.
+
+    With ``seal`` their digests fit again, as somebody might do who means it.
+    """
+
+    def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], seal: bool) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+        if seal:
+            edit_recipe(folder, sha256=integrity.digests_of(tensors.items()))
+
+    return change_tensors
 
 
 def swap(tensors: dict[str, torch.Tensor]) -> None:
@@ -100,7 +100,7 @@ NUMBERS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_tensors_are_the_ones_written(saved: Any, name: str) -> None:
+def test_tensors_are_the_ones_written(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """Each is known by its name and SHA-256."""
     change, text = TENSORS[name]
     retouch(saved.folder, change, seal=False)
@@ -109,7 +109,7 @@ def test_tensors_are_the_ones_written(saved: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_out_of_range_are_refused(saved: Any, name: str) -> None:
+def test_numbers_out_of_range_are_refused(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """Digests may be right: what cannot be a scale or a code is refused all the same, with the module's path."""
     change, text = NUMBERS[name]
     retouch(saved.folder, change, seal=True)
@@ -130,7 +130,7 @@ SEALED: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", SEALED)
-def test_parts_are_those_that_the_recipe_describes(saved: Any, name: str) -> None:
+def test_parts_are_those_that_the_recipe_describes(saved: Any, name: str, retouch: Callable[..., None]) -> None:
     """No more and no fewer, whatever the digests say."""
     change, text = SEALED[name]
     retouch(saved.folder, change, seal=True)
@@ -157,11 +157,9 @@ JSONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", JSONS)
-def test_json_of_another_shape_is_refused_in_one_line(saved: Any, name: str) -> None:
+def test_json_of_another_shape_is_refused_in_one_line(saved: Any, name: str, edit_recipe: Callable[..., None]) -> None:
     """Never with an error of Python's or torch's own."""
-    file = saved.folder / "recipe.json"
-    recipe = {**json.loads(file.read_text()), **JSONS[name]}
-    file.write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+    edit_recipe(saved.folder, **JSONS[name])
     with pytest.raises(ArtefactError) as caught:
         PyTorchAdapter().load(saved.folder, model=net())
     assert "\n" not in str(caught.value)
@@ -180,25 +178,26 @@ METAS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", METAS)
-def test_parameters_out_of_range_are_refused(saved: Any, name: str) -> None:
+def test_parameters_out_of_range_are_refused(saved: Any, name: str, edit_recipe: Callable[..., None]) -> None:
     """Those of activations stand in the recipe."""
     change, text = METAS[name]
-    file = saved.folder / "recipe.json"
-    recipe = json.loads(file.read_text())
-    recipe["modules"][0]["meta"]["quantizer"].update(change)
-    file.write_text(json.dumps({**recipe, "digest": integrity.json_digest(recipe)}))
+    modules = json.loads((saved.folder / "recipe.json").read_text())["modules"]
+    modules[0]["meta"]["quantizer"].update(change)
+    edit_recipe(saved.folder, modules=modules)
     with pytest.raises(ArtefactError, match=text):
         PyTorchAdapter().load(saved.folder, model=net())
 
 
 @pytest.mark.filterwarnings("ignore:.*tuned for CPU class:ilit.errors.IlitWarning")
-def test_codes_that_saturate_here_are_refused(saved: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_that_saturate_here_are_refused(
+    saved: Any, monkeypatch: pytest.MonkeyPatch, retouch: Callable[..., None]
+) -> None:
     """On a CPU that sums in 16 bits the codes that really are in the file decide, on another they are fine."""
     retouch(saved.folder, lambda t: t["0::weight"][0].fill_(127), seal=True)
-    monkeypatch.setattr(integrity.cpu, "int8_class", lambda: "A")
+    monkeypatch.setattr(cpu, "int8_class", lambda: "A")
     with pytest.raises(ArtefactError, match="activation codes up to 255 and weight codes up to 127 saturate"):
         PyTorchAdapter().load(saved.folder, model=net())
-    monkeypatch.setattr(integrity.cpu, "int8_class", lambda: "V")
+    monkeypatch.setattr(cpu, "int8_class", lambda: "V")
     PyTorchAdapter().load(saved.folder, model=net())
 
 
@@ -214,26 +213,6 @@ def test_how_json_is_laid_out_is_free(saved: Any) -> None:
     file = saved.folder / "recipe.json"
     file.write_text(json.dumps(json.loads(file.read_text()), indent=4, sort_keys=True))
     assert saved.run(PyTorchAdapter().load(saved.folder, model=net())).tobytes() == saved.wanted.tobytes()
-
-
-@pytest.fixture
-def umask() -> Iterator[Callable[[int], int]]:
-    """Return ``os.umask``, and put back what was."""
-    before = os.umask(0o022)
-    yield os.umask
-    os.umask(before)
-
-
-@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_files_have_the_mode_that_the_umask_gives(
-    bench: Callable[..., Any], umask: Callable[[int], int], tmp_path: Path, mask: int, mode: int
-) -> None:
-    """So that a server under another account can read a model where its owner lets others read."""
-    umask(mask)
-    subject = bench(net(), torch.randn(64, 8))
-    subject.adapter.save(subject.lower(static=["0"]), tmp_path)
-    subject.calibration.save(tmp_path / "calibration.safetensors")
-    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {mode}
 
 
 class OldNet(torch.nn.Module):

@@ -30,12 +30,12 @@ def test_linear_sums_as_integers_do(shape: tuple[int, ...], bias: bool) -> None:
     """The kernel gives (codes - zero point) @ weight, summed exactly, times the scales, plus bias."""
     x, w = codes(*shape), weight(33, 64)
     scale, b = torch.rand(33) + 0.5, torch.randn(33) if bias else None
-    found = kernels.linear(x, 0.25, 7, kernels.pack_linear(w), scale, b)
+    found = kernels.linear(kernels.Codes(x, 0.25, 7), kernels.pack_linear(w), scale, b)
     total = (x.long() - 7) @ w.long().t()
     wanted = total.double() * 0.25 * scale + (0 if b is None else b)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-4)  # float32 holds what is summed in int32
     assert found.shape == (*shape[:-1], 33)
-    relu = kernels.linear(x, 0.25, 7, kernels.pack_linear(w), scale, b, "relu")
+    relu = kernels.linear(kernels.Codes(x, 0.25, 7), kernels.pack_linear(w), scale, b, "relu")
     assert torch.equal(relu, found.relu())
 
 
@@ -48,8 +48,8 @@ def test_linear_reads_any_layout(layout: str) -> None:
         "expanded": lambda: codes(1, 64).expand(6, 64),
     }[layout]()
     packed, scale = kernels.pack_linear(weight(5, 64)), torch.ones(5)
-    plain = kernels.linear(x.contiguous(), 1.0, 3, packed, scale, None)
-    assert torch.equal(kernels.linear(x, 1.0, 3, packed, scale, None), plain)
+    plain = kernels.linear(kernels.Codes(x.contiguous(), 1.0, 3), packed, scale, None)
+    assert torch.equal(kernels.linear(kernels.Codes(x, 1.0, 3), packed, scale, None), plain)
 
 
 CONVS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any]] = {
@@ -69,7 +69,9 @@ def test_convolutions_sum_as_integers_do(name: str, zero_point: int) -> None:
     """Every geometry gives the exact sums; padding counts as 0.0, whatever the zero point."""
     shape, kernel, geometry = CONVS[name]
     x, w, scale = codes(*shape), weight(*kernel), torch.rand(kernel[0]) + 0.5
-    found = kernels.conv(x, 0.5, zero_point, kernels.pack_conv(w, scale, geometry), scale, None, geometry)
+    found = kernels.conv(
+        kernels.Codes(x, 0.5, zero_point), kernels.pack_conv(w, scale, geometry), scale, None, geometry
+    )
     plain = {3: torch.nn.functional.conv1d, 4: torch.nn.functional.conv2d, 5: torch.nn.functional.conv3d}[x.ndim]
     total = plain(x.double() - zero_point, w.double(), None, *geometry)  # type: ignore[operator]  # one of three
     wanted = total * 0.5 * scale.double().reshape(-1, *[1] * (x.ndim - 2))
@@ -83,49 +85,45 @@ def test_convolution_reads_channels_last() -> None:
     x, scale = codes(2, 4, 9, 9), torch.ones(6)
     packed = kernels.pack_conv(weight(6, 4, 3, 3), scale, geometry)
     last = x.to(memory_format=torch.channels_last)
-    plain = kernels.conv(x, 1.0, 3, packed, scale, None, geometry)
-    assert torch.equal(kernels.conv(last, 1.0, 3, packed, scale, None, geometry), plain)
+    plain = kernels.conv(kernels.Codes(x, 1.0, 3), packed, scale, None, geometry)
+    assert torch.equal(kernels.conv(kernels.Codes(last, 1.0, 3), packed, scale, None, geometry), plain)
 
 
-def _linear(**changes: Any) -> Callable[[], Any]:
+def _linear(input: torch.Tensor | None = None, **changes: Any) -> Callable[[], Any]:  # noqa: A002 - as torch names it
     def call() -> Any:
-        given = {
-            "codes": codes(2, 8), "scale": 1.0, "zero_point": 0, "packed": kernels.pack_linear(weight(4, 8)),
-            "weight_scale": torch.ones(4), "bias": None,
-        }  # fmt: skip
-        return kernels.linear(**{**given, **changes})
+        plain = codes(2, 8) if input is None else input
+        given = {"packed": kernels.pack_linear(weight(4, 8)), "weight_scale": torch.ones(4), "bias": None}
+        return kernels.linear(kernels.Codes(plain, 1.0, 0), **{**given, **changes})
 
     return call
 
 
-def _conv(**changes: Any) -> Callable[[], Any]:
+def _conv(input: torch.Tensor | None = None, **changes: Any) -> Callable[[], Any]:  # noqa: A002 - as torch names it
     def call() -> Any:
-        given = {
-            "codes": codes(2, 4, 9), "scale": 1.0, "zero_point": 0,
-            "packed": kernels.pack_conv(weight(6, 4, 3), torch.ones(6), PLAIN), "weight_scale": torch.ones(6),
-            "bias": None, "geometry": PLAIN,
-        }  # fmt: skip
-        return kernels.conv(**{**given, **changes})
+        plain = codes(2, 4, 9) if input is None else input
+        packed = kernels.pack_conv(weight(6, 4, 3), torch.ones(6), PLAIN)
+        given = {"packed": packed, "weight_scale": torch.ones(6), "bias": None, "geometry": PLAIN}
+        return kernels.conv(kernels.Codes(plain, 1.0, 0), **{**given, **changes})
 
     return call
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "linear: unpacked weight": (_linear(packed=weight(4, 8)), "not packed"),
-    "linear: int8 codes": (_linear(codes=weight(2, 8)), "uint8 codes"),
-    "linear: float codes": (_linear(codes=torch.ones(2, 8)), "uint8 codes"),
-    "linear: features": (_linear(codes=codes(2, 9)), "9 features"),
+    "linear: int8 codes": (_linear(weight(2, 8)), "uint8 codes"),
+    "linear: float codes": (_linear(torch.ones(2, 8)), "uint8 codes"),
+    "linear: features": (_linear(codes(2, 9)), "9 features"),
     "linear: few scales": (_linear(weight_scale=torch.ones(1)), "4 float32 weight scales"),
     "linear: double scales": (_linear(weight_scale=torch.ones(4).double()), "4 float32 weight scales"),
     "linear: short bias": (_linear(bias=torch.ones(1)), "bias"),
     "linear: post-op": (_linear(post_op="tanh"), "no post-op 'tanh'"),
     "conv: unpacked weight": (_conv(packed=weight(6, 4, 3)), "not packed"),
-    "conv: float codes": (_conv(codes=torch.ones(2, 4, 9)), "uint8 codes"),
+    "conv: float codes": (_conv(torch.ones(2, 4, 9)), "uint8 codes"),
     "conv: few scales": (_conv(weight_scale=torch.ones(1)), "6 float32 weight scales"),
-    "conv: axes": (_conv(codes=codes(4, 9)), "axes"),
-    "conv: channels": (_conv(codes=codes(2, 5, 9)), "5 channels"),
+    "conv: axes": (_conv(codes(4, 9)), "axes"),
+    "conv: channels": (_conv(codes(2, 5, 9)), "5 channels"),
     "conv: double bias": (_conv(bias=torch.ones(6).double()), "bias"),
-    "conv: too small": (_conv(codes=codes(2, 4, 2)), "smaller than the kernel"),
+    "conv: too small": (_conv(codes(2, 4, 2)), "smaller than the kernel"),
     "pack: float weight": (lambda: kernels.pack_linear(torch.ones(4, 8)), "plain int8"),
     "pack: packed weight": (lambda: kernels.pack_linear(kernels.pack_linear(weight(4, 8))), "plain int8"),
     "pack: axes": (lambda: kernels.pack_linear(weight(4, 8, 1)), "2 axes"),

@@ -111,7 +111,7 @@ def test_ops_behind_a_stub_may_look_at_the_activation(bench: Callable[..., Any])
             return self.fc(x).reshape(x.shape[0], -1)
 
     subject = bench(Looks(), torch.randn(6, 4))
-    assert subject.calibration.structure.leaky == ()
+    assert subject.calibration.structure.escaping_stubs == ()
     assert subject.close(subject.lower(static=["fc"]), 0.05)
 
 

@@ -1,8 +1,10 @@
-"""What is kept of activations."""
+"""The statistics of activations: exact ranges, histograms that lose nothing, samples that favour nothing."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilit_pytorch.observers import COUNTED, HALF_BINS, ActivationStats
-
-
-def stats_of(*batches: torch.Tensor) -> ActivationStats:
-    """Return statistics of the batches in order."""
-    stats = ActivationStats()
-    for batch in batches:
-        stats.update(batch)
-    return stats
-
-
-def normal(seed: int, rows: int = 500) -> torch.Tensor:
-    """Return normal values of that seed."""
-    return torch.randn(rows, generator=torch.Generator().manual_seed(seed))
+from ilit_pytorch.observers import COUNTED, HALF_BINS
 
 
 @given(seed=st.integers(0, 1000), doublings=st.integers(0, 6))
-def test_widening_gives_the_histogram_of_all_at_once(seed: int, doublings: int) -> None:
+def test_widening_gives_the_histogram_of_all_at_once(
+    seed: int, doublings: int, stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]
+) -> None:
     """Bins merged in pairs lose nothing: the counts are those of one histogram of all data over the final reach."""
     first = normal(seed)
     second = normal(seed + 1) * 2.0**doublings
@@ -43,7 +34,9 @@ def test_widening_gives_the_histogram_of_all_at_once(seed: int, doublings: int) 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["last", "first"])
-def test_what_is_not_finite_is_remembered(bad: float, order: tuple[int, int]) -> None:
+def test_what_is_not_finite_is_remembered(
+    bad: float, order: tuple[int, int], stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]
+) -> None:
     """A NaN or an infinity in any batch shows in the range, whatever comes before or after."""
     both = (normal(1), torch.tensor([1.0, bad]))
     stats = stats_of(*(both[index] for index in order))
@@ -51,7 +44,7 @@ def test_what_is_not_finite_is_remembered(bad: float, order: tuple[int, int]) ->
     assert math.isnan(stats.high)
 
 
-def test_snapshots_and_empty_batches() -> None:
+def test_snapshots_and_empty_batches(stats_of: Callable[..., Any], normal: Callable[..., torch.Tensor]) -> None:
     """A snapshot stays as it was, and an empty batch changes nothing."""
     stats = stats_of(normal(1))
     before = stats.snapshot()
@@ -63,7 +56,7 @@ def test_snapshots_and_empty_batches() -> None:
 
 
 @pytest.mark.parametrize("count", [1000, COUNTED, COUNTED + 1])
-def test_zeros_are_counted_apart(count: int) -> None:
+def test_zeros_are_counted_apart(count: int, stats_of: Callable[..., Any]) -> None:
     """Values of exactly 0 are told from small ones, before and after the first other value, and by a snapshot too."""
     stats = stats_of(torch.zeros(count), torch.tensor([0.0, -0.0, 1e-30, -1e-30, 2.0]))
     assert stats.zeros == stats.snapshot().zeros == count + 2
@@ -77,7 +70,9 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_every_part_of_a_large_activation_is_sampled_alike(shape: tuple[int, ...]) -> None:
+def test_every_part_of_a_large_activation_is_sampled_alike(
+    shape: tuple[int, ...], stats_of: Callable[..., Any]
+) -> None:
     """Along no axis is a part met by less than half or more than twice its share of what goes into the histogram."""
     total = math.prod(shape)
     for axis, size in enumerate(shape):
@@ -93,7 +88,7 @@ def test_every_part_of_a_large_activation_is_sampled_alike(shape: tuple[int, ...
             assert share.min() > 0.0
 
 
-def test_a_loud_channel_shows_in_the_histogram() -> None:
+def test_a_loud_channel_shows_in_the_histogram(stats_of: Callable[..., Any]) -> None:
     """One channel of an image in a hundred has the share of large values that it has."""
     images = torch.randn(16, 64, 56, 56)
     images[:, 17] *= 100

@@ -13,7 +13,8 @@ import torch
 
 from ilit.space import CalibrationSize
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.calibrate import Seen, TorchCalibration
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.calibration_stats import CalibrationStats
 from ilit_pytorch.padding import padding_of
 
 ROWS, TOKENS = 6, 10
@@ -66,7 +67,7 @@ def calibrated(model: torch.nn.Module, batches: list[Any]) -> TorchCalibration:
     return adapter.calibrate(model, data, space)
 
 
-def seen(model: torch.nn.Module, batches: list[Any]) -> Seen:
+def seen(model: torch.nn.Module, batches: list[Any]) -> CalibrationStats:
     """Return what calibration saw in all batches."""
     return next(iter(calibrated(model, batches).seen.values()))
 
@@ -76,7 +77,7 @@ def cut(inputs: torch.Tensor, real: torch.Tensor) -> list[dict[str, torch.Tensor
     return [{"input_ids": row[keep][None]} for row, keep in zip(inputs, real, strict=True)]
 
 
-def assert_alike(found: Seen, wanted: Seen) -> None:
+def assert_alike(found: CalibrationStats, wanted: CalibrationStats) -> None:
     """Ranges, histograms, channels and kept rows are those of the same tokens, but for their order."""
     assert found.stats.keys() == wanted.stats.keys()
     for name, stats in wanted.stats.items():
@@ -116,7 +117,7 @@ def test_padded_rows_count_as_the_same_rows_without_padding(given: str, side: st
     inner = model.inner if isinstance(model, Nested) else model
     found, wanted = seen(model, [batch(ids(real), real)]), seen(inner, cut(ids(real), real))
     if isinstance(model, Nested):
-        found = Seen(
+        found = CalibrationStats(
             *({n.removeprefix("inner."): v for n, v in part.items()} for part in (found.stats, found.channels))
         )
     elif given != "sequence first":

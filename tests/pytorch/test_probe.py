@@ -14,7 +14,7 @@ import torch
 
 from ilit.recipe import FLOAT32, Recipe
 from ilit.space import CalibrationSize
-from ilit_pytorch import replay
+from ilit_pytorch import probe, replay
 from ilit_pytorch.adapter import PyTorchAdapter
 
 
@@ -81,16 +81,17 @@ def test_blocks_before_the_first_change_are_not_run(bench: Callable[..., Any], n
 
 
 def test_nothing_is_recorded_for_a_recipe_that_changes_the_first_block(
-    bench: Callable[..., Any], nets: SimpleNamespace
+    bench: Callable[..., Any], nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pass of the float model is run once a recipe can use what it gives, not before."""
-    subject = bench(Chain(), torch.randn(80, 6))
-    for quantized, recorded in ((("first", "last"), False), (("blocks.0.0",), False), (("last",), True)):
+    """A pass of the float model is run once a recipe can use what it gives, not before, and never again."""
+    subject, recorded = bench(Chain(), torch.randn(80, 6)), list[str]()
+    monkeypatch.setattr(probe, "record", lambda *given: recorded.append("once") or replay.record(*given))
+    for quantized, times in ((("first", "last"), 0), (("blocks.0.0",), 0), (("last",), 1), (("last",), 1)):
         subject.adapter.probe(subject.model, [chosen(subject.ops, nets.STATIC, quantized)], subject.calibration)
-        assert (subject.calibration.replay is not None) == recorded
+        assert len(recorded) == times
 
 
-def test_what_would_take_too_much_memory_is_not_kept(
+def test_what_would_take_too_much_memory_is_not_saved(
     bench: Callable[..., Any], nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above the bound nothing is replayed, and probes are the same."""
@@ -98,9 +99,8 @@ def test_what_would_take_too_much_memory_is_not_kept(
     recipe = chosen(subject.ops, nets.STATIC, ("last",))
     wanted = subject.adapter.probe(subject.model, [recipe], subject.calibration)
     monkeypatch.setattr(replay, "MOST_BYTES", 100)
-    subject.calibration.replay = None
-    assert subject.adapter.probe(subject.model, [recipe], subject.calibration) == wanted
-    assert subject.calibration.replay.blocks == ()
+    assert PyTorchAdapter().probe(subject.model, [recipe], subject.calibration) == wanted
+    assert replay.record(subject.model, subject.calibration.structure, [subject.inputs]).blocks == ()
 
 
 @pytest.mark.parametrize("granularity", ["static", "smoothed", "dynamic", "per_token"])

@@ -45,11 +45,11 @@ LEAKS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's advice, not ours
 @pytest.mark.parametrize("name", LEAKS)
-def test_a_leaky_stub_is_left_alone(name: str, bench: Callable[..., Any]) -> None:
+def test_an_escaping_stub_is_left_alone(name: str, bench: Callable[..., Any]) -> None:
     """What reads values and is no op makes the stub a plain identity; the op behind it still runs in INT8."""
     subject = bench(Behind(LEAKS[name]), X)
     structure = subject.calibration.structure
-    assert structure.leaky == ("stub",)
+    assert structure.escaping_stubs == ("stub",)
     assert structure.sites["fc"].source == ""
     lowered = subject.lower(static=["fc"])
     assert type(lowered.stub) is QuantStub
@@ -262,7 +262,7 @@ def test_islands_that_a_later_batch_joins_are_one() -> None:
     assert len(apart.islands) == 2
     assert [island.ops for island in together.islands] == [("left", "right")]
     assert together.islands[0].functionals == ("plus",)
-    assert together.leaky == ("stub",)
+    assert together.escaping_stubs == ("stub",)
     assert together.sites["rare"].source == ""
 
 

@@ -10,8 +10,8 @@ import tracemalloc
 import pytest
 
 from ilit.testing.strategies import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
+from ilit_strategies.enumeration import is_float_model, worth_trying
 from ilit_strategies.exhaustive import Exhaustive
-from ilit_strategies.radix import is_float_model, worth_trying
 
 
 class TestContract(StrategyContract):

@@ -14,7 +14,7 @@ from ilit.recipe import FLOAT32
 from ilit.strategy import TrialOutcome
 from ilit.testing.strategies import DYNAMIC, STATIC, synthetic_space
 from ilit_strategies.fallback import (
-    TURNS,
+    MAX_MISRANKED,
     described,
     float_changes,
     longest_prefix,
@@ -28,7 +28,7 @@ Stop = Literal["met", "budget"]
 
 
 def run(steps: Any, passing: Callable[[set[str]], bool]) -> tuple[Any, int]:
-    """Return what ``steps`` return and how many trials they asked for, judged by the set of ops in float."""
+    """Return the result of ``steps`` and how many trials they asked for, judged by the set of ops in float."""
     trials, reply = 0, None
     while True:
         try:
@@ -119,7 +119,7 @@ def test_nothing_passes(stop: Stop) -> None:
     found, trials = run(shortest_passing(*plan(38), 1, stop), lambda _: False)
 
     assert found is None
-    assert trials <= (1 + TURNS) * (math.ceil(math.log2(38)) + 1)
+    assert trials <= (1 + MAX_MISRANKED) * (math.ceil(math.log2(38)) + 1)
     assert run(shortest_passing(*plan(1), 1, stop), lambda _: False) == (None, 0)
 
 

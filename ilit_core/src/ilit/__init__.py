@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from ilit import testing
     from ilit.artefact import load
     from ilit.config import Config, read_config
-    from ilit.evaluation.loaders import wrap_dataloader
+    from ilit.plugins.loaders import wrap_dataloader
     from ilit.run.folder import Run, open_run
     from ilit.tuner import Tuner
 
@@ -140,7 +140,7 @@ _LATER = {
     "load": "ilit.artefact",
     "open_run": "ilit.run.folder",
     "read_config": "ilit.config",
-    "wrap_dataloader": "ilit.evaluation.loaders",
+    "wrap_dataloader": "ilit.plugins.loaders",
 }
 
 

@@ -15,9 +15,9 @@ from ilit.adapter import Adapter, Calibration, DescribesAll, SetsThreads
 from ilit.artefact import SavedModels, save_models
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, MissedError, UnsupportedError, one_line, warn
-from ilit.evaluation.loaders import Data, gather
 from ilit.narrowing.limits import narrow
 from ilit.narrowing.rules import apply_rules
+from ilit.plugins.loaders import Data, gather
 from ilit.plugins.registry import Registry, installed_plugins
 from ilit.plugins.selection import Components, choose_scoring, select_components
 from ilit.report.verdict import sentence

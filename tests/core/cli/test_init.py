@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ilit.cli import main
-from ilit.cli.init import TEMPLATE
+from ilit.cli.init import template
 from ilit.config import Config, TransformLimits, read_config
+from ilit.config.options import OPTIONS
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +29,28 @@ def test_what_is_written_says_the_defaults(capsys):
     assert read_config("conf.yaml") == Config(framework="pytorch")
 
 
+def test_sections_are_explained_and_comments_stand_in_one_column():
+    """Keys stand in their place among the others, not in the table's; what needs more room ends three blanks before."""
+    keys = ("device", "calibration.samples", "quantization.bits.weight", "tuning.stop", "tuning.max_trials")
+    few = replace(OPTIONS, options=tuple(option for option in OPTIONS.options if option.key in keys))
+    assert template(few).splitlines()[3:] == [
+        "# How much calibration data the static ranges come from: samples (rows) or iterations (batches).",
+        "calibration:",
+        '  samples: 128                    # [64, 256] or the text "64, 256": each is a candidate',
+        "",
+        "# What the search may use. What is left out is up to the search.",
+        "quantization:",
+        "  # bits: {weight: [8, 7], activation: [8, 7]}   # codes really used; the CPU decides which are safe",
+        "",
+        "tuning:",
+        "  max_trials: 100",
+        "  # stop: met                     # or budget: go on to better ones until timeout or max_trials",
+    ]
+
+
 def test_every_line_that_is_commented_out_can_be_used():
     """Removing the marks before keys leaves a file that is read."""
-    uncommented = re.sub(r"^(\s*)# (?=( {2})*(?:[\w]+|\"[^\"]+\"):( |$))", r"\1", TEMPLATE, flags=re.MULTILINE)
+    uncommented = re.sub(r"^(\s*)# (?=( {2})*(?:[\w]+|\"[^\"]+\"):( |$))", r"\1", template(), flags=re.MULTILINE)
     Path("all.yaml").write_text(uncommented)
     config = read_config("all.yaml")
     assert config.metric is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError
 from ilit.evaluation.early_stop import OutcomeCertainError, Stop, Watcher
-from ilit.evaluation.rows import EvaluationOrder, EvaluationOrders
+from ilit.evaluation.order import EvaluationOrder, EvaluationOrders
 from ilit.evaluation.scoring import MetricScorer, Score
 from ilit.metric import Metric
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_data, fake_model
@@ -83,9 +83,9 @@ def hopeless_below(target: float) -> Callable[[float], bool]:
     return lambda best: best < target
 
 
-def score(metric: Callable[[], Metric], model: Any, course: EvaluationOrder, stop: Stop) -> Score:
-    """Evaluate one model on one course."""
-    return MetricScorer("metric", FakeAdapter(), EvaluationOrders(course), metric).score(model, None, stop)
+def score(metric: Callable[[], Metric], model: Any, order: EvaluationOrder, stop: Stop) -> Score:
+    """Evaluate one model in one order."""
+    return MetricScorer("metric", FakeAdapter(), EvaluationOrders(order), metric).score(model, None, stop)
 
 
 @given(
@@ -115,8 +115,8 @@ def test_what_would_pass_is_never_pruned(metric: type[Any], seed: int, target: f
 
 def test_a_hopeless_evaluation_ends_at_once() -> None:
     """A target out of reach costs one batch, and the score is what could still have been reached."""
-    damaged = FakeAdapter().zeroed(MODEL)
-    found = score(FakeAccuracy, damaged, EvaluationOrder(DATA, LABELS), Stop(hopeless_below(1.0)))
+    zeroed = FakeAdapter().zeroed(MODEL)
+    found = score(FakeAccuracy, zeroed, EvaluationOrder(DATA, LABELS), Stop(hopeless_below(1.0)))
     wrong = int((LABELS[:16] != 0).sum())
     assert wrong > 0
     assert (found.rows, found.complete, found.predictions) == (16, False, None)
@@ -137,15 +137,15 @@ def test_without_a_bound_an_evaluation_runs_to_its_end(metric: Callable[[], Metr
     assert (found.rows, found.complete) == (96, True)
 
 
-class Straying(EvaluationOrder):
-    """A course that turned out to be over other rows."""
+class Changed(EvaluationOrder):
+    """An order that turned out to be of other rows."""
 
     changed_rows = True  # type: ignore[assignment]  # a property in the class
 
 
 def test_on_other_rows_than_known_nothing_is_pruned_or_compared() -> None:
     """A shuffling loader's labels to come are not known, and its predictions are not in their places."""
-    found = score(FakeAccuracy, FakeAdapter().zeroed(MODEL), Straying(DATA, LABELS), Stop(hopeless_below(1.0)))
+    found = score(FakeAccuracy, FakeAdapter().zeroed(MODEL), Changed(DATA, LABELS), Stop(hopeless_below(1.0)))
     assert (found.rows, found.complete, found.predictions) == (96, True, None)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ilit import Trial, Tuner
 from ilit.errors import IlitWarning, ModelError
-from ilit.evaluation.fidelity import FIRST_ROWS, first_look, first_rows, fresh
+from ilit.evaluation.fidelity import SAMPLE_ROWS, check_float_model, fresh, sample_rows
 from ilit.evaluation.outputs import ROUNDING, identical
 from ilit.testing import FakeAdapter, fake_data, fake_model
 
@@ -41,17 +41,17 @@ class Adapter(FakeAdapter):
 
 def look(adapter: FakeAdapter, example: Any = EXAMPLE) -> Any:
     """Look at the fake model."""
-    return first_look(adapter, MODEL, replace(MODEL, training=False), example)
+    return check_float_model(adapter, MODEL, replace(MODEL, training=False), example)
 
 
 def test_a_few_rows_suffice() -> None:
     """Three passes over eight rows: the float model twice, the user's own once."""
     adapter = Adapter()
     sample = look(adapter)
-    assert adapter.rows == [FIRST_ROWS] * 3
+    assert adapter.rows == [SAMPLE_ROWS] * 3
     assert sample.repeats
     assert sample.whole is EXAMPLE
-    assert identical(sample.batch, (EXAMPLE[0][:FIRST_ROWS], EXAMPLE[1][:FIRST_ROWS]))
+    assert identical(sample.batch, (EXAMPLE[0][:SAMPLE_ROWS], EXAMPLE[1][:SAMPLE_ROWS]))
 
 
 def without(*names: str) -> FakeAdapter:
@@ -70,7 +70,7 @@ def without(*names: str) -> FakeAdapter:
 )
 def test_rows_that_cannot_be_told_apart_stay_together(adapter: Any, example: Any, rows: int) -> None:
     """The whole batch is taken as it is."""
-    assert first_rows(adapter, example) is example
+    assert sample_rows(adapter, example) is example
     if isinstance(example[1], np.ndarray):
         assert look(adapter, example).batch is example
         assert adapter.rows == [rows] * 3
@@ -253,7 +253,7 @@ class Answer:
 def test_what_cannot_be_compared_is_said_once(
     tuner: Make, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], Any], text: str
 ) -> None:
-    """By the leaf, before the search; the model is tuned and kept."""
+    """By the leaf, before the search; the model is tuned and saved."""
     for name in ("outputs", "own_outputs"):
         plain: Any = getattr(FakeAdapter, name)
         monkeypatch.setattr(FakeAdapter, name, lambda *arguments, plain=plain: answer(plain(*arguments)))

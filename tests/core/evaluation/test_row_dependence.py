@@ -223,7 +223,7 @@ def test_outputs_without_an_entry_a_row_are_compared_by_predictions(
 
 
 def test_a_recorder_is_the_metric_in_all_else() -> None:
-    """It keeps the first rows of each batch, as copies, and hands everything on."""
+    """It records some rows of each batch, as copies, and hands everything on."""
     metric = FakeAccuracy()
     recorder = Recorder(metric)
     logits = np.eye(4, dtype=np.float32)[np.arange(20) % 4]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ilit.evidence.bootstrap import bootstrap_upper, upper_quantile
+from ilit.evidence.units import PairedUnits
 from ilit.metric_units import share_right
 
 RNG = np.random.default_rng(7)
@@ -25,38 +27,39 @@ def mean(predictions: Any, labels: Any, weights: Any) -> Any:
 
 def bound(ours: Any, theirs: Any, labels: Any = LABELS, scores: Any = share_right, **options: Any) -> float:
     """The bound with what the options leave open."""
-    given = {"relative": False, "higher_is_better": True, "confidence": 0.95, "rng_seed": 1, **options}
-    return bootstrap_upper(ours, theirs, labels, scores, **given)
+    metric: Any = SimpleNamespace(scores=scores, higher_is_better=options.pop("higher_is_better", True))
+    given = {"relative": False, "confidence": 0.95, "rng_seed": 1, **options}
+    return bootstrap_upper(PairedUnits(ours, theirs, labels, metric, math.nan), **given)
 
 
-def with_broken(count: int) -> Any:
+def with_lost(count: int) -> Any:
     """Predictions in which so many of the right ones are wrong."""
-    broken = RIGHT.copy()
-    broken[40 : 40 + count] ^= 1
-    return broken
+    lost = RIGHT.copy()
+    lost[40 : 40 + count] ^= 1
+    return lost
 
 
-def clopper_pearson(broken: int, units: int, confidence: float) -> float:
-    """The share of broken units at which as few as those seen come up just often enough."""
-    low, high = broken / units, 1.0
+def clopper_pearson(lost: int, units: int, confidence: float) -> float:
+    """The share of lost units at which as few as those seen come up just often enough."""
+    low, high = lost / units, 1.0
     for _ in range(60):
         share = (low + high) / 2
-        seen = sum(math.comb(units, k) * share**k * (1 - share) ** (units - k) for k in range(broken + 1))
+        seen = sum(math.comb(units, k) * share**k * (1 - share) ** (units - k) for k in range(lost + 1))
         low, high = (share, high) if seen > 1 - confidence else (low, share)
     return high
 
 
-@pytest.mark.parametrize("broken", [0, 1, 5, 20], ids="{} broken".format)
+@pytest.mark.parametrize("lost", [0, 1, 5, 20], ids="{} lost".format)
 @pytest.mark.parametrize("confidence", [0.9, 0.975])
-def test_units_that_only_break_get_the_binomial_bound(broken: int, confidence: float) -> None:
+def test_units_that_are_only_lost_get_the_binomial_bound(lost: int, confidence: float) -> None:
     """Perfect agreement proves no more than its number of rows can, and so on."""
-    found = bound(RIGHT, with_broken(broken), confidence=confidence)
-    assert found == pytest.approx(clopper_pearson(broken, N, confidence), rel=0.03)
+    found = bound(RIGHT, with_lost(lost), confidence=confidence)
+    assert found == pytest.approx(clopper_pearson(lost, N, confidence), rel=0.03)
 
 
 def test_a_relative_drop_is_a_share_of_the_resamples_own_baseline() -> None:
     """The baseline is 0.9, so the bound grows by about 1 / 0.9."""
-    plain, relative = (bound(RIGHT, with_broken(8), relative=flag) for flag in (False, True))
+    plain, relative = (bound(RIGHT, with_lost(8), relative=flag) for flag in (False, True))
     assert relative == pytest.approx(plain / 0.9, rel=0.05)
 
 
@@ -76,16 +79,16 @@ def test_scores_that_are_all_alike_prove_little() -> None:
 
 def test_the_seed_decides() -> None:
     """The same seed gives the same bound, another one nearly the same."""
-    first, second = (bound(RIGHT, with_broken(9), rng_seed=seed) for seed in (1, 2))
-    assert first == bound(RIGHT, with_broken(9), rng_seed=1)
+    first, second = (bound(RIGHT, with_lost(9), rng_seed=seed) for seed in (1, 2))
+    assert first == bound(RIGHT, with_lost(9), rng_seed=1)
     assert first != second
     assert first == pytest.approx(second, rel=0.05)
 
 
 def test_classes_and_scores_agree() -> None:
     """Collapsing units into cells changes the cost, not the law: the bound from floats is the same within noise."""
-    floats = [side.astype(np.float32) for side in (RIGHT, with_broken(12), LABELS)]
-    assert bound(*floats) == pytest.approx(bound(RIGHT, with_broken(12)), rel=0.05)
+    floats = [side.astype(np.float32) for side in (RIGHT, with_lost(12), LABELS)]
+    assert bound(*floats) == pytest.approx(bound(RIGHT, with_lost(12)), rel=0.05)
 
 
 def test_memory_is_bounded() -> None:
@@ -109,7 +112,7 @@ def test_resamples_without_a_score_count_as_the_worst() -> None:
         scores = share_right(predictions, labels, weights)
         return np.where(np.arange(len(scores)) % 10 == 0, np.nan, scores)
 
-    sound, shaky = bound(RIGHT, with_broken(9)), bound(RIGHT, with_broken(9), scores=often_undefined)
+    sound, shaky = bound(RIGHT, with_lost(9)), bound(RIGHT, with_lost(9), scores=often_undefined)
     assert shaky > sound * 1.2
     assert math.isnan(bound(RIGHT, RIGHT, scores=lambda *_: np.full(len(_[2]), np.nan)))
 

@@ -78,7 +78,7 @@ def test_what_stays_in_float_goes_along(rules: Rules) -> None:
 
 
 def test_what_the_user_names_is_left_alone(rules: Rules) -> None:
-    """Rules are defaults: an op that ``tuning.ops`` matches keeps all the adapter offers."""
+    """Rules are defaults: an op that ``tuning.ops`` matches has all that the adapter offers."""
     config = read_config(tuning={"ops": {"a*": {"dtype": "int8"}}})
     assert apply_rules(SPACE, None, config, rules(one=with_a(FLOAT32))).ops["a"] == SPACE.ops["a"]
 

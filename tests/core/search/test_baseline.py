@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ilit import Trial, Tuner
-from ilit.evidence.compare import evidence
+from ilit.evidence.compare import Claim, evidence
+from ilit.evidence.units import PairedUnits
 from ilit.recipe import FLOAT32
 from ilit.report.verdict import sentence
 from ilit.run.folder import open_run
@@ -111,9 +112,7 @@ def test_the_best_comes_with_its_evidence(tuner: Make) -> None:
     result, criterion = tuned.result, tuned.config.criterion
     assert result is not None
     found = [read_predictions(result.folder, number) for number in (0, 2)]
-    proof = evidence(
-        *found, LABELS, metric=FakeAccuracy(), criterion=criterion, baseline=result.baseline, comparisons=2
-    )  # fmt: skip
+    proof = evidence(PairedUnits(*found, LABELS, FakeAccuracy(), result.baseline), Claim(criterion, comparisons=2))
     assert result.evidence == proof
     assert result.best is not None
     assert result.best.evidence == proof

@@ -18,7 +18,7 @@ import pytest
 from ilit.criterion import Criterion
 from ilit.errors import PluginError, RunError
 from ilit.evaluation.fidelity import Sample
-from ilit.evaluation.rows import EvaluationOrder, EvaluationOrders
+from ilit.evaluation.order import EvaluationOrder, EvaluationOrders
 from ilit.evaluation.scoring import FunctionScorer, MetricScorer, Scorer
 from ilit.executor import SerialExecutor
 from ilit.objective import PERFORMANCE

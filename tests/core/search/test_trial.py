@@ -15,7 +15,7 @@ from ilit.adapter import Measurement
 from ilit.criterion import Criterion
 from ilit.errors import EvaluationError, RunError
 from ilit.evaluation.fidelity import Sample
-from ilit.evaluation.rows import EvaluationOrder, EvaluationOrders
+from ilit.evaluation.order import EvaluationOrder, EvaluationOrders
 from ilit.evaluation.scoring import FunctionScorer, MetricScorer, Scorer
 from ilit.metric import Metric
 from ilit.objective import PERFORMANCE, Objective

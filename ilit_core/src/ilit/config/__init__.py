@@ -1,22 +1,19 @@
-"""Configurations: what one may say, how it is read, and how it is written with every default filled in."""
+"""Configuration: the table of options, the reading of YAML and keyword arguments, and the way back to YAML."""
 
 from __future__ import annotations
 
 from ilit.config.dump import resolved, resolved_yaml
-from ilit.config.model import Config, OpLimits, PartSpec, TensorLimits, TransformLimits
-from ilit.config.schema import read_config
-from ilit.config.tree import Node, entries, from_python, from_yaml
+from ilit.config.model import OpLimits, PartSpec, TensorLimits, TransformLimits
+from ilit.config.options import Config
+from ilit.config.source import keys_given, read_config
 
 __all__ = [
     "Config",
-    "Node",
     "OpLimits",
     "PartSpec",
     "TensorLimits",
     "TransformLimits",
-    "entries",
-    "from_python",
-    "from_yaml",
+    "keys_given",
     "read_config",
     "resolved",
     "resolved_yaml",

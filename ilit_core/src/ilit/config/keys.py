@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ilit.config.readers import Reader
+from ilit.config.schema import OptionTable
 from ilit.config.tree import Node, entries
 from ilit.errors import ConfigError, did_you_mean
-
-logger = logging.getLogger("ilit")
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The keys a part of a configuration may have.
-
-    Attributes:
-        keys: dotted key -> the reader of its value.
-        renamed: older dotted key -> the present one; reading it leaves one line in the log.
-        rivals: groups of keys of which at most one may be given.
-    """
-
-    keys: Mapping[str, Reader]
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    rivals: tuple[frozenset[str], ...] = ()
-
-    def children(self, section: str) -> list[str]:
-        """Return the names that may stand directly in ``section`` (empty for the top), older ones left out."""
-        return _children(self.keys, section)
 
 
 @dataclass(frozen=True)
@@ -41,13 +19,11 @@ class ParsedValue:
     node: Node
 
 
-def _children(keys: Collection[str], section: str) -> list[str]:
-    start = f"{section}." if section else ""
-    return list(dict.fromkeys(key[len(start) :].split(".")[0] for key in keys if key.startswith(start)))
-
-
-def collect(root: Node, schema: Schema) -> dict[str, ParsedValue]:
+def collect(root: Node, table: OptionTable[Any]) -> dict[str, ParsedValue]:
     """Read every key below ``root`` in the file's order, so that the first mistake is the one reported.
+
+    Returns:
+        present key -> value.
 
     Raises:
         ConfigError: an unknown key, a key given twice under either of its names, rivals, or a value that is wrong.
@@ -60,41 +36,38 @@ def collect(root: Node, schema: Schema) -> dict[str, ParsedValue]:
             pending.pop()
             continue
         spelled = ".".join(entry.path[len(root.path) :])
-        key = schema.renamed.get(spelled, spelled)
-        if key in schema.keys:
-            _check_free(entry, key, found, schema)
-            if key != spelled:
-                logger.info("%s: the present name is %s", entry.where, key)
-            found[key] = ParsedValue(schema.keys[key](entry), entry)
-        elif schema.children(spelled) or _children(schema.renamed, spelled):
+        key = table.renamed.get(spelled, spelled)
+        if key in table.by_key:
+            _check_free(entry, key, found, table)
+            found[key] = ParsedValue(table.by_key[key].reader(entry), entry)
+        elif table.is_section(spelled):
             pending.append(entries(entry))
         else:
-            raise _unknown(entry, spelled, schema)
+            raise _unknown(entry, spelled, table)
     return found
 
 
-def _check_free(entry: Node, key: str, found: Mapping[str, ParsedValue], schema: Schema) -> None:
-    rivals = {key}.union(*(group for group in schema.rivals if key in group))
-    for rival in rivals & found.keys():
+def _check_free(entry: Node, key: str, found: Mapping[str, ParsedValue], table: OptionTable[Any]) -> None:
+    for rival in ({key} | table.rivals[key]) & found.keys():
         other = found[rival].node
         line = "" if other.line is None else f" (line {other.line})"
         raise entry.error(f"cannot stand beside {other.key}{line}; keep one")
 
 
-def _unknown(entry: Node, spelled: str, schema: Schema) -> ConfigError:
-    """Say where the key is unknown, and the nearest key: beside it first, then of the same name elsewhere."""
+def _unknown(entry: Node, spelled: str, table: OptionTable[Any]) -> ConfigError:
+    """Return the error for an unknown key, with the nearest key: beside it first, then of the same name elsewhere."""
     section, _, name = spelled.rpartition(".")
-    beside = schema.children(section)
+    beside = table.children(section)
     hint = did_you_mean(name, beside)
     if not hint:
-        elsewhere = next((key for key in schema.keys if key.rpartition(".")[2] == name), "")
+        elsewhere = next((key for key in table.by_key if key.rpartition(".")[2] == name), "")
         hint = f"; did you mean '{elsewhere}'?" if elsewhere else f"; known here: {', '.join(beside)}"
     return entry.error(f"unknown key{hint}")
 
 
 def overlay(
-    under: Mapping[str, ParsedValue], over: Mapping[str, ParsedValue], schema: Schema
+    under: Mapping[str, ParsedValue], over: Mapping[str, ParsedValue], table: OptionTable[Any]
 ) -> dict[str, ParsedValue]:
     """Return both with ``over`` winning; a key of it also replaces its rivals in ``under``."""
-    replaced = set(over).union(*(group for group in schema.rivals if group & over.keys()))
+    replaced = set(over).union(*(table.rivals[key] for key in over))
     return {**{key: value for key, value in under.items() if key not in replaced}, **over}

@@ -1,18 +1,40 @@
-"""Readers of single configuration values: each takes a ``Node`` and returns a checked plain value."""
+"""Readers of configuration values: each takes a ``Node``, returns a checked plain value and says what it accepts."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from ilit.config.tree import Node, items
 from ilit.errors import UnsupportedError, did_you_mean
 
 T = TypeVar("T")
-Reader = Callable[[Node], Any]
+U = TypeVar("U")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Reader(Generic[T]):
+    """Reads one kind of value.
+
+    Attributes:
+        read: the node -> the checked value; raises ``ConfigError`` with place and cure.
+        accepts: the values it reads, as keywords of JSON Schema: ``type``, ``enum``, ``minimum`` and the like.
+    """
+
+    read: Callable[[Node], T]
+    accepts: Mapping[str, Any]
+
+    def __call__(self, node: Node) -> T:
+        """Read the node."""
+        return self.read(node)
+
+    def then(self, convert: Callable[[T], U]) -> Reader[U]:
+        """Return a reader of the same values that converts what it has read."""
+        return Reader(lambda node: convert(self.read(node)), self.accepts)
 
 
 def single(node: Node) -> Node:
@@ -29,23 +51,26 @@ def single(node: Node) -> Node:
     return given[0]
 
 
-def text(node: Node) -> str:
-    """Read a text that is not empty."""
+def _text(node: Node) -> str:
     value = single(node).data
     if not isinstance(value, str) or not value.strip():
         raise node.error(f"{single(node)} is no text; put it in quotes" if value != "" else "the text is empty")
     return value
 
 
-def flag(node: Node) -> bool:
-    """Read ``true`` or ``false``."""
+def _flag(node: Node) -> bool:
     value = single(node).data
     if not isinstance(value, bool):
         raise node.error(f"{single(node)} is neither true nor false; write one of them")
     return value
 
 
-def whole(lowest: int, highest: int | None = None) -> Callable[[Node], int]:
+# A text that is not empty; true or false.
+text = Reader(_text, {"type": "string", "minLength": 1})
+flag = Reader(_flag, {"type": "boolean"})
+
+
+def whole(lowest: int, highest: int | None = None) -> Reader[int]:
     """Return a reader of whole numbers within the bounds, both included."""
     wanted = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
 
@@ -58,14 +83,15 @@ def whole(lowest: int, highest: int | None = None) -> Callable[[Node], int]:
             raise node.error(f"{_number(value)} is out of range; give {wanted}")
         return value
 
-    return read
+    bounds = {"minimum": lowest} if highest is None else {"minimum": lowest, "maximum": highest}
+    return Reader(read, {"type": "integer", **bounds})
 
 
 def _number(value: float) -> str:
     return str(value) if len(str(value)) <= 24 else str(value)[:21] + "..."
 
 
-def real(node: Node, wanted: str = "0 or more") -> float:
+def _real(node: Node, wanted: str = "0 or more") -> float:
     """Read a finite number of 0 or more; YAML reads ``1e-2`` as text, so a text that is a number counts."""
     given = single(node)
     value = given.data
@@ -80,8 +106,20 @@ def real(node: Node, wanted: str = "0 or more") -> float:
     return float(value)
 
 
-def share_within(wanted: str, within: Callable[[float], bool]) -> Callable[[Node], float]:
-    """Return a reader of a share, as a number (``0.01``) or in per cent (``"1%"``), for which ``within`` holds."""
+real = Reader(_real, {"type": ["number", "string"], "minimum": 0, "pattern": rf"^\s*{_NUMBER.pattern}\s*$"})
+
+
+def share(low: float, high: float, such_as: str, *, above: bool = False, below: bool = False) -> Reader[float]:
+    """Return a reader of a share, as a number (``0.01``) or in per cent (``"1%"``).
+
+    Args:
+        low: the least share, itself left out where ``above`` is set.
+        high: the greatest share, itself left out where ``below`` is set.
+        such_as: examples, for the error's cure.
+        above: only shares above ``low``.
+        below: only shares below ``high``.
+    """
+    wanted = f"{'above ' if above else ''}{low:g} to {'below ' if below else ''}{high:g}, such as {such_as}"
 
     def read(node: Node) -> float:
         given = single(node)
@@ -89,30 +127,31 @@ def share_within(wanted: str, within: Callable[[float], bool]) -> Callable[[Node
         if percent.endswith("%") and _NUMBER.fullmatch(percent[:-1].strip()):
             value = float(percent[:-1]) / 100
         else:
-            value = real(node, wanted)
-        if not within(value):
+            value = _real(node, wanted)
+        if not low <= value <= high or (above and value == low) or (below and value == high):
             raise node.error(f"{given} is out of range; give {wanted}")
         return value
 
-    return read
+    bounds = {"exclusiveMinimum" if above else "minimum": low, "exclusiveMaximum" if below else "maximum": high}
+    return Reader(read, {"type": ["number", "string"], **bounds, "pattern": rf"^\s*{_NUMBER.pattern}\s*%?\s*$"})
 
 
-share = share_within("0 to below 1, such as 0.01 or '1%'", lambda value: 0 <= value < 1)
+def one_or_more(reader: Reader[T]) -> Reader[tuple[T, ...]]:
+    """Return a reader of a value or a list of values, none of them twice; in the user's order."""
+
+    def read(node: Node) -> tuple[T, ...]:
+        found: list[T] = []
+        for item in items(node):
+            value = reader(item)
+            if value in found:
+                raise item.error(f"{item} is given twice; keep one")
+            found.append(value)
+        return tuple(found)
+
+    return Reader(read, {"anyOf": [reader.accepts, {"type": "array", "items": reader.accepts, "minItems": 1}]})
 
 
-def one_or_more(node: Node, read: Callable[[Node], T]) -> tuple[T, ...]:
-    """Read a value or a list of values, each by ``read``, none of them twice; in the user's order."""
-    found: list[T] = []
-    for item in items(node):
-        value = read(item)
-        if value in found:
-            raise item.error(f"{item} is given twice; keep one")
-        found.append(value)
-    return tuple(found)
-
-
-def counts(node: Node) -> tuple[int, ...]:
-    """Read amounts of 1 or more: a whole number, a list of them, or a text such as ``10, 50``."""
+def _counts(node: Node) -> tuple[int, ...]:
     found: list[int] = []
     for item in items(node):
         parts = item.data.split(",") if isinstance(item.data, str) else [item.data]
@@ -131,14 +170,20 @@ def counts(node: Node) -> tuple[int, ...]:
     return tuple(found)
 
 
-def choice(known: Mapping[str, T]) -> Callable[[Node], T]:
+# Amounts of 1 or more: a whole number, a list of them, or a text such as ``10, 50``.
+_AMOUNT = {"type": ["integer", "string"], "minimum": 1, "pattern": r"^\s*\d+\s*(,\s*\d+\s*)*$"}
+counts = Reader(_counts, {"anyOf": [_AMOUNT, {"type": "array", "items": _AMOUNT, "minItems": 1}]})
+
+
+def choice(known: Mapping[str, T]) -> Reader[T]:
     """Return a reader of one of ``known``."""
-    return lambda node: _chosen(single(node), known)
+    names = [int(name) if name.isdigit() else name for name in known]
+    return Reader(lambda node: _chosen(single(node), known), {"enum": names})
 
 
-def choices(known: Mapping[str, T]) -> Callable[[Node], tuple[T, ...]]:
+def choices(known: Mapping[str, T]) -> Reader[tuple[T, ...]]:
     """Return a reader of a value or list of values out of ``known``, in the user's order."""
-    return lambda node: one_or_more(node, lambda item: _chosen(item, known))
+    return one_or_more(Reader(lambda item: _chosen(item, known), choice(known).accepts))
 
 
 def _chosen(item: Node, known: Mapping[str, T]) -> T:
@@ -151,6 +196,6 @@ def _chosen(item: Node, known: Mapping[str, T]) -> T:
     return known[word]
 
 
-def not_yet(node: Node, what: str, cure: str = "remove it") -> UnsupportedError:
+def unsupported(node: Node, message: str) -> UnsupportedError:
     """Return the refusal of a documented key or value whose part is not built."""
-    return UnsupportedError(f"{node.where}: {what} is not yet supported; {cure}")
+    return UnsupportedError(f"{node.where}: {message}")

@@ -1,288 +1,153 @@
-"""YAML, a mapping or keyword arguments -> one frozen ``Config``; every error with its line and key."""
+"""``Option``, all that is known of one key, and ``OptionTable``, which a configuration is read and written by."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+import functools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
 
-from ilit.config.keys import ParsedValue, Schema, collect, overlay
-from ilit.config.model import Config, OpLimits, PartSpec, TensorLimits, TransformLimits
-from ilit.config.readers import (
-    Reader,
-    choice,
-    choices,
-    counts,
-    flag,
-    not_yet,
-    one_or_more,
-    real,
-    share,
-    share_within,
-    text,
-    whole,
-)
-from ilit.config.tree import Node, entries, from_python, from_yaml, plain
-from ilit.criterion import Criterion
-from ilit.errors import ConfigError
-from ilit.recipe import Approach
-from ilit.space import CalibrationSize
+from ilit.config.readers import Reader
 
-ALGORITHMS = {name: name for name in ("minmax", "kl", "percentile", "mse")}
-APPROACHES: dict[str, tuple[Approach, ...]] = {
-    "post_training_static_quant": ("static",),
-    "post_training_dynamic_quant": ("dynamic",),
-    "auto": ("static", "dynamic", "weight_only"),
-}
-_AUTO = APPROACHES["auto"]
-_SCHEMES = {"sym": "sym", "asym": "asym"}
-_PER = {"per_tensor": "per_tensor", "per_channel": "per_channel"}
-_GRANULARITIES = {"weight": _PER, "activation": {**_PER, "per_token": "per_token"}}
-_FLOATS = {"float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}
-_CODES = {"int8": "int8", "uint8": "uint8"}
-_BITS = {"8": 8, "7": 7}
-
-TENSORS = ("weight", "activation")
-TENSOR_KEYS: dict[str, dict[str, Reader]] = {
-    tensor: {
-        "dtype": choices({**_CODES, **_FLOATS}),
-        "scheme": choices(_SCHEMES),
-        "granularity": choices(_GRANULARITIES[tensor]),
-        "algorithm": choices(ALGORITHMS),
-        "bits": choices(_BITS),
-    }
-    for tensor in TENSORS
-}
-_OP_SCHEMA = Schema(
-    {
-        "dtype": choices({"int8": "int8", **_FLOATS}),
-        "approach": choice(APPROACHES),
-        **{f"{tensor}.{leaf}": reader for tensor, keys in TENSOR_KEYS.items() for leaf, reader in keys.items()},
-    }
-)
+T = TypeVar("T")
 
 
-def _read_named(node: Node) -> PartSpec:
-    """Read a bare name, or a mapping with ``name`` and options."""
-    if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
-        return PartSpec(text(node), where=node.where)
-    given = {entry.path[-1]: entry for entry in entries(node)}
-    if "name" not in given:
-        raise node.error("has no name; write 'name: ...' beside the options")
-    name = text(given.pop("name"))
-    return PartSpec(name, {key: plain(entry) for key, entry in given.items()}, where=node.where)
+def plain(value: Any) -> Any:
+    """Return a field's value as YAML has it; None where it is empty and so says nothing."""
+    value = list(value) if isinstance(value, tuple) else value
+    return None if value is None or value in ("", [], {}) else value
 
 
-def _read_metric(node: Node) -> PartSpec:
-    """Read a bare name, ``name: value``, ``name: {options}``, or a mapping with ``name`` and options."""
-    if node.kind == "scalar" or (node.kind == "list" and all(item.kind == "scalar" for item in node.data)):
-        return _read_named(node)
-    given = list(entries(node))
-    if any(entry.path[-1] == "name" for entry in given):
-        return _read_named(node)
-    if len(given) != 1:
-        names = ", ".join(entry.path[-1] for entry in given) or "none"
-        raise node.error(f"takes exactly one metric, not {len(given)} ({names}); keep one")
-    metric = given[0]
-    if metric.kind == "mapping" or (metric.kind == "list" and any(item.kind == "mapping" for item in metric.data)):
-        options = {entry.path[-1]: plain(entry) for entry in entries(metric)}
-        return PartSpec(metric.path[-1], options, where=node.where)
-    return PartSpec(metric.path[-1], value=plain(metric), where=node.where)
+def _silent(_: Any) -> Mapping[str, str]:
+    return {}
 
 
-def _read_executor(node: Node) -> PartSpec:
-    named = _read_named(node)
-    if named.name != "serial":
-        raise not_yet(node, f"executor {named.name!r}", "write 'serial', or remove it")
-    return named
+@dataclass(frozen=True)
+class Option:
+    """One key of a configuration, with everything that is derived from it.
 
-
-def _read_ops(node: Node) -> tuple[OpLimits, ...]:
-    """Read op name or glob -> limits."""
-    limits = []
-    for entry in entries(node):
-        found = collect(entry, _OP_SCHEMA)
-        if not found:
-            raise entry.error("says nothing about the op; write 'dtype: float32' or other limits under it")
-        values = {key: item.value for key, item in found.items()}
-        limits.append(_limits(values, entry.path[-1], entry.where))
-    return tuple(limits)
-
-
-def _limits(values: Mapping[str, Any], pattern: str, where: str) -> OpLimits:
-    """Build limits from values by the keys of ``_OP_SCHEMA``."""
-    weight, activation = (
-        TensorLimits(**{leaf: values.get(f"{tensor}.{leaf}", ()) for leaf in keys})
-        for tensor, keys in TENSOR_KEYS.items()
-    )
-    return OpLimits(pattern, values.get("dtype", ()), values.get("approach", ()), weight, activation, where)
-
-
-def _read_device(node: Node) -> str:
-    name = text(node)
-    if name != "cpu":
-        raise node.error(f"{name!r} is not supported; ilit tunes for 'cpu' only")
-    return name
-
-
-def _read_resume(node: Node) -> str:
-    word = choice({"never": "never", "auto": "auto", "require": "require"})(node)
-    if word != "never":
-        raise not_yet(node, f"{word!r}", "write 'never', or remove it")
-    return word
-
-
-def _read_smooth(node: Node) -> tuple[float, ...]:
-    """Read strengths of SmoothQuant, ``none`` or ``false``; none of them is an empty tuple."""
-    if node.kind == "scalar" and (node.data is False or node.data == "none"):
-        return ()
-    wanted = "above 0 to 1, such as 0.7 or [0.7, 0.9], or none"
-    return one_or_more(node, share_within(wanted, lambda alpha: 0 < alpha <= 1))
-
-
-_TRANSFORMS = Schema({"smooth": _read_smooth, "bias_correction": flag, "per_token": flag})
-
-
-def _read_transforms(node: Node) -> TransformLimits:
-    """Read a mapping of transforms, or the word ``none``, which forbids them all."""
-    word = node.data[0] if node.kind == "list" and len(node.data) == 1 else node
-    if word.kind == "scalar" and word.data == "none":
-        return TransformLimits((), bias_correction=False, per_token=False, where=node.where)
-    if word.kind == "scalar" and word.data is not None:
-        raise node.error(f"{word} is unknown; write none, or a mapping of {', '.join(_TRANSFORMS.keys)}")
-    return TransformLimits(**{key: item.value for key, item in collect(node, _TRANSFORMS).items()}, where=node.where)
-
-
-# Where the leaves of the whole model's limits stand: key -> the key of ``_OP_SCHEMA`` with the same meaning.
-MODEL_LEAVES = {
-    "quantization.approach": "approach",
-    **{f"quantization.{t}.{leaf}": f"{t}.{leaf}" for t in TENSORS for leaf in ("granularity", "scheme", "dtype")},
-    **{f"calibration.algorithm.{t}": f"{t}.algorithm" for t in TENSORS},
-    **{f"quantization.bits.{t}": f"{t}.bits" for t in TENSORS},
-}
-_SCHEMA = Schema(
-    keys={
-        "framework.name": text,
-        "device": _read_device,
-        "calibration.iterations": counts,
-        "calibration.samples": counts,
-        **{key: _OP_SCHEMA.keys[leaf] for key, leaf in MODEL_LEAVES.items()},
-        "quantization.transforms": _read_transforms,
-        "tuning.ops": _read_ops,
-        "tuning.metric": _read_metric,
-        "tuning.accuracy_criterion.relative": share,
-        "tuning.accuracy_criterion.absolute": real,
-        "tuning.accuracy_criterion.higher_is_better": flag,
-        "tuning.strategy": _read_named,
-        "tuning.objective": _read_named,
-        "tuning.timeout": real,
-        "tuning.stop": choice({"met": "met", "budget": "budget"}),
-        "tuning.max_trials": whole(1),
-        "tuning.random_seed": whole(0, 2**32 - 1),
-        "run.folder": text,
-        "run.resume": _read_resume,
-        "run.key": text,
-        "run.threads": whole(1),
-        "run.executor": _read_executor,
-        "evaluation.confidence": share_within(
-            "above 0.5 to below 1, such as 0.95 or '95%'", lambda confidence: 0.5 < confidence < 1
-        ),
-        "evaluation.holdout": share_within("0 to 0.9, such as 0.2 or '20%'", lambda part: 0 <= part <= 0.9),
-    },
-    renamed={
-        "snapshot.path": "run.folder",
-        "tuning.metrics": "tuning.metric",
-        "quantization.op_wise": "tuning.ops",
-        "quantization.calibration.sampling_size": "calibration.samples",
-        **{
-            f"quantization.model_wise.{t}.{leaf}": f"quantization.{t}.{leaf}"
-            for t in TENSORS
-            for leaf in ("granularity", "scheme", "dtype")
-        },
-        **{f"quantization.model_wise.{t}.algorithm": f"calibration.algorithm.{t}" for t in TENSORS},
-        "tuning.exit_policy.timeout": "tuning.timeout",
-        "tuning.exit_policy.max_trials": "tuning.max_trials",
-        "evaluation.accuracy.metric": "tuning.metric",
-        "model.framework": "framework.name",
-    },
-    rivals=(
-        frozenset({"calibration.iterations", "calibration.samples"}),
-        frozenset({"tuning.accuracy_criterion.relative", "tuning.accuracy_criterion.absolute"}),
-    ),
-)
-
-
-def read_config(source: str | Path | Mapping[str, Any] | None = None, **overrides: Any) -> Config:
-    """Read a configuration.
-
-    Args:
-        source: a YAML file's path, a mapping of the same shape, or None for the defaults.
-        overrides: sections (``tuning={"timeout": 60}``) whose keys win over those of ``source``.
-
-    Raises:
-        ConfigError: the first mistake, as ``conf.yaml:7: tuning.strategy: fact; cure``; the place is ``Tuner(...)``
-            without a line for what came from Python.
-        UnsupportedError: a documented key whose part is not built yet.
+    Attributes:
+        key: dotted.
+        reader: the value's reader; its ``accepts`` says what may be given.
+        fills: dotted paths of the fields the value goes to; the first is what ``writer`` is given back. Options that
+            fill the same field cannot stand beside each other. Empty where the value is only checked.
+        writer: the field's value -> the plain value that reads back to it, None where there is nothing to say.
+        implied: what is filled so far -> the value where the key is not given; by default the field keeps its own
+            default.
+        older: former names of the key, which are read as well.
+        help: what it means and what it takes, for the reference page.
+        default: words for the reference page where the field's default does not say it.
+        page: the table of the reference page it stands in; empty for none.
+        template: its lines in the file that ``ilit init`` writes, without their section's indentation; ``  # `` begins
+            a comment, and a line that begins with ``# `` is commented out. Empty leaves it out.
+        template_place: options of a section are written in this order, and in the table's where it is the same.
+        sentences: the configuration -> what ``ilit check`` says of it, name -> sentence.
+        sentences_place: sentences are told in this order, and in the table's where it is the same.
     """
-    layers = [from_python(overrides)]
-    if isinstance(source, Mapping):
-        layers.insert(0, from_python(source))
-    elif isinstance(source, (str, os.PathLike)):
-        layers.insert(0, from_yaml(_text_of(Path(source)), str(source)))
-    elif source is not None:
-        kind = type(source).__name__
-        raise ConfigError(f"Tuner(...): a configuration is a file's path or a mapping, not a {kind}; give one of them")
-    found: dict[str, ParsedValue] = {}
-    for layer in layers:
-        found = overlay(found, collect(layer, _SCHEMA), _SCHEMA)
-    return _config({key: item.value for key, item in found.items()}, layers[0].source)
+
+    key: str
+    reader: Reader[Any]
+    fills: tuple[str, ...] = ()
+    writer: Callable[[Any], Any] = plain
+    implied: Callable[[Any], Any] | None = None
+    older: tuple[str, ...] = ()
+    help: str = ""
+    default: str = ""
+    page: str = ""
+    template: str = ""
+    template_place: int = 0
+    sentences: Callable[[Any], Mapping[str, str]] = _silent
+    sentences_place: int = 3
+
+    @property
+    def section(self) -> str:
+        """The top-level section the key stands in; empty for a key that stands at the top itself."""
+        return self.key.partition(".")[0] if "." in self.key else ""
+
+    def plain(self, holder: Any) -> Any:
+        """Return the plain value that ``holder`` has for this key, None where it has none."""
+        if not self.fills:
+            return None
+        return self.writer(functools.reduce(getattr, self.fills[0].split("."), holder))
 
 
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{file}: no such file; give a configuration's path, or write one with 'ilit init'"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not text in UTF-8; save it as a UTF-8 text file") from error
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}; give a readable YAML file") from error
+@dataclass(frozen=True)
+class OptionTable(Generic[T]):
+    """The options that one frozen dataclass is read from and written to, in the order they are written in.
+
+    Attributes:
+        holder: the dataclass; without arguments it has every default.
+        options: one for each key.
+        comments: section -> the comment before it in the file that ``ilit init`` writes.
+    """
+
+    holder: type[T]
+    options: tuple[Option, ...]
+    comments: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def by_key(self) -> dict[str, Option]:
+        """Present key -> option."""
+        return {option.key: option for option in self.options}
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """Older key -> present key."""
+        return {older: option.key for option in self.options for older in option.older}
+
+    @cached_property
+    def rivals(self) -> dict[str, frozenset[str]]:
+        """Present key -> the other keys that fill a field it fills."""
+        return {
+            option.key: frozenset(
+                other.key for other in self.options if other is not option and set(other.fills) & set(option.fills)
+            )
+            for option in self.options
+        }
+
+    def children(self, section: str) -> list[str]:
+        """Return the names that may stand directly in ``section`` (empty for the top), older ones left out."""
+        return _children(self.by_key, section)
+
+    def is_section(self, key: str) -> bool:
+        """Return whether keys, present or older, may stand under ``key``."""
+        return bool(_children(self.by_key, key) or _children(self.renamed, key))
+
+    def fill(self, values: Mapping[str, Any], holder: T) -> T:
+        """Return ``holder`` with the values, by present key, in their fields, and with the values these imply."""
+        for option in self.options:
+            if option.key in values:
+                value = values[option.key]
+            elif option.implied is not None:
+                value = option.implied(holder)
+            else:
+                continue
+            for path in option.fills:
+                holder = _with(holder, path, value)
+        return holder
+
+    def plain(self, holder: T) -> dict[str, Any]:
+        """Return the mapping, sections within sections, that reads back to ``holder``; values of None are left out."""
+        tree: dict[str, Any] = {}
+        for option in self.options:
+            value = option.plain(holder)
+            if value is None:
+                continue
+            *sections, name = option.key.split(".")
+            level = tree
+            for section in sections:
+                level = level.setdefault(section, {})
+            level[name] = value
+        return tree
 
 
-def _config(values: Mapping[str, Any], source: str) -> Config:
-    """Fill in the defaults."""
-    default = Config()
-    relative, absolute = (values.get(f"tuning.accuracy_criterion.{kind}") for kind in ("relative", "absolute"))
-    higher = values.get("tuning.accuracy_criterion.higher_is_better")
-    kind, tolerance = ("relative", relative) if absolute is None else ("absolute", absolute)
-    unit: Literal["rows", "batches"] = "batches" if "calibration.iterations" in values else "rows"
-    sizes = values.get("calibration.iterations") or values.get("calibration.samples") or (128,)
-    timeout = values.get("tuning.timeout", default.timeout)
-    # For the whole model auto says nothing; for an op it takes back what the model says.
-    limits = {leaf: values[key] for key, leaf in MODEL_LEAVES.items() if values.get(key, _AUTO) != _AUTO}
-    return Config(
-        framework=values.get("framework.name", default.framework),
-        calibrations=tuple(CalibrationSize(size, unit) for size in sizes),
-        model_limits=_limits(limits, "", f"{source}: quantization"),
-        op_limits=values.get("tuning.ops", ()),
-        transforms=values.get("quantization.transforms", default.transforms),
-        metric=values.get("tuning.metric"),
-        criterion=Criterion(kind, 0.01 if tolerance is None else tolerance, higher is not False),
-        higher_is_better=higher,
-        strategy=values.get("tuning.strategy", default.strategy),
-        objective=values.get("tuning.objective", default.objective),
-        executor=values.get("run.executor", default.executor),
-        timeout=timeout,
-        stop=values.get("tuning.stop", "budget" if timeout else "met"),
-        max_trials=values.get("tuning.max_trials", default.max_trials),
-        random_seed=values.get("tuning.random_seed", default.random_seed),
-        run_folder=Path(values.get("run.folder", default.run_folder)),
-        run_key=values.get("run.key", ""),
-        threads=values.get("run.threads"),
-        confidence=values.get("evaluation.confidence", default.confidence),
-        holdout=values.get("evaluation.holdout", default.holdout),
-        source=source,
-    )
+def _children(keys: Collection[str], section: str) -> list[str]:
+    start = f"{section}." if section else ""
+    return list(dict.fromkeys(key[len(start) :].split(".")[0] for key in keys if key.startswith(start)))
+
+
+def _with(holder: Any, path: str, value: Any) -> Any:
+    """Return a copy of a frozen dataclass with the field at a dotted path replaced."""
+    name, _, rest = path.partition(".")
+    return replace(holder, **{name: _with(getattr(holder, name), rest, value) if rest else value})

@@ -1,4 +1,4 @@
-"""How a model is scored on the user's rows, and whether such a score can be trusted."""
+"""Scores of models on the user's rows, and the checks that such a score can be trusted."""
 
 from __future__ import annotations
 

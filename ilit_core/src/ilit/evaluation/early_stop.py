@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ilit.errors import EvaluationError
-from ilit.evaluation.rows import EvaluationOrder
+from ilit.evaluation.order import EvaluationOrder
 from ilit.metric import Metric, PairedMetric
 
 
@@ -23,8 +23,8 @@ class Stop:
     """When an evaluation ends early.
 
     Attributes:
-        hopeless: whether a bound on the score is beyond the target, and not by rounding alone.
-        expired: whether the run's time is up.
+        hopeless: true of a bound on the score that misses the target, and not by rounding alone.
+        expired: true when the run's time is up.
     """
 
     hopeless: Callable[[float], bool] = lambda _: False
@@ -33,14 +33,14 @@ class Stop:
 
 @dataclass
 class Watcher:
-    """Hears of each batch of one evaluation, as ``Adapter.evaluate``'s ``on_batch``.
+    """Watches one evaluation batch by batch, as ``Adapter.evaluate``'s ``on_batch``.
 
     Exact: the bound is the metric's own, so an evaluation that would pass is never ended. Where the metric has no
     bound, or the labels of the rows to come are not known, only time ends it.
     """
 
     metric: Metric
-    course: EvaluationOrder
+    order: EvaluationOrder
     stop: Stop
     rows: int = 0
 
@@ -52,7 +52,7 @@ class Watcher:
             EvaluationError: the run's time is up.
         """
         self.rows += rows
-        labels = None if self.course.changed_rows else self.course.labels
+        labels = None if self.order.changed_rows else self.order.labels
         if labels is not None and self.rows >= len(labels):
             return  # complete, so there is nothing to end
         if self.stop.expired():

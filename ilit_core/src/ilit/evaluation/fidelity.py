@@ -1,28 +1,27 @@
-"""Whether the float model that everything is compared with is the user's own, and answers alike each time.
+"""Fidelity of the float model that everything is compared with: it is the user's own, and answers alike each time.
 
-Looked at once, after calibration and before anything is scored, in a few passes over a few rows of a calibration batch.
+Checked once, after calibration and before anything is scored, in a few passes over a few rows of a calibration batch.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from ilit.adapter import Adapter, ChecksSavable, FindsFirstDifference, RegroupsRows, RunsOwnModel
-from ilit.errors import IlitError, IlitWarning, ModelError, one_line
+from ilit.errors import IlitError, ModelError, one_line, warn
 from ilit.evaluation.outputs import ROUNDING, Comparison, apart, compared, off
 
-FIRST_ROWS = 8
+SAMPLE_ROWS = 8
 _log = logging.getLogger(__name__)
 _ABSENT = object()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What models are run on to be compared bit by bit.
+    """The rows that models are run on to be compared bit by bit.
 
     Attributes:
         batch: a few rows of a calibration batch; the whole of it where these cannot run alone.
@@ -35,13 +34,15 @@ class Sample:
     repeats: bool = True
 
 
-def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> Sample:
-    """Return what models will be compared on. Warns where outputs do not repeat, or hold what cannot be compared.
+def check_float_model(adapter: Adapter, model: Any, float_model: Any, example: Any) -> Sample:
+    """Return the sample that models will be compared on, once the float model has proved to be the user's.
+
+    Warns where outputs do not repeat, or hold parts that cannot be compared.
 
     Args:
         adapter: the framework.
         model: the user's.
-        float_model: what ``adapter.lower`` made of the all-float recipe.
+        float_model: the all-float recipe, lowered.
         example: a calibration batch.
 
     Raises:
@@ -60,8 +61,8 @@ def first_look(adapter: Adapter, model: Any, float_model: Any, example: Any) -> 
     return Sample(batch, example, found.same)
 
 
-def first_rows(adapter: Adapter, batch: Any) -> Any:
-    """Return the first rows of a batch, the batch itself where its rows cannot be told apart.
+def sample_rows(adapter: Adapter, batch: Any) -> Any:
+    """Return the first ``SAMPLE_ROWS`` rows of a batch, or the batch itself where its rows cannot be told apart.
 
     Models that differ show on a few rows, and a pass over all takes its time.
     """
@@ -69,7 +70,7 @@ def first_rows(adapter: Adapter, batch: Any) -> Any:
         return batch
     try:
         count = len(adapter.row_shapes(batch))
-        return adapter.regroup([batch], [[(0, row) for row in range(FIRST_ROWS)]])[0] if count > FIRST_ROWS else batch
+        return adapter.regroup([batch], [[(0, row) for row in range(SAMPLE_ROWS)]])[0] if count > SAMPLE_ROWS else batch
     except Exception as error:  # noqa: BLE001 - whatever it is, the whole batch is there
         _log.debug("a batch's rows cannot be told apart: %s", one_line(error))
         return batch
@@ -85,8 +86,8 @@ def fresh(batch: Any) -> Any:
 
 
 def _answers(adapter: Adapter, float_model: Any, example: Any) -> tuple[Any, Any]:
-    """Return a few rows and the float model's outputs on them; of the whole batch where they cannot run alone."""
-    few = first_rows(adapter, example)
+    """Return a few rows and the float model's outputs on them; the whole batch where they cannot run alone."""
+    few = sample_rows(adapter, example)
     if few is not example:
         try:
             return few, adapter.outputs(float_model, fresh(few))
@@ -107,14 +108,14 @@ def _own_answers(adapter: Adapter, model: Any, batch: Any) -> Any:
             f"{type(model).__name__}: raises {one_line(error)} where ilit's float32 copy of it answers, so the two "
             "are not compared; run it in eval mode on a batch of q_dataloader"
         )
-        warnings.warn(message, IlitWarning, stacklevel=5)
+        warn(message)
         return _ABSENT
 
 
 def _refuse_another(
     adapter: Adapter, model: Any, float_model: Any, batch: Any, found: Comparison, distance: float
 ) -> None:
-    """Refuse a float model that is not the user's; where it is but for rounding, say so in the log."""
+    """Refuse a float model that is not the user's; where it is but for rounding, note it in the log."""
     if distance <= ROUNDING:
         _log.info("the float32 model is the given one but for rounding: %.1e of the outputs' spread", distance)
         return
@@ -142,7 +143,7 @@ def _warn_of_randomness(model: Any, distance: float) -> None:
         "(dropout left on, sampling) or changes itself, so scores waver and nothing can be compared bit by bit, the "
         "saved model included; make it deterministic in eval mode"
     )
-    warnings.warn(message, IlitWarning, stacklevel=5)
+    warn(message)
 
 
 def _warn_of_unknown(model: Any, found: Comparison) -> None:
@@ -155,4 +156,4 @@ def _warn_of_unknown(model: Any, found: Comparison) -> None:
         f"{type(model).__name__}: its {first}{others} cannot be compared, {rest} when the saved model is read back; "
         "answer with tensors, numbers or text, in tuples, dicts or dataclasses"
     )
-    warnings.warn(message, IlitWarning, stacklevel=5)
+    warn(message)

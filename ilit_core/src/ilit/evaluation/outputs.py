@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OUTPUT = "output"  # what the whole is called in a leaf's path: ``output['logits']``, ``output[1].hidden``
+_ROOT = "output"  # where each leaf's path begins: ``output['logits']``, ``output[1].hidden``
 DEEPEST = 64  # levels; nobody answers in deeper ones, and Python's own limit is near
 NUMERIC = "fciub"  # dtype kinds that have distances
 # Sums in another order differ by a few roundings of their largest term, whatever the spread of the outputs.
-ROUNDINGS = 8
-# Of the outputs' spread. The same rows go through the same layers, so mostly not a bit differs; kernels that sum in
-# another order differ by some 1e-6, what a copy does wrong by percents.
+_EPSILONS = 8
+# The distance that is put down to rounding, of the outputs' spread. The same rows go through the same layers, so mostly
+# not a bit differs; kernels that sum in another order differ by some 1e-6, what a copy does wrong by percents.
 ROUNDING = 1e-5
 _PLAIN = (bool, int, float, complex, np.generic)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sets of outputs have in common.
+    """A comparison of two sets of outputs, bit by bit.
 
     Attributes:
         differs: path of the first leaf that is not the same; empty where none is.
@@ -61,7 +61,7 @@ def identical(one: Any, other: Any) -> bool:
 
 
 def compared(one: Any, other: Any) -> Comparison:
-    """Return what two outputs have in common, bit by bit."""
+    """Return the comparison of two outputs, bit by bit, up to the first leaf that differs."""
     unknown, count = [], 0
     for path, a, b in _pairs(one, other):
         verdict = _same(a, b)
@@ -75,10 +75,10 @@ def compared(one: Any, other: Any) -> Comparison:
 
 
 def apart(found: Any, wanted: Any) -> float:
-    """Return how far outputs are apart: the largest difference as a share of the spread, of the leaf furthest off.
+    """Return the distance of outputs: the largest difference as a share of the spread, of the leaf furthest off.
 
     The spread is the standard deviation of the leaf's values in ``wanted``. What float32 rounds off the largest of
-    them, ``ROUNDINGS`` times over, is no difference: it may be more than the spread of outputs that hardly vary. 0
+    them, 8 times over, is no difference: it may be more than the spread of outputs that hardly vary. 0
     where nothing differs; ``inf`` where structure, a shape, text or which values are finite differ.
     """
     return max((_distance(a, b) for _, a, b in _pairs(found, wanted)), default=0.0)
@@ -99,7 +99,7 @@ def arrays(outputs: Any) -> dict[str, NDArray[Any]]:
 
 
 def _pairs(one: Any, other: Any) -> Iterator[Pair]:
-    """Yield the leaves of both beside each other; where the structures part, what stands there."""
+    """Yield the leaves of both beside each other, by path; where the structures part, the two subtrees."""
     met: dict[tuple[int, int], tuple[Any, Any]] = {}  # holds what it names, so that no other object gets its id
 
     def walk(path: str, one: Any, other: Any, depth: int) -> Iterator[Pair]:
@@ -113,18 +113,18 @@ def _pairs(one: Any, other: Any) -> Iterator[Pair]:
             for step, part in ours.items():
                 yield from walk(path + step, part, theirs[step], depth + 1)
 
-    return walk(OUTPUT, one, other, 0)
+    return walk(_ROOT, one, other, 0)
 
 
 def _kind(value: Any) -> str:
-    """Return what kind of container a value is, for which a dict of any class is a dict and a list like a tuple."""
+    """Return the kind of a container: a mapping of any class is one kind, lists and tuples are another."""
     if isinstance(value, Mapping):
         return "mapping"
     return "sequence" if isinstance(value, tuple | list) else type(value).__name__
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """Return what a value is made of, by the step that leads there; None for a leaf."""
+    """Return the parts of a value, by the step of the path that leads to each; None for a leaf."""
     if isinstance(value, Mapping):
         return {f"[{key!r}]": part for key, part in value.items()}
     if isinstance(value, tuple | list):
@@ -165,7 +165,7 @@ def _same(one: Any, other: Any) -> bool | None:
 
 
 def _array(leaf: Any) -> NDArray[Any] | None:
-    """Return a leaf as an array without objects; None where it is none."""
+    """Return a leaf as an array without objects; None where it is no such array."""
     if not isinstance(leaf, _PLAIN) and not hasattr(leaf, "__array__"):
         return None
     try:
@@ -185,7 +185,7 @@ def _distance(found: Any, wanted: Any) -> float:
 
 
 def _apart(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """See ``apart``; both are of one shape."""
+    """Return the distance of two arrays of one shape, as ``apart``."""
     precision = np.finfo(wanted.dtype if wanted.dtype.kind in "fc" else np.float64).eps
     wide = np.complex128 if "c" in (found.dtype.kind, wanted.dtype.kind) else np.float64
     a, b = found.astype(wide).ravel(), wanted.astype(wide).ravel()
@@ -196,5 +196,5 @@ def _apart(found: NDArray[Any], wanted: NDArray[Any]) -> float:
     if not b.size:
         return 0.0
     largest = float(np.abs(b).max())
-    beyond = float(np.abs(a - b).max()) - ROUNDINGS * float(precision) * largest
+    beyond = float(np.abs(a - b).max()) - _EPSILONS * float(precision) * largest
     return max(0.0, beyond) / (float(b.std()) or largest or 1.0)

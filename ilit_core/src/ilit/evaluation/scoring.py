@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ilit.adapter import Adapter
 from ilit.errors import EvaluationError, IlitError, one_line
 from ilit.evaluation.early_stop import OutcomeCertainError, Stop, Watcher
-from ilit.evaluation.rows import EvaluationOrders
+from ilit.evaluation.order import EvaluationOrders
 from ilit.metric import Metric, PairedMetric
 from ilit.recipe import Recipe
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Score:
-    """What one evaluation gave.
+    """The outcome of one evaluation.
 
     Attributes:
         accuracy: the score; where not ``complete`` the best it could still have reached.
@@ -40,10 +40,10 @@ class Score:
 
 
 class Scorer(Protocol):
-    """How models are scored.
+    """Scores models.
 
     Attributes:
-        may_change_model: what it was given may have been cast, hooked or taken apart, and is not to be used again.
+        may_change_model: a model given to it may have been cast, hooked or taken apart, and is not to be used again.
         may_ignore_model: nothing has shown yet that it looks at the model it is given.
         stops_early: it heeds ``stop``; else it runs to its end.
     """
@@ -61,7 +61,7 @@ class Scorer(Protocol):
 
         Args:
             model: any model of the adapter's.
-            recipe: what it was lowered by, where it was.
+            recipe: the recipe it was lowered by; None for a model that was not.
             stop: how the evaluation may end early.
 
         Raises:
@@ -74,15 +74,15 @@ class MetricScorer:
     """Runs ``adapter.evaluate`` with a fresh metric each time.
 
     Attributes:
-        name: what messages call the metric.
+        name: the metric's name in messages.
         adapter: the framework.
-        courses: the evaluation data.
+        orders: the evaluation rows.
         make: makes a fresh metric.
     """
 
     name: str
     adapter: Adapter
-    courses: EvaluationOrders
+    orders: EvaluationOrders
     make: Callable[[], Metric]
 
     may_change_model: ClassVar[bool] = False
@@ -90,17 +90,17 @@ class MetricScorer:
     stops_early: ClassVar[bool] = True
 
     def score(self, model: Any, recipe: Recipe | None, stop: Stop) -> Score:
-        """Evaluate; where a miss is certain the score is not ``complete``, and where time is up that is an error."""
-        course, metric = self.courses.fitting(recipe), self.make()
-        watcher = Watcher(metric, course, stop)
+        """Evaluate a model; once a miss is certain the evaluation ends, and its score is not ``complete``."""
+        order, metric = self.orders.for_recipe(recipe), self.make()
+        watcher = Watcher(metric, order, stop)
         try:
-            accuracy = finite(self.adapter.evaluate(model, course.batches, metric, watcher), f"metric {self.name}")
+            accuracy = finite(self.adapter.evaluate(model, order.batches, metric, watcher), f"metric {self.name}")
         except OutcomeCertainError as certain:
             return Score(certain.best, certain.rows, complete=False)
-        if not isinstance(metric, PairedMetric) or course.changed_rows:
+        if not isinstance(metric, PairedMetric) or order.changed_rows:
             return Score(accuracy, watcher.rows)
         predictions = metric.predictions()
-        return Score(accuracy, watcher.rows, course.in_loaders_order(predictions) if metric.by_row else predictions)
+        return Score(accuracy, watcher.rows, order.in_loaders_order(predictions) if metric.by_row else predictions)
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,7 @@ class FunctionScorer:
 
 
 def finite(value: Any, place: str) -> float:
-    """Return ``value`` as a float.
-
-    Numbers of any kind are taken, and whatever holds just one: numpy scalars, 0-d arrays and tensors.
+    """Return ``value`` as a float: a number of any kind, or a scalar, array or tensor that holds just one.
 
     Raises:
         EvaluationError: a bool, None, text, several numbers, NaN or infinity.

@@ -1,4 +1,4 @@
-"""What paired predictions prove about the drop of accuracy."""
+"""The evidence of paired predictions for a drop of accuracy: its bound, corrected for the comparisons of a search."""
 
 from __future__ import annotations
 

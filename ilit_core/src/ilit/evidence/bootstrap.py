@@ -1,4 +1,4 @@
-"""How far a metric may have dropped, by resampling the units that both models were scored on."""
+"""The bound of a metric's drop by resampling the units that both models were scored on: a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[np.float64]]
+from ilit.evidence.units import PairedUnits
+from ilit.metric import PairedMetric
+
+Drops = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]]
 
 _RESAMPLES = 20_000
 _FEWEST_RESAMPLES = 2_000
@@ -21,16 +24,7 @@ _EXTREMES = 32
 
 
 def bootstrap_upper(
-    float_predictions: NDArray[Any],
-    int8_predictions: NDArray[Any],
-    labels: NDArray[Any],
-    scores: Scores,
-    *,
-    relative: bool,
-    higher_is_better: bool,
-    confidence: float,
-    rng_seed: int,
-    resamples: int = _RESAMPLES,
+    units: PairedUnits, *, relative: bool, confidence: float, rng_seed: int, resamples: int = _RESAMPLES
 ) -> float:
     """Return a one-sided upper bound of the drop from float32 to INT8, both scored on the same units.
 
@@ -47,12 +41,8 @@ def bootstrap_upper(
     tail, which is the heavier side of what sums of Gamma variates have.
 
     Args:
-        float_predictions: (units,) integers or floats, as ``PairedMetric.predictions`` gives them.
-        int8_predictions: (units,) likewise.
-        labels: (units,) likewise.
-        scores: ``PairedMetric.scores``. A resample on which it is NaN counts as the worst of the others.
+        units: both models' predictions. A resample on which the metric is NaN counts as the worst of the others.
         relative: the drop is a share of the resample's own float32 score.
-        higher_is_better: the metric's direction.
         confidence: of the bound, such as 0.95.
         rng_seed: the same seed gives the same bound.
         resamples: drawn at most.
@@ -60,28 +50,14 @@ def bootstrap_upper(
     Returns:
         The bound, in the metric's unit or as a share; NaN where the metric is defined on no resample.
     """
-    whole = all(np.issubdtype(part.dtype, np.integer) for part in (float_predictions, int8_predictions, labels))
-    units = np.stack([float_predictions, int8_predictions, labels])  # (3, units)
-    if whole:
-        units, counts = np.unique(units, axis=1, return_counts=True)
-    else:
-        counts = np.ones(units.shape[1], np.int64)
-
-    def drops(cells: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
-        ours, theirs = scores(cells[0], cells[2], weights), scores(cells[1], cells[2], weights)
-        lost = ours - theirs if higher_is_better else theirs - ours
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(lost / np.abs(ours) if relative else lost, np.float64)
-
-    units = np.column_stack(
-        [units, _worst_unit(units, counts, _class_harms(units, counts) if whole else _harms(units), drops)]
-    )
+    drops = _drops_of(units.metric, relative)
+    cells, counts = _cells(units)
+    harms = _class_harms(cells, counts) if units.are_classes else _harms(cells)
+    cells = np.column_stack([cells, _worst_unit(cells, counts, harms, drops)])
     shape = np.append(counts, 1).astype(np.float64)
     rng = np.random.default_rng(rng_seed)
-    count = min(resamples, max(_FEWEST_RESAMPLES, _DRAWS // len(shape)))
-    block = max(1, _BLOCK // len(shape))
-    sizes = [block] * (count // block) + ([count % block] if count % block else [])
-    return upper_quantile(np.concatenate([drops(units, _weights(rng, shape, size)) for size in sizes]), 1 - confidence)
+    blocks = _block_sizes(len(shape), resamples)
+    return upper_quantile(np.concatenate([drops(cells, _weights(rng, shape, size)) for size in blocks]), 1 - confidence)
 
 
 def upper_quantile(values: NDArray[np.float64], tail: float) -> float:
@@ -103,6 +79,33 @@ def upper_quantile(values: NDArray[np.float64], tail: float) -> float:
     return far + (far - close) * math.log(near / tail) / math.log(nearer / near)
 
 
+def _drops_of(metric: PairedMetric, relative: bool) -> Drops:
+    """Return the function from cells (3, cells) and weights (resamples, cells) to the drops (resamples,)."""
+
+    def drops(cells: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
+        ours, theirs = metric.scores(cells[0], cells[2], weights), metric.scores(cells[1], cells[2], weights)
+        lost = ours - theirs if metric.higher_is_better else theirs - ours
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(lost / np.abs(ours) if relative else lost, np.float64)
+
+    return drops
+
+
+def _cells(units: PairedUnits) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the distinct (float32, INT8, label) cells (3, cells) and their counts (cells,); of scores, every unit."""
+    columns = np.stack([units.float_predictions, units.int8_predictions, units.labels])
+    if units.are_classes:
+        return np.unique(columns, axis=1, return_counts=True)
+    return columns, np.ones(columns.shape[1], np.int64)
+
+
+def _block_sizes(cells: int, resamples: int) -> list[int]:
+    """Return the numbers of resamples drawn at a time, which bound the memory; together at most ``resamples``."""
+    count = min(resamples, max(_FEWEST_RESAMPLES, _DRAWS // cells))
+    block = max(1, _BLOCK // cells)
+    return [block] * (count // block) + ([count % block] if count % block else [])
+
+
 def _weights(rng: np.random.Generator, shape: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return weights (size, cells) in proportions of a Dirichlet law; only proportions matter to ``scores``."""
     if (shape == 1).all():
@@ -110,20 +113,18 @@ def _weights(rng: np.random.Generator, shape: NDArray[np.float64], size: int) ->
     return rng.standard_gamma(shape, (size, len(shape)))
 
 
-def _worst_unit(
-    units: NDArray[Any], counts: NDArray[Any], harms: NDArray[Any], drops: Callable[..., NDArray[np.float64]]
-) -> NDArray[Any]:
+def _worst_unit(cells: NDArray[Any], counts: NDArray[Any], harms: NDArray[Any], drops: Drops) -> NDArray[Any]:
     """Return the column of ``harms`` (3, harms) that raises the drop most when it is seen once more."""
     weights = np.hstack([np.broadcast_to(counts, (harms.shape[1], len(counts))), np.eye(harms.shape[1])])
-    raised = drops(np.column_stack([units, harms]), weights)
+    raised = drops(np.column_stack([cells, harms]), weights)
     worst: NDArray[Any] = harms[:, int(np.argmax(np.where(np.isnan(raised), -np.inf, raised)))]
     return worst
 
 
-def _class_harms(units: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """Return the units (3, harms) that float32 gets right and INT8 wrong, for each two of the classes seen."""
-    classes, cell = np.unique(units, return_inverse=True)
-    frequent = np.bincount(cell.reshape(-1), np.tile(counts, 3)).argsort(kind="stable")[::-1][:_CLASSES]
+def _class_harms(cells: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+    """Return units (3, harms) that float32 gets right and INT8 wrong, for each two of the classes seen."""
+    classes, place = np.unique(cells, return_inverse=True)
+    frequent = np.bincount(place.reshape(-1), np.tile(counts, 3)).argsort(kind="stable")[::-1][:_CLASSES]
     numbers = [int(number) for number in classes[frequent]]
     if len(numbers) == 1:
         numbers.append(1 if numbers[0] == 0 else 0)  # any other class: whatever else a model may say
@@ -131,10 +132,10 @@ def _class_harms(units: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
     return np.transpose(np.array(pairs, np.int64))
 
 
-def _harms(units: NDArray[Any]) -> NDArray[Any]:
-    """Return units (3, harms) of those seen that INT8 changed most; where it changed none, thought-out ones."""
-    changed = np.abs(units[0] - units[1])
+def _harms(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return the units (3, harms) that INT8 changed most; where it changed none, every swap of the extremes."""
+    changed = np.abs(cells[0] - cells[1])
     if changed.any():
-        return np.asarray(units[:, np.argsort(-changed, kind="stable")[:_EXTREMES]])
-    ends = [int(units[0].argmin()), int(units[0].argmax())]
-    return np.stack([[units[0, own], units[0, other], units[2, own]] for own in ends for other in ends], axis=1)
+        return np.asarray(cells[:, np.argsort(-changed, kind="stable")[:_EXTREMES]])
+    ends = [int(cells[0].argmin()), int(cells[0].argmax())]
+    return np.stack([[cells[0, own], cells[0, other], cells[2, own]] for own in ends for other in ends], axis=1)

@@ -1,4 +1,4 @@
-"""Exact and score-based bounds of a drop seen in paired predictions, and how looks share its error."""
+"""Paired proportions: bounds of the drop in the share of right units, McNemar's p, and the error a bound may spend."""
 
 from __future__ import annotations
 
@@ -67,6 +67,23 @@ def mcnemar_p(gained: int, lost: int) -> float:
     return min(1.0, 2 * _binomial(min(gained, lost), gained + lost, 0.5)) if gained + lost else 1.0
 
 
+def error_share(comparisons: int) -> float:
+    """Return the share of the allowed error that the bound of evaluated recipe number ``comparisons`` may spend.
+
+    ``1 / (j * (j + 1))`` for the j-th: 1/2, 1/6, 1/12, ... sum to 1. So with the stated confidence all bounds of a
+    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is chosen.
+    Dividing by the number so far (1, 1/2, 1/3, ...) would not do: the first recipe would spend all of the error, each
+    later one as much again as is left, and the sum grows without limit. Bonferroni's correction needs the number of
+    recipes beforehand, and a search does not know it.
+
+    Raises:
+        ValueError: ``comparisons`` below 1.
+    """
+    if comparisons < 1:
+        raise ValueError(f"comparisons counts the recipe itself, so it is 1 or more, not {comparisons}")
+    return 1 / (comparisons * (comparisons + 1))
+
+
 def _binomial(most: int, trials: int, probability: float) -> float:
     """Return P(X <= most) of the binomial law, exact to rounding for thousands of trials, ``most`` at most the mean.
 
@@ -98,20 +115,3 @@ def _first(rejected: Callable[[float], bool], low: float, high: float) -> float:
 def _check(gained: int, lost: int, units: int) -> None:
     if units < 1 or gained < 0 or lost < 0 or gained + lost > units:
         raise ValueError(f"{gained} gained and {lost} lost units of {units} cannot be")
-
-
-def error_share(comparisons: int) -> float:
-    """Return the share of the allowed error that the bound of evaluated recipe number ``comparisons`` may spend.
-
-    ``1 / (j * (j + 1))`` for the j-th: 1/2, 1/6, 1/12, ... sum to 1. So with the stated confidence all bounds of a
-    search hold together, however many recipes it evaluates, whatever makes it stop, and whichever of them is chosen.
-    Dividing by the number so far (1, 1/2, 1/3, ...) would not do: the first recipe would spend all of the error, each
-    later one as much again as is left, and the sum grows without limit. Bonferroni's correction needs the number of
-    recipes beforehand, and a search does not know it.
-
-    Raises:
-        ValueError: ``comparisons`` below 1.
-    """
-    if comparisons < 1:
-        raise ValueError(f"comparisons counts the recipe itself, so it is 1 or more, not {comparisons}")
-    return 1 / (comparisons * (comparisons + 1))

@@ -1,128 +1,95 @@
-"""Bounds of the drop from paired predictions, and their correction for a search."""
+"""The evidence about one recipe: the bound that fits the metric, corrected for the comparisons of a search."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import Literal
 
 from ilit.criterion import Criterion
-from ilit.errors import EvaluationError
 from ilit.evidence.bootstrap import bootstrap_upper
 from ilit.evidence.bounds import drop_upper, error_share, mcnemar_p
 from ilit.evidence.record import Evidence
-from ilit.metric import PairedMetric
-
-# --- Paired proportions ----------------------------------------------------------------------------------------------
+from ilit.evidence.units import PairedUnits
 
 
-# --- Evidence --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Claim:
+    """The claim under test: a recipe's true drop is within the tolerance.
 
-
-def evidence(
-    float_predictions: NDArray[Any],
-    int8_predictions: NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    metric: PairedMetric,
-    criterion: Criterion,
-    baseline: float,
-    comparisons: int,
-    confidence: float = 0.95,
-    holdout: bool = False,
-    rng_seed: int = 9527,
-) -> Evidence:
-    """Return the evidence that the units give about a recipe.
-
-    The bound is Tango's where the metric is a share of right units; a relative drop is then one of ``baseline``, taken
-    as fixed, since its own error enters only times the tolerance. Elsewhere it is a paired bootstrap of the metric.
-
-    Args:
-        float_predictions: (units,) of the float32 model, as ``PairedMetric.predictions`` gives them.
-        int8_predictions: (units,) of the recipe, in the same order.
-        labels: (units,).
-        metric: the metric that gave them; only its pure methods are used.
-        criterion: what may be lost.
-        baseline: the float32 model's score on these units.
+    Attributes:
+        criterion: the tolerance, and whether it is a share of the baseline.
         comparisons: recipes evaluated on these units so far, this one included.
         confidence: that is to hold for all recipes of the search together.
         holdout: the units were held out from the search, so that no correction is due; ``comparisons`` is then 1.
+    """
+
+    criterion: Criterion
+    comparisons: int
+    confidence: float = 0.95
+    holdout: bool = False
+
+    @property
+    def relative(self) -> bool:
+        """True where the drop is a share of the baseline."""
+        return self.criterion.kind == "relative"
+
+    @property
+    def error(self) -> float:
+        """The error probability that this one bound may spend."""
+        return (1 - self.confidence) * (1.0 if self.holdout else error_share(self.comparisons))
+
+
+def evidence(units: PairedUnits, claim: Claim, rng_seed: int = 9527) -> Evidence:
+    """Return the evidence that paired predictions give about a recipe.
+
+    The bound is Tango's where the metric is a share of right units; a relative drop is then one of the baseline, taken
+    as fixed, since its own error enters only times the tolerance. Elsewhere it is a paired bootstrap of the metric.
+
+    Args:
+        units: both models' predictions.
+        claim: the drop that is to be excluded, and how surely.
         rng_seed: of the bootstrap.
 
     Raises:
-        EvaluationError: no units, numbers of them that differ, or a metric that is not defined on them.
+        EvaluationError: the metric has no drop on these units.
     """
-    units = len(labels)
-    if not units or not units == len(float_predictions) == len(int8_predictions):
-        raise EvaluationError(
-            f"metric {metric.name}: {len(float_predictions)} float32 and {len(int8_predictions)} INT8 predictions for "
-            f"{units} labels cannot be compared; its methods predictions and labels must give one a unit"
-        )
-    drop = _score_drop(int8_predictions, labels, metric, criterion, baseline)
-    flips = _flips(float_predictions, int8_predictions, labels)
-    error = (1 - confidence) * (1.0 if holdout else error_share(comparisons))
-    if metric.share_of_right and flips is not None:
-        scale = abs(baseline) if criterion.kind == "relative" else 1.0
-        all_right = float(metric.scores(labels, labels, np.ones((1, units)))[0])
-        bound = drop_upper(*flips, units, 1 - error) * all_right / scale
+    drop, flips = units.drop(claim.relative), units.flips()
+    if units.metric.share_of_right and flips is not None:
+        method: Literal["tango", "bootstrap"] = "tango"
+        bound = _tango_bound(units, flips, claim)
     else:
-        bound = bootstrap_upper(
-            float_predictions,
-            int8_predictions,
-            labels,
-            metric.scores,
-            relative=criterion.kind == "relative",
-            higher_is_better=metric.higher_is_better,
-            confidence=1 - error,
-            rng_seed=rng_seed,
-        )
-        if not math.isfinite(bound):
-            raise _undefined(metric, units)
+        method, bound = "bootstrap", _bootstrap_bound(units, claim, rng_seed)
     bound = max(bound, drop)
+    gained, lost = flips or (None, None)
     return Evidence(
-        units=units,
-        gained=flips[0] if flips is not None else None,
-        lost=flips[1] if flips is not None else None,
-        p_value=mcnemar_p(*flips) if flips is not None else None,
+        units=len(units),
+        gained=gained,
+        lost=lost,
+        p_value=None if flips is None else mcnemar_p(*flips),
         drop=drop,
         bound=bound,
-        confidence=confidence,
-        tolerance=criterion.tolerance,
-        method="tango" if metric.share_of_right and flips is not None else "bootstrap",
-        comparisons=comparisons,
-        holdout=holdout,
-        units_needed=_more_units(units, drop, bound, criterion.tolerance),
-        relative=criterion.kind == "relative",
-        unit="rows" if metric.by_row else "units",
+        confidence=claim.confidence,
+        tolerance=claim.criterion.tolerance,
+        method=method,
+        comparisons=claim.comparisons,
+        holdout=claim.holdout,
+        units_needed=_more_units(len(units), drop, bound, claim.criterion.tolerance),
+        relative=claim.relative,
+        unit="rows" if units.metric.by_row else "units",
     )
 
 
-def _score_drop(
-    predictions: NDArray[Any], labels: NDArray[Any], metric: PairedMetric, criterion: Criterion, baseline: float
-) -> float:
-    """Return the drop seen, in the criterion's unit."""
-    score = float(metric.scores(predictions, labels, np.ones((1, len(labels))))[0])
-    drop = baseline - score if metric.higher_is_better else score - baseline
-    if not math.isfinite(drop) or (criterion.kind == "relative" and baseline == 0):
-        raise _undefined(metric, len(labels))
-    return drop / abs(baseline) if criterion.kind == "relative" else drop
+def _tango_bound(units: PairedUnits, flips: tuple[int, int], claim: Claim) -> float:
+    scale = abs(units.baseline) if claim.relative else 1.0
+    return drop_upper(*flips, len(units), 1 - claim.error) * units.score(units.labels) / scale
 
 
-def _undefined(metric: PairedMetric, units: int) -> EvaluationError:
-    return EvaluationError(
-        f"metric {metric.name}: no drop is defined on these {units} units; evaluate on more rows, or use "
-        "tuning.accuracy_criterion.absolute where float32 scores 0"
-    )
-
-
-def _flips(ours: NDArray[Any], theirs: NDArray[Any], labels: NDArray[Any]) -> tuple[int, int] | None:
-    """Return the counts of units gained and lost, or None where predictions are scores."""
-    if not all(np.issubdtype(part.dtype, np.integer) for part in (ours, theirs, labels)):
-        return None
-    was, now = ours == labels, theirs == labels
-    return int((~was & now).sum()), int((was & ~now).sum())
+def _bootstrap_bound(units: PairedUnits, claim: Claim, rng_seed: int) -> float:
+    bound = bootstrap_upper(units, relative=claim.relative, confidence=1 - claim.error, rng_seed=rng_seed)
+    if not math.isfinite(bound):
+        raise units.undefined_drop()
+    return bound
 
 
 def _more_units(units: int, drop: float, bound: float, tolerance: float) -> int | None:

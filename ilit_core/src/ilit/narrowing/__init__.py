@@ -1,1 +1,1 @@
-"""From what an adapter offers to what model, plugins and configuration allow: the search space."""
+"""The search space: the offer of an adapter, narrowed by plugins' rules and by the configuration."""

@@ -1,4 +1,4 @@
-"""What plugins propose to leave out of a search space: the answers to the hook ``ilit_space_rules``, intersected."""
+"""The rules of plugins that leave candidates out: the answers to the hook ``ilit_space_rules``, intersected."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _log = logging.getLogger(__name__)
 
 
 def apply_rules(space: SearchSpace, model: Any, config: Config, plugins: Registry) -> SearchSpace:
-    """Return ``space`` as far as every plugin's rules leave it; ops that ``tuning.ops`` names are left alone.
+    """Return ``space`` narrowed by the rules of every plugin; ops that ``tuning.ops`` names stay as they are.
 
     Raises:
-        PluginError: a rule raised, adds what the adapter did not offer, drops an op, or leaves one nothing.
+        PluginError: a rule raised, widens the space, drops an op, or leaves one no candidate.
     """
     named = governing_limits(space, config.op_limits)
     narrowed = space
     for plugin in plugins.working:
         for answer in _answers(plugin, space, model, plugins):
             _check(answer, space, plugin)
-            narrowed = _both(narrowed, answer, plugin)
-    kept = {name: space.ops[name] if name in named else op for name, op in narrowed.ops.items()}
-    changed = [name for name in kept if kept[name] != space.ops[name]]
+            narrowed = _intersection(narrowed, answer, plugin)
+    ops = {name: space.ops[name] if name in named else op for name, op in narrowed.ops.items()}
+    changed = [name for name in ops if ops[name] != space.ops[name]]
     if changed:
         _log.info("rules of plugins narrow %d ops, the first is %s", len(changed), changed[0])
-    return replace(narrowed, ops=kept)
+    return replace(narrowed, ops=ops)
 
 
 def _answers(plugin: str, space: SearchSpace, model: Any, plugins: Registry) -> list[Any]:
@@ -65,9 +65,9 @@ def _check(answer: Any, space: SearchSpace, plugin: str) -> None:
             )
 
 
-def _both(one: SearchSpace, other: SearchSpace, plugin: str) -> SearchSpace:
-    """Return what both allow, in the order of the later one, whose preference is the more particular."""
-    ops: Mapping[str, Op] = {name: _intersected(op, other.ops[name]) for name, op in one.ops.items()}
+def _intersection(one: SearchSpace, other: SearchSpace, plugin: str) -> SearchSpace:
+    """Return the intersection of two spaces, in the order of the later one, whose preference is the more particular."""
+    ops: Mapping[str, Op] = {name: _common_candidates(op, other.ops[name]) for name, op in one.ops.items()}
     transforms: Mapping[str, tuple[Scalar, ...]] = {
         name: tuple(value for value in other.transforms[name] if value in values)
         for name, values in one.transforms.items()
@@ -88,7 +88,7 @@ def _is_part(candidates: tuple[OpConfig, ...], op: Op) -> bool:
     return candidates == op.candidates or all(op.allows(config) for config in candidates)
 
 
-def _intersected(one: Op, other: Op) -> Op:
+def _common_candidates(one: Op, other: Op) -> Op:
     if one.candidates == other.candidates:
         return one
     return replace(one, candidates=tuple(config for config in other.candidates if one.allows(config)))

@@ -1,4 +1,4 @@
-"""What the configuration allows beside plain quantization: smoothing strengths, bias correction, scales per token."""
+"""The transforms that a configuration allows: smoothing strengths, bias correction, one scale per token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ilit.errors import ConfigError
 from ilit.recipe import OpConfig
 from ilit.space import SearchSpace
 
-logger = logging.getLogger("ilit")
+_log = logging.getLogger(__name__)
 
 Candidates = tuple[OpConfig, ...]
 BIAS_CORRECTION = "bias_correction"
@@ -19,17 +19,17 @@ _PER_TOKEN = "per_token"  # noqa: S105 - a granularity
 
 
 def allow_transforms(space: SearchSpace, config: Config) -> SearchSpace:
-    """Return ``space`` with what ``quantization.transforms`` allows; what it does not name stays as offered.
+    """Return ``space`` with the transforms that ``quantization.transforms`` allows; those it does not name stay.
 
-    The user's smoothing strengths take the place of the offered ones; none at all stays a candidate.
+    The user's smoothing strengths replace the offered ones; no smoothing stays a candidate.
 
     Raises:
-        ConfigError: strengths are given and no op offers smoothing, or an op may have nothing but one scale per token
-            where that is forbidden.
+        ConfigError: strengths are given and no op offers smoothing, or one scale per token is forbidden, yet an op may
+            have nothing else.
     """
     limits = config.transforms
     _check(space, config)
-    allowed = remembered(lambda candidates: _allowed(candidates, limits))
+    allowed = memoized(lambda candidates: _allowed(candidates, limits))
     ops = {name: replace(op, candidates=allowed(op.candidates)) for name, op in space.ops.items()}
     transforms = dict(space.transforms)
     if limits.bias_correction is False and BIAS_CORRECTION in transforms:
@@ -37,10 +37,10 @@ def allow_transforms(space: SearchSpace, config: Config) -> SearchSpace:
     return replace(space, ops=ops, transforms=transforms)
 
 
-def remembered(narrow: Callable[[Candidates], Candidates]) -> Callable[[Candidates], Candidates]:
-    """Return ``narrow`` with a memory.
+def memoized(narrow: Callable[[Candidates], Candidates]) -> Callable[[Candidates], Candidates]:
+    """Return ``narrow``, memoized by comparison.
 
-    Ops of a kind have equal candidates, hundreds of them: to compare them is quick, to hash or narrow them is not.
+    Ops of a kind have equal candidates, hundreds of them: comparing is quick, hashing or narrowing is not.
     """
     known: list[tuple[Candidates, Candidates]] = []
 
@@ -88,7 +88,7 @@ def _check(space: SearchSpace, config: Config) -> None:
 
 
 def log_unused(narrowed: SearchSpace, limits: TransformLimits) -> None:
-    """Log what the user allows in so many words and what no op of the narrowed space can have."""
+    """Log the transforms that the user allows by name and that nothing in the narrowed space can have."""
     found = {
         "smooth": (limits.smooth, _offers_smoothing(narrowed)),
         BIAS_CORRECTION: (limits.bias_correction, True in narrowed.transforms.get(BIAS_CORRECTION, ())),
@@ -96,7 +96,7 @@ def log_unused(narrowed: SearchSpace, limits: TransformLimits) -> None:
     }
     unused = [name for name, (asked, there) in found.items() if asked and not there]
     if unused:
-        logger.info("%s: nothing in the search space can have %s", limits.where, " or ".join(unused))
+        _log.info("%s: nothing in the search space can have %s", limits.where, " or ".join(unused))
 
 
 def _offers_smoothing(space: SearchSpace) -> bool:

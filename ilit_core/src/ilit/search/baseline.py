@@ -18,21 +18,15 @@ from ilit.config import Config
 from ilit.criterion import Criterion
 from ilit.errors import warn
 from ilit.evaluation.early_stop import Stop
-from ilit.evaluation.fidelity import first_look
-from ilit.evaluation.loaders import COST_BATCHES, Data, WatchedLoader
+from ilit.evaluation.fidelity import check_float_model
+from ilit.evaluation.order import EvaluationOrder, EvaluationOrders, reordered
 from ilit.evaluation.row_dependence import Recorder, dependence
-from ilit.evaluation.rows import (
-    CachedRows,
-    EvaluationOrder,
-    EvaluationOrders,
-    UncachedLoader,
-    reordered,
-    shapes_of,
-)
+from ilit.evaluation.rows import COST_BATCHES, UncachedLoader, WatchedLoader, shapes_of
 from ilit.evaluation.sanity import check_metric_moves
 from ilit.evaluation.scoring import FunctionScorer, MetricScorer, Scorer, finite
 from ilit.metric import Metric, PairedMetric
 from ilit.objective import Objective
+from ilit.plugins.loaders import Data
 from ilit.plugins.selection import ByFunction, ByMetric, Scoring
 from ilit.report.verdict import resolution_warning
 from ilit.run.predictions import write_predictions
@@ -59,10 +53,10 @@ def models_of(adapter: Adapter, model: Any, space: SearchSpace, calibration: Cal
         example: a calibration batch, that the two are compared on.
 
     Raises:
-        ModelError: see ``first_look``.
+        ModelError: see ``check_float_model``.
     """
     float_model = adapter.lower(model, space.float_recipe(), calibration)
-    sample = first_look(adapter, model, float_model, example)
+    sample = check_float_model(adapter, model, float_model, example)
     return Models(adapter, model, float_model, calibration, space, sample)
 
 
@@ -118,7 +112,7 @@ class FloatEvaluation:
     Attributes:
         scorer: scores recipes, on the rows that the search may see.
         score: the float model's on these.
-        few: batches to measure costs on.
+        cost_batches: batches to measure costs on.
         reference: its answers, where the metric compares unit by unit.
         holdout: the rows held out from the search.
         bound: rows cannot be put into other batches than those they came in.
@@ -126,7 +120,7 @@ class FloatEvaluation:
 
     scorer: Scorer
     score: float
-    few: Sequence[Any]
+    cost_batches: Sequence[Any]
     reference: Reference | None = None
     holdout: Holdout | None = None
     bound: bool = False
@@ -139,7 +133,7 @@ def _assessment(config: Config, criterion: Criterion, objective: Objective, foun
         criterion=criterion,
         baseline=Baseline(found.score, target, criterion.higher_is_better, config.stop, objective.name),
         objective=objective,
-        batches=tuple(found.few),
+        batches=tuple(found.cost_batches),
         confidence=config.confidence,
         reference=found.reference,
         holdout=found.holdout,
@@ -166,35 +160,32 @@ class _FirstPass:
     Attributes:
         score: the metric's result.
         recorded: the metric, with the outputs of some rows.
-        cached: the rows.
-        few: batches to measure costs on.
-        digests: batch by batch each row's digest.
+        loader: has the rows seen, their digests, and batches to measure costs on.
     """
 
     score: float
     recorded: Recorder
-    cached: CachedRows
-    few: Sequence[Any]
-    digests: Sequence[Sequence[str]]
+    loader: WatchedLoader
 
 
 def _by_metric(config: Config, scoring: ByMetric, models: Models, data: Data) -> FloatEvaluation:
     """Evaluate over the loader once, and find out how trials may go over its rows."""
     seen = _first_pass(config, scoring, models, data)
-    cached, paired = seen.cached, _paired(config, scoring.name, seen)
+    cached, paired = seen.loader.cached, _paired(config, scoring.name, seen)
     if paired is not None and paired.by_row:
         _try_regrouping(scoring, models, seen)
     batches = data.evaluation if cached.batches is None else cached.batches
     predictions = paired.predictions() if paired is not None and cached.shapes is not None else None
-    check_metric_moves(models.adapter, models.float_model, batches, scoring.make, scoring.name, seen.score, predictions)
-    _warn_of_overlap(models.calibration, itertools.chain.from_iterable(seen.digests))
     scorer = partial(MetricScorer, scoring.name, models.adapter, make=scoring.make)
+    plain = scorer(EvaluationOrders(EvaluationOrder(batches)))
+    check_metric_moves(plain, models.float_model, seen.score, predictions)
+    _warn_of_overlap(models.calibration, itertools.chain.from_iterable(seen.loader.digests))
     if paired is not None:
         reference = Reference(paired, paired.predictions(), paired.labels(), seen.score)
         return _with_reference(config, scorer, models, data, seen, reference)
     if config.holdout:
         raise no_holdout(f"metric {scoring.name} cannot be compared row by row; log.txt says why")
-    return FloatEvaluation(scorer(EvaluationOrders(EvaluationOrder(batches))), seen.score, seen.few)
+    return FloatEvaluation(plain, seen.score, seen.loader.cost_batches)
 
 
 def _first_pass(config: Config, scoring: ByMetric, models: Models, data: Data) -> _FirstPass:
@@ -204,13 +195,13 @@ def _first_pass(config: Config, scoring: ByMetric, models: Models, data: Data) -
     if config.holdout:
         check_holdout(adapter, metric, scoring.name)
     recorded = Recorder(metric)
-    score = adapter.evaluate(models.float_model, watched, cast("Metric", recorded), watched.cached_rows)
-    return _FirstPass(finite(score, f"metric {scoring.name}"), recorded, watched.kept, watched.few, watched.digests)
+    score = adapter.evaluate(models.float_model, watched, cast("Metric", recorded), watched.count_rows)
+    return _FirstPass(finite(score, f"metric {scoring.name}"), recorded, watched)
 
 
 def _paired(config: Config, name: str, seen: _FirstPass) -> PairedMetric | None:
     """Return the metric where it can be compared unit by unit; else None, with the reason in the log."""
-    metric, rows = seen.recorded.metric, sum(seen.cached.counts)
+    metric, rows = seen.recorded.metric, sum(seen.loader.cached.counts)
     if not isinstance(metric, PairedMetric):
         why = "it gives one number for all rows, not a prediction for each"
     elif config.higher_is_better not in (None, metric.higher_is_better):
@@ -225,7 +216,7 @@ def _paired(config: Config, name: str, seen: _FirstPass) -> PairedMetric | None:
 
 def _try_regrouping(scoring: ByMetric, models: Models, seen: _FirstPass) -> None:
     """Find out whether rows may be put into other batches than those they came in."""
-    adapter, cached = models.adapter, seen.cached
+    adapter, cached = models.adapter, seen.loader.cached
     cached.shapes = shapes_of(adapter, cached)
     if cached.shapes is None or not isinstance(adapter, RegroupsRows):
         return
@@ -241,17 +232,19 @@ def _with_reference(
     config: Config, scorer: MakeScorer, models: Models, data: Data, seen: _FirstPass, reference: Reference
 ) -> FloatEvaluation:
     """Return the evaluation where recipes are compared unit by unit: on all rows, or with some held out."""
-    adapter, cached = models.adapter, seen.cached
+    adapter, cached = models.adapter, seen.loader.cached
     if config.holdout:
         ours, theirs = hold_out(config, adapter, cached, reference)
         holdout = Holdout(scorer(theirs.orders), theirs.reference)
-        return FloatEvaluation(scorer(ours.orders), ours.reference.score, seen.few, ours.reference, holdout)
+        return FloatEvaluation(
+            scorer(ours.orders), ours.reference.score, seen.loader.cost_batches, ours.reference, holdout
+        )
     batches: Iterable[Any] | None = cached.batches
     if batches is None:
-        batches = UncachedLoader(data.evaluation, adapter.row_digests, seen.digests)
+        batches = UncachedLoader(data.evaluation, adapter.row_digests, seen.loader.digests)
     ordered = reordered(adapter, cached, reference.misses_first())
     orders = EvaluationOrders(EvaluationOrder(batches, cached.labels()), ordered)
-    return FloatEvaluation(scorer(orders), seen.score, seen.few, reference, bound=bool(cached.bound))
+    return FloatEvaluation(scorer(orders), seen.score, seen.loader.cost_batches, reference, bound=bool(cached.bound))
 
 
 # --- The reference ---------------------------------------------------------------------------------------------------

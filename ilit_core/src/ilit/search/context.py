@@ -19,7 +19,7 @@ from ilit.adapter import Adapter, Calibration, DigestsModel
 from ilit.config import Config, resolved_yaml
 from ilit.criterion import Criterion
 from ilit.evaluation.fidelity import Sample
-from ilit.evaluation.rows import misses_first
+from ilit.evaluation.order import misses_first
 from ilit.evaluation.scoring import Score, Scorer
 from ilit.metric import PairedMetric
 from ilit.objective import Objective

@@ -9,7 +9,8 @@ from ilit.adapter import Adapter, RegroupsRows
 from ilit.config import Config
 from ilit.errors import ConfigError, one_line
 from ilit.evaluation.early_stop import Stop
-from ilit.evaluation.rows import CachedRows, EvaluationOrders, course_of, reordered, split
+from ilit.evaluation.order import EvaluationOrders, order_over, reordered
+from ilit.evaluation.rows import CachedRows, split
 from ilit.metric import Metric, PairedMetric
 from ilit.result import TrialRecord
 from ilit.search.context import Reference, RunContext
@@ -60,7 +61,7 @@ def hold_out(config: Config, adapter: Adapter, cached: CachedRows, reference: Re
         )
     if cached.bound:
         raise no_holdout(cached.bound)
-    plain = course_of(adapter, cached, cached.own_batches(searched))
+    plain = order_over(adapter, cached, cached.own_batches(searched))
     theirs = reordered(adapter, cached, held_out)
     if not plain or not theirs:
         raise no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")

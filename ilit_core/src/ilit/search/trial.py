@@ -17,8 +17,9 @@ from ilit.evaluation.fidelity import fresh
 from ilit.evaluation.outputs import identical
 from ilit.evaluation.sanity import ignores_model
 from ilit.evaluation.scoring import Score
-from ilit.evidence.compare import evidence
+from ilit.evidence.compare import Claim, evidence
 from ilit.evidence.record import Evidence
+from ilit.evidence.units import PairedUnits
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.run.predictions import write_predictions
@@ -135,18 +136,10 @@ def compare(
         comparisons: recipes evaluated on these units so far, this one included.
         holdout: the units were held out from the search.
     """
+    claim = Claim(assessment.criterion, comparisons, assessment.confidence, holdout)
     try:
-        return evidence(
-            reference.predictions,
-            predictions,
-            reference.labels,
-            metric=reference.metric,
-            criterion=assessment.criterion,
-            baseline=reference.score,
-            comparisons=comparisons,
-            confidence=assessment.confidence,
-            holdout=holdout,
-        )
+        units = PairedUnits(reference.predictions, predictions, reference.labels, reference.metric, reference.score)
+        return evidence(units, claim)
     except EvaluationError as error:
         _log.warning("nothing can be said about the true drop: %s", one_line(error))
         return None

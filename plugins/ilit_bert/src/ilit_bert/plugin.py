@@ -1,4 +1,4 @@
-"""What ilit-bert registers with ilit. Nothing heavy is imported before a hook needs it."""
+"""The hooks of ilit-bert. Nothing heavy is imported before a hook needs it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from ilit.hookspecs import hookimpl
 from ilit.recipe import FLOAT32
 from ilit.space import SearchSpace
-from ilit_bert.dataloader import KeywordBatches, matches
+from ilit_bert.data.keyword_batches import KeywordBatches, matches
 
 if TYPE_CHECKING:
     import typer
 
-EMBEDDINGS_KEPT_FLOAT = ("position_embeddings", "token_type_embeddings")
+FLOAT_EMBEDDINGS = ("position_embeddings", "token_type_embeddings")
 
 
 @hookimpl
 def ilit_metrics() -> list[Any]:
     """Offer GLUE's and SQuAD's metrics, by task and by formula."""
-    from ilit_bert.metrics import METRICS
+    from ilit_bert.metrics.table import METRICS
 
     return list(METRICS)
 
@@ -39,13 +39,11 @@ def ilit_wrap_dataloader(loader: Any, model: Any) -> Any | None:
 
 @hookimpl
 def ilit_space_rules(space: SearchSpace, model: Any) -> SearchSpace | None:
-    """Keep position and token-type embeddings in float: a few hundred rows, so that INT8 saves next to nothing."""
+    """Leave position and token-type embeddings in float: a few hundred rows, so that INT8 saves next to nothing."""
     if getattr(getattr(model, "config", None), "model_type", None) is None:
         return None
     ops = {
-        name: replace(op, candidates=(FLOAT32,))
-        if name.endswith(EMBEDDINGS_KEPT_FLOAT) and FLOAT32 in op.candidates
-        else op
+        name: replace(op, candidates=(FLOAT32,)) if name.endswith(FLOAT_EMBEDDINGS) and FLOAT32 in op.candidates else op
         for name, op in space.ops.items()
     }
     return replace(space, ops=ops)
@@ -64,6 +62,6 @@ def ilit_pytorch_build(config: Mapping[str, Any]) -> Any | None:
     """Build the transformers architecture that a saved ``config.json`` names, so that ``ilit.load`` needs no model."""
     if not {"model_type", "architectures"} <= set(config):
         return None
-    from ilit_bert.checkpoint import build
+    from ilit_bert.checkpoints.loading import build
 
     return build(config)

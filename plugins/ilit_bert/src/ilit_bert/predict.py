@@ -11,19 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilit.errors import ConfigError, DataError
-from ilit_bert.batches import LengthBatches, Row, prediction_loader
-from ilit_bert.checkpoint import QUESTION_ANSWERING, head_of, load_model
-from ilit_bert.dataloader import takes_token_types
+from ilit_bert.checkpoints.heads import QUESTION_ANSWERING
+from ilit_bert.checkpoints.loading import head_of, load_model
+from ilit_bert.data.keyword_batches import takes_token_types
+from ilit_bert.data.length_batches import LengthBatches, Row
+from ilit_bert.data.loaders import prediction_loader
 from ilit_bert.tasks.labels import name_labels
-from ilit_bert.tasks.squad import Question, WindowSize, best_answers, cut_windows
-from ilit_pytorch.adapter import PyTorchAdapter
+from ilit_bert.tasks.squad.answers import best_answers
+from ilit_bert.tasks.squad.read import Question
+from ilit_bert.tasks.squad.windows import Window, WindowSize, cut_windows
+from ilit_pytorch import PyTorchAdapter
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one line.
+    """The model's prediction for one line.
 
     Attributes:
         label: the class's name, the answer, or for a model that gives a score the word ``score``.
@@ -60,7 +64,7 @@ def predict(
     batch_size: int = 32,
     labels: Sequence[str] | None = None,
 ) -> list[Prediction]:
-    """Return one prediction a text, in order.
+    """Predict each text, in order.
 
     Args:
         model: folder of a float checkpoint or tuned model, or hub id; for classification, regression or question
@@ -101,7 +105,7 @@ def _prediction(logits: Array, names: dict[int, str]) -> Prediction:
 def _answers(
     model: str | Path, texts: Sequence[tuple[str, str | None]], max_length: int | None, batch_size: int
 ) -> list[Prediction]:
-    """Return the best answer to each question in its context."""
+    """Answer each question from its context."""
     questions: list[Question] = []
     for number, (question, context) in enumerate(texts, start=1):
         if context is None:
@@ -109,6 +113,14 @@ def _answers(
         questions.append(Question(f"line {number}", question, context))
     network, tokenizer = load_model(model, "question_answering")
     windows = cut_windows(questions, tokenizer, WindowSize.for_model(network, tokenizer, max_length))
+    answers = best_answers(questions, windows, _span_logits(network, tokenizer, windows, batch_size))
+    return [Prediction(answers[index].text, -answers[index].null_odds) for index in range(len(questions))]
+
+
+def _span_logits(
+    network: Any, tokenizer: Any, windows: Sequence[Window], batch_size: int
+) -> dict[int, tuple[Array, Array]]:
+    """Return window index -> start and end logits, padded to the longest window of its batch."""
     adapter = PyTorchAdapter()
     logits: dict[int, tuple[Array, Array]] = {}
     rows = [Row(index, window.input_ids, window.token_type_ids, index) for index, window in enumerate(windows)]
@@ -117,5 +129,4 @@ def _answers(
         outputs = adapter.outputs(network, batch)
         spans = zip(batch[1].tolist(), outputs["start_logits"], outputs["end_logits"], strict=True)
         logits |= {index: (start, end) for index, start, end in spans}
-    answers = best_answers(questions, windows, logits)
-    return [Prediction(answers[index].text, -answers[index].null_odds) for index in range(len(questions))]
+    return logits

@@ -1,4 +1,4 @@
-"""The work behind ``ilit bert tune-suite``: a file of many runs, done one after the other whatever becomes of each."""
+"""The work behind ``ilit bert tune-suite``: a file of many runs, tuned one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ilit.errors import ArtefactError, ConfigError, IlitError, did_you_mean, one_line
-from ilit_bert.folder import check_output
+from ilit_bert.checkpoints.folder import check_output
 from ilit_bert.tune import TuneJob, TuneReport, tune
 
 _PATHS = ("data_dir", "output", "config")
@@ -26,7 +26,7 @@ class SuiteRun:
 
     Attributes:
         name: its name in the table.
-        job: what to do.
+        job: model, task and options.
     """
 
     name: str
@@ -35,7 +35,7 @@ class SuiteRun:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What came of one run.
+    """The result of one run.
 
     Attributes:
         name: its name in the table.
@@ -64,6 +64,15 @@ def read_suite(file: Path) -> tuple[SuiteRun, ...]:
         ConfigError: the file cannot be read, a key is unknown or missing, a value is of the wrong type, or two runs
             write to one folder, or a run to a folder that cannot be made or holds something else. Names the run.
     """
+    content = _content(file)
+    defaults = _checked(content.get("defaults") or {}, f"{file}: defaults")
+    runs = tuple(_run(defaults, entry, f"{file}: runs[{index}]") for index, entry in enumerate(content["runs"]))
+    _check_outputs(runs, file)
+    return runs
+
+
+def _content(file: Path) -> Mapping[str, Any]:
+    """Read a suite's file, and check that it has a list of runs and no other keys than a suite's."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -78,14 +87,11 @@ def read_suite(file: Path) -> tuple[SuiteRun, ...]:
     if unknown:
         near = did_you_mean(str(unknown[0]), ("defaults", "runs"))
         raise ConfigError(f"{file}: unknown key '{unknown[0]}'; a suite has defaults and runs{near}")
-    defaults = _checked(content.get("defaults") or {}, f"{file}: defaults")
-    runs = tuple(_run(defaults, entry, f"{file}: runs[{index}]") for index, entry in enumerate(content["runs"]))
-    _check_outputs(runs, file)
-    return runs
+    return content
 
 
 def run_suite(runs: tuple[SuiteRun, ...], on_batch: Callable[[int, int], None] | None = None) -> Iterator[SuiteResult]:
-    """Yield what came of each run, in order. A run that fails does not stop the rest; Ctrl-C in a search does."""
+    """Yield the result of each run, in order. A run that fails does not stop the rest; Ctrl-C in a search does."""
     for run in runs:
         _log.info("%s: %s on %s", run.name, run.job.model, run.job.task)
         result = _one(run, on_batch)
@@ -117,7 +123,7 @@ def _run(defaults: Mapping[str, Any], entry: Any, where: str) -> SuiteRun:
 
 
 def _checked(entry: Any, where: str) -> dict[str, Any]:
-    """Return a mapping of ``TuneJob``'s fields and ``name`` with values of the right types."""
+    """Validate a mapping of ``TuneJob``'s fields and ``name``, and convert its values."""
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where}: is a {type(entry).__name__}; give a mapping of model, task, data_dir, output, ...")
     known = ["name", *(field.name for field in fields(TuneJob))]
@@ -131,7 +137,7 @@ def _checked(entry: Any, where: str) -> dict[str, Any]:
 
 
 def _unfit(key: str, value: Any) -> str:
-    """Return what a key's value has to be where it is something else."""
+    """Return the values a key allows, where ``value`` is none of them; else empty."""
     if key in _FLAGS:
         return "" if isinstance(value, bool) else "true or false"
     if key == "labels":
@@ -146,7 +152,7 @@ def _unfit(key: str, value: Any) -> str:
 
 
 def _converted(key: str, value: Any) -> Any:
-    """Return a value that fits as ``TuneJob`` has it."""
+    """Convert a valid value to the type that ``TuneJob`` has."""
     if key == "labels":
         return tuple(name.strip() for name in (value.split(",") if isinstance(value, str) else value))
     return Path(value) if key in _PATHS and isinstance(value, str) else value

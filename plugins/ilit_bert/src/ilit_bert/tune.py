@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ilit.config import Config, Node, entries, from_python, from_yaml, read_config
+from ilit.config import Config, keys_given, read_config
 from ilit.errors import EvaluationError, IlitWarning, MissedError, ModelError, RunError
 from ilit.report import Summary, summary_of_result
 from ilit.run import BEST, CLOSEST
 from ilit.tuner import Tuner
-from ilit_bert.batches import LengthBatches, calibration_loader, evaluation_loader, few_rows
-from ilit_bert.checkpoint import load_float
-from ilit_bert.first_score import first_score
-from ilit_bert.folder import check_output, closest_folder, is_tuned, keep
-from ilit_bert.metrics import tuning_metric
-from ilit_bert.standing import objection
-from ilit_bert.tasks import Task, find_task
+from ilit_bert.checkpoints.folder import check_output, closest_folder, is_tuned, save_tuned
+from ilit_bert.checkpoints.loading import load_float
+from ilit_bert.data.length_batches import LengthBatches
+from ilit_bert.data.loaders import calibration_loader, evaluation_loader, few_rows
+from ilit_bert.metrics.first_score import first_score
+from ilit_bert.metrics.table import tuning_metric
+from ilit_bert.score_check.objection import objection
 from ilit_bert.tasks.labels import assumed_order, name_labels
+from ilit_bert.tasks.table import Task, find_task
 
 _log = logging.getLogger("ilit.bert")
 
@@ -80,20 +81,20 @@ class TuneReport:
 
 
 def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> TuneReport:
-    """Tune a checkpoint on a task and keep the model.
+    """Tune a checkpoint on a task and save the model.
 
-    A model that passes is kept in ``job.output``; where none did, the closest is kept beside it, in a folder whose
+    A model that passes is saved in ``job.output``; where none did, the closest is saved beside it, in a folder whose
     name ends in ``-closest``, so that ``job.output`` never holds a model that missed.
 
     Args:
-        job: what to do.
-        on_batch: told, at each batch read from the evaluation data, its number and how many there are. The first pass
-            is the float32 model's; later ones may work on the rows it kept and then read nothing anew.
+        job: checkpoint, task and options.
+        on_batch: called at each batch read from the evaluation data with its number and the number of batches. The
+            first pass is the float32 model's; later ones may work on cached rows and then read nothing anew.
 
     Raises:
         ilit.errors.IlitError: whatever is wrong with checkpoint, data, configuration or output folder, in one line.
         EvaluationError: the float32 model scores no better than a constant answer, and ``allow_weak_baseline`` is not
-            set; see ``ilit_bert.standing``.
+            set; see ``ilit_bert.score_check.objection``.
     """
     task = find_task(job.task)
     metric = task.metric_named(job.metric or _configured_metric(job.config))
@@ -116,7 +117,7 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint, and what its files were warned of."""
+    """A checkpoint, and the warnings about its files."""
 
     model: Any
     tokenizer: Any
@@ -126,7 +127,7 @@ class _Loaded:
 def _tuned(
     job: TuneJob, task: Task, metric: str, loaded: _Loaded, on_batch: Callable[[int, int], None] | None
 ) -> tuple[Tuner, list[str]]:
-    """Return the tuner after its run, and what was taken for granted of labels and rows."""
+    """Return the tuner after its run, and remarks on assumptions about labels and rows."""
     model, tokenizer = loaded.model, loaded.tokenizer
     judged_by = tuning_metric(
         task, model, tokenizer, data_dir=job.data_dir, source=job.model, metric=metric, max_length=job.max_length
@@ -166,7 +167,7 @@ def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, loaded: 
 
 @dataclass(frozen=True)
 class _Watched:
-    """A loader that tells how far it has been read."""
+    """A loader that reports each batch read."""
 
     loader: LengthBatches
     on_batch: Callable[[int, int], None] | None
@@ -181,7 +182,7 @@ class _Watched:
 def _loaders(
     job: TuneJob, task: Task, model: Any, tokenizer: Any, config: Config, asked: bool
 ) -> tuple[LengthBatches, LengthBatches]:
-    """Return calibration rows of the training split, as many as the longest calibration takes, and the dev split."""
+    """Load calibration rows of the training split, as many as the longest calibration takes, and the dev split."""
     per_unit = {"rows": 1, "batches": job.batch_size}
     rows = max(size.count * per_unit[size.unit] for size in config.calibrations) if asked else None
     options: dict[str, Any] = {"batch_size": job.batch_size, "max_length": job.max_length}
@@ -192,21 +193,7 @@ def _loaders(
 
 def _names_calibration(conf: Path | Mapping[str, Any] | None) -> bool:
     """Return whether a configuration says how much data to calibrate on, so that it is a wish and no default."""
-    if conf is None:
-        return False
-    if isinstance(conf, Mapping):
-        return _holds_amount(from_python(conf))
-    return _holds_amount(from_yaml(Path(conf).read_text(encoding="utf-8-sig"), str(conf)))
-
-
-def _holds_amount(node: Node) -> bool:
-    for entry in entries(node):
-        if entry.path[-1] in ("calibration", "quantization"):
-            if _holds_amount(entry):
-                return True
-        elif entry.path[-1] in ("samples", "iterations", "sampling_size"):
-            return True
-    return False
+    return not keys_given(conf).isdisjoint({"calibration.samples", "calibration.iterations"})
 
 
 def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:
@@ -218,7 +205,7 @@ def _configured_metric(conf: Path | Mapping[str, Any] | None) -> str | None:
 
 
 def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the job that win over the configuration file."""
+    """Return the options of the job that override the configuration file."""
     tuning: dict[str, Any] = {"metric": judged_by}
     if job.seed is not None:
         tuning["random_seed"] = job.seed
@@ -233,7 +220,7 @@ def _kept(job: TuneJob, report: TuneReport, tokenizer: Any) -> TuneReport:
     output = job.output if summary.passed else closest_folder(job.output)
     if not source.is_dir():
         return report
-    keep(source, output, tokenizer, _note(job, report))
+    save_tuned(source, output, tokenizer, _note(job, report))
     return replace(report, output=output)
 
 

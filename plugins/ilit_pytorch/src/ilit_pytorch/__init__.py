@@ -1,22 +1,58 @@
 """The PyTorch adapter of ilit: eager INT8 on CPUs.
 
-Public: ``QuantStub``, the mark for activations that several ops read. Everything else is reached through ``ilit``.
+What ``__all__`` names is public; all else may change from release to release.
+
+* ``QuantStub``: the mark for activations that several ops read.
+* ``PyTorchAdapter``: the adapter ``pytorch``, for who runs or loads models without a tuner.
+* ``add_files``, ``read_recipe``: further files in the folder of a tuned model, and its recipe with all digests checked.
+* ``TopK``, ``Accuracy``, ``F1``, ``MeanSquaredError``, ``RootMeanSquaredError``, ``MeanAbsoluteError``: the metrics.
+* ``refuse_nan``, ``rows_with_nan``: checks for metrics of your own.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ilit_pytorch.adapter import PyTorchAdapter
+    from ilit_pytorch.artefact import add_files, read_recipe
+    from ilit_pytorch.metric_inputs import refuse_nan, rows_with_nan
+    from ilit_pytorch.metrics import F1, Accuracy, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError, TopK
     from ilit_pytorch.modules.stub import QuantStub
 
-__all__ = ["QuantStub"]
+__all__ = [
+    "F1",
+    "Accuracy",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "PyTorchAdapter",
+    "QuantStub",
+    "RootMeanSquaredError",
+    "TopK",
+    "add_files",
+    "read_recipe",
+    "refuse_nan",
+    "rows_with_nan",
+]
+
+_MODULES = {
+    "adapter": ("PyTorchAdapter",),
+    "artefact": ("add_files", "read_recipe"),
+    "metric_inputs": ("refuse_nan", "rows_with_nan"),
+    "metrics": ("F1", "Accuracy", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError", "TopK"),
+    "modules.stub": ("QuantStub",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when ``QuantStub`` is asked for: listing plugins does not need it."""
-    if name == "QuantStub":
-        from ilit_pytorch.modules.stub import QuantStub
+    """Import a public name's module only when it is asked for: listing plugins needs neither torch nor numpy."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'ilit_pytorch' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ilit_pytorch.{_HOME[name]}"), name)
 
-        return QuantStub
-    raise AttributeError(f"module 'ilit_pytorch' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """Return the names of this module, public ones included that are not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -29,17 +29,21 @@ from ilit.recipe import Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit_pytorch import artefact, cpu, kernels
 from ilit_pytorch import batch as batches
-from ilit_pytorch.calibrate import TorchCalibration, calibrate
+from ilit_pytorch.blank import blank
+from ilit_pytorch.calibrate import calibrate
+from ilit_pytorch.calibration import TorchCalibration
 from ilit_pytorch.clone import structural_clone, uncompiled
 from ilit_pytorch.describe import describe
-from ilit_pytorch.forms import replaceable
-from ilit_pytorch.lower import Provenance, int8_kernels, lower
-from ilit_pytorch.measure import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.fidelity import check_savable, first_difference, own_outputs
+from ilit_pytorch.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.lower import lower
+from ilit_pytorch.lowering_info import LoweringInfo, int8_kernels
+from ilit_pytorch.lowering_session import LoweringCache, LoweringSession
+from ilit_pytorch.op_speed import op_speedups
 from ilit_pytorch.probe import distance, op_distances
-from ilit_pytorch.sameness import check_savable, first_difference, own_outputs
-from ilit_pytorch.state import blank
-from ilit_pytorch.timing import op_speedups
-from ilit_pytorch.trace import Structure, trace, trace_all
+from ilit_pytorch.replaceable import replaceable
+from ilit_pytorch.structure import Structure
+from ilit_pytorch.trace import trace, trace_all
 
 
 class PyTorchAdapter:
@@ -52,6 +56,7 @@ class PyTorchAdapter:
         kernels.check_schemas()
         self._structures: WeakKeyDictionary[torch.nn.Module, Structure] = WeakKeyDictionary()
         self._clones: WeakKeyDictionary[torch.nn.Module, torch.nn.Module] = WeakKeyDictionary()
+        self._caches: WeakKeyDictionary[TorchCalibration, LoweringCache] = WeakKeyDictionary()
         self._sizes: WeakKeyDictionary[torch.nn.Module, tuple[int, int]] = WeakKeyDictionary()
 
     def cpu(self) -> Cpu:
@@ -95,7 +100,15 @@ class PyTorchAdapter:
 
     def lower(self, model: Any, recipe: Recipe, calibration: Any) -> torch.nn.Module:
         """See ``ilit_pytorch.lower``."""
-        return lower(uncompiled(model), recipe, calibration)
+        return lower(self._session(model, calibration), recipe)
+
+    def _session(self, model: torch.nn.Module, calibration: TorchCalibration) -> LoweringSession:
+        """Return the model with the calibration's cache, which lives as long as the calibration does."""
+        eager = uncompiled(model)
+        cache = self._caches.get(calibration)
+        if cache is None:  # ``setdefault``, so that of two threads the second takes what the first has made
+            cache = self._caches.setdefault(calibration, LoweringCache.for_model(eager))
+        return LoweringSession(eager, calibration, cache)
 
     def int8_kernels(self, model: Any) -> int:
         """Return how many INT8 kernels one forward pass of a lowered model runs."""
@@ -103,15 +116,16 @@ class PyTorchAdapter:
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Any) -> list[float]:
         """See ``ilit_pytorch.probe``."""
-        return [distance(uncompiled(model), recipe, calibration) for recipe in recipes]
+        session = self._session(model, calibration)
+        return [distance(session, recipe) for recipe in recipes]
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
         """See ``ilit_pytorch.probe``."""
-        return op_distances(uncompiled(model), recipe, calibration)
+        return op_distances(self._session(model, calibration), recipe)
 
     def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
-        """See ``ilit_pytorch.timing``."""
-        return op_speedups(uncompiled(model), recipe, calibration)
+        """See ``ilit_pytorch.op_speed``."""
+        return op_speedups(self._session(model, calibration), recipe)
 
     def evaluate(
         self, model: Any, loader: Iterable[Any], metric: Metric, on_batch: Callable[[int], None] | None = None
@@ -162,19 +176,19 @@ class PyTorchAdapter:
         return clone
 
     def own_outputs(self, model: Any, batch: Any) -> Any:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         return own_outputs(model, batch)
 
     def first_difference(self, model: Any, other: Any, batch: Any) -> str:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         return first_difference(model, other, batch)
 
     def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any) -> None:
-        """See ``ilit_pytorch.sameness``."""
+        """See ``ilit_pytorch.fidelity``."""
         check_savable(model, float_model, batch, answers)
 
     def blank(self, model: Any) -> torch.nn.Module:
-        """See ``ilit_pytorch.state``."""
+        """See ``ilit_pytorch.float_state``."""
         return blank(model)
 
     def measure(self, model: Any, batch: Any) -> Measurement:
@@ -232,7 +246,7 @@ def _check_model(model: Any) -> None:
 
 def _runnable(model: torch.nn.Module) -> torch.nn.Module:
     """A lowered model in eval mode is ours and runs as it is; any other is run as a clone."""
-    if isinstance(getattr(model, "ilit", None), Provenance) and not model.training:
+    if isinstance(getattr(model, "ilit", None), LoweringInfo) and not model.training:
         return model
     return structural_clone(model)
 

@@ -126,7 +126,7 @@ def first_rows(inputs: Any, count: int) -> Any | None:
 
 
 def row_shapes(batch: Any) -> list[Hashable]:
-    """Return what decides whether rows may share a batch: the shapes of a row's own tensors, inputs and labels.
+    """Return each row's key: rows with one key may share a batch. It is made of the shapes of a row's own tensors.
 
     Raises:
         DataError: the batch holds something else than tensors and arrays with one entry a row, so that rows cannot be
@@ -191,7 +191,7 @@ def _stacked(rows: Sequence[Any]) -> Any:
 
 
 def predictions(outputs: Any) -> Any:
-    """Return what a metric is given: numpy arrays, one where the model gives one, else a tuple or dict of them.
+    """Return a model's predictions as a metric takes them: one numpy array, or a tuple or dict of them.
 
     A dataclass is a mapping of its fields. Of a mapping (transformers' outputs) ``logits`` alone counts where it is
     there; loss, states and caches never do.
@@ -200,22 +200,22 @@ def predictions(outputs: Any) -> Any:
     if isinstance(outputs, Mapping):
         if outputs.get("logits") is not None:
             return as_numpy(outputs["logits"])
-        kept = {key: value for key, value in outputs.items() if key not in NOT_PREDICTIONS and value is not None}
-        return as_numpy(next(iter(kept.values()))) if len(kept) == 1 else as_numpy(kept)
+        found = {key: value for key, value in outputs.items() if key not in NOT_PREDICTIONS and value is not None}
+        return as_numpy(next(iter(found.values()))) if len(found) == 1 else as_numpy(found)
     if isinstance(outputs, tuple | list) and len(outputs) == 1:
         return as_numpy(outputs[0])
     return as_numpy(outputs)
 
 
-def flat_predictions(outputs: Any, kept: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+def flat_predictions(outputs: Any, select: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
     """Return every floating-point prediction as one float64 array of shape (values,); complex ones are two each.
 
     Args:
         outputs: what a model gave.
-        kept: gives of an array what counts of it.
+        select: gives of an array what counts of it; all counts without it.
     """
     found = [array for array in arrays(predictions(outputs)).values() if np.issubdtype(array.dtype, np.inexact)]
-    flat = [(array if kept is None else kept(array)).ravel() for array in found]
+    flat = [(array if select is None else select(array)).ravel() for array in found]
     pairs = [array.astype(np.complex128).view(np.float64) if array.dtype.kind == "c" else array for array in flat]
     return np.concatenate([array.astype(np.float64) for array in pairs] or [np.zeros(0)])
 

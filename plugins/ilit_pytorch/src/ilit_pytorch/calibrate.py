@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from ilit.errors import DataError, LoweringError
-from ilit.recipe import QuantSpec
+from ilit.errors import DataError
 from ilit.space import CalibrationSize, SearchSpace
-from ilit_pytorch import tensorfile
 from ilit_pytorch.batch import (
     batches_of,
     call,
@@ -27,206 +22,19 @@ from ilit_pytorch.batch import (
     row_digests,
     rows_of,
 )
+from ilit_pytorch.calibration import TorchCalibration
+from ilit_pytorch.calibration_stats import CalibrationStats, Intake
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.observers import SAMPLE_ROWS, ActivationStats, ChannelStats
+from ilit_pytorch.default_ranges import unseen_ranges
+from ilit_pytorch.observers import SAMPLE_ROWS, ChannelStats
 from ilit_pytorch.ops import inner_op
-from ilit_pytorch.packs import PackCache
 from ilit_pytorch.padding import Padding, padding_of
-from ilit_pytorch.qparams import ActivationParams, activation_params, max_activation_code
-from ilit_pytorch.ranges import activation_range
-from ilit_pytorch.trace import Structure, trace
-from ilit_pytorch.transforms.smooth import Smoothing, smoothing_for
-from ilit_pytorch.unseen import unseen_ranges
-from ilit_pytorch.weights import Settled, float_op
+from ilit_pytorch.structure import Structure
+from ilit_pytorch.trace import trace
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
-SAMPLE_INDICES = 2048  # of an embedding's input
-PROBE_ROWS = 64  # rows kept, inputs and float32 outputs, for probes
-
-
-@dataclass
-class Intake:
-    """How the activations of the batch at hand are taken.
-
-    Attributes:
-        histogram: whether more than their range is kept.
-        kept_rows: rows of an op's input to keep of each batch.
-        batch: the batch's number, from 1.
-        padding: what of them is padding.
-    """
-
-    histogram: bool = True
-    kept_rows: int = SAMPLE_ROWS
-    batch: int = 1
-    padding: Padding = field(default_factory=Padding)
-
-
-@dataclass
-class Seen:
-    """What calibration has seen of activations. ``x:in`` is the input of module ``x``, ``x:out`` its output.
-
-    Attributes:
-        stats: activation -> statistics of all its values.
-        channels: activation -> statistics of its channels, for inputs of ops outside islands.
-        indices: path of an embedding -> up to ``SAMPLE_INDICES`` of the indices it looked up first.
-        intake: how the batch at hand is taken.
-    """
-
-    stats: dict[str, ActivationStats] = field(default_factory=dict)
-    channels: dict[str, ChannelStats] = field(default_factory=dict)
-    indices: dict[str, torch.Tensor] = field(default_factory=dict)
-    intake: Intake = field(default_factory=Intake)
-
-    def take(self, name: str, value: torch.Tensor, axis: int | None) -> None:
-        """Take an activation of one batch; ``axis`` is that of its channels, None where only all values count."""
-        rows = value.numel() // (value.shape[-1] if value.ndim else 1) if value.numel() else 0
-        if axis in (None, -1):
-            value = self.intake.padding.without(value)
-        if not value.numel():
-            return  # nothing but padding, or an op that no row of this batch was sent to
-        bounds = None
-        if axis is not None:
-            channels = self.channels.setdefault(name, ChannelStats.empty(value.shape[axis]))
-            due = self.intake.kept_rows * self.intake.batch - channels.filled  # more, where earlier batches gave none
-            bounds = channels.update(value, axis, max(due, self.intake.kept_rows), rows)
-        self.stats.setdefault(name, ActivationStats()).update(value, self.intake.histogram, bounds)
-
-    def take_indices(self, name: str, indices: torch.Tensor) -> None:
-        """Keep what an embedding looked up first."""
-        indices = self.intake.padding.without(indices).flatten()[:SAMPLE_INDICES]
-        if name not in self.indices and indices.numel():
-            self.indices[name] = indices.clone()
-
-    def snapshot(self) -> Seen:
-        """Return a copy that later batches do not change, without what was given room and not seen."""
-        return Seen(
-            {name: one.snapshot() for name, one in self.stats.items()},
-            {name: one.snapshot() for name, one in self.channels.items() if one.count},
-            dict(self.indices),
-        )
-
-    def borrow(self, longer: Seen) -> None:
-        """Take what is not known here from a longer pass: an op that only some rows reach may come late."""
-        self.stats = {**longer.stats, **self.stats}
-        self.channels = {**longer.channels, **self.channels}
-        self.indices = {**longer.indices, **self.indices}
-
-
-@dataclass
-class TorchCalibration:
-    """Statistics of one pass, good for every recipe of the space, and the packs that recipes made of them share.
-
-    Attributes:
-        structure: what the first batch showed of the model.
-        seen: calibration size (as a recipe names it) -> what had been seen by then.
-        rows: rows the pass saw.
-        row_digests: their digests.
-        probe_batches: the first batches' inputs, ``PROBE_ROWS`` rows or a batch more.
-        probe_outputs: the float32 model's predictions on them, flat float64 arrays.
-        packs: quantized weights; half of the float model's bytes at most.
-        unseen: calibration size -> activation of which nothing but zeros was seen -> see ``unseen_ranges``.
-        replay: the float32 activations that probes reuse, made by the first probe that can.
-        settled: where weights are read that the model computes before each forward.
-    """
-
-    structure: Structure
-    seen: dict[str, Seen]
-    rows: int
-    row_digests: frozenset[str]
-    probe_batches: list[Any]
-    probe_outputs: list[np.ndarray]
-    packs: PackCache
-    unseen: dict[str, dict[str, float]] = field(default_factory=dict)
-    replay: Any = field(default=None, repr=False)
-    settled: Settled = field(default_factory=Settled, repr=False)
-    _params: dict[Any, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of statistics and structure, 64 hex digits."""
-        state = hashlib.sha256(json.dumps(asdict(self.structure), sort_keys=True).encode())
-        for name, array in sorted(self._arrays().items()):
-            state.update(name.encode() + array.tobytes())
-        return state.hexdigest()
-
-    def save(self, file: Path) -> None:
-        """Write statistics and structure as safetensors."""
-        metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(asdict(self.structure))}
-        tensorfile.write(self._arrays(), file, metadata)
-
-    def params(
-        self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None = None
-    ) -> ActivationParams:
-        """Return scale and zero point of an activation under a spec, from the statistics of one calibration size.
-
-        With ``smoothing`` they are those of the activation divided by its vector, exact from the channels' ranges.
-
-        Raises:
-            LoweringError: calibration has not seen the activation, or saw values that are not finite, or smoothing
-                is asked of another algorithm than minmax.
-        """
-        key = (size, activation, spec, smoothing)
-        if key not in self._params:
-            low, high = self._range(size, activation, spec, smoothing)
-            if not np.isfinite([low, high]).all():
-                raise LoweringError(f"{activation}: calibration saw the range {low} to {high}")
-            self._params[key] = activation_params(low, high, spec)
-        found: ActivationParams = self._params[key]
-        return found
-
-    def channels(self, size: str, activation: str) -> ChannelStats | None:
-        """Return the channels' statistics of an op's input, None where calibration kept none."""
-        return self.seen[size].channels.get(activation) if size in self.seen else None
-
-    def smoothing(self, model: torch.nn.Module, size: str, name: str, strength: float) -> Smoothing | None:
-        """Return the smoothing of op ``name``'s input: one for all ops that read it, None for a strength of 0.
-
-        Raises:
-            LoweringError: calibration kept no channel ranges of the input.
-        """
-        if not strength:
-            return None
-        source = self.structure.input_of(name)
-        key = (size, source, strength, "smoothing")
-        if key not in self._params:
-            stats = self.channels(size, source)
-            readers = [float_op(model, reader, self).weight for reader in self.structure.readers_of(name)]
-            if stats is None and source in self.unseen.get(size, {}):
-                stats = ChannelStats.zeros(readers[0].shape[1])
-            if stats is None:
-                raise LoweringError(f"{name}: smoothing needs the channels' ranges, and calibration kept none")
-            columns = torch.stack([weight.detach().abs().amax(dim=0) for weight in readers])  # (readers, in)
-            self._params[key] = smoothing_for(stats.low, stats.high, columns.amax(dim=0), strength)
-        found: Smoothing = self._params[key]
-        return found
-
-    def _range(self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None) -> tuple[float, float]:
-        usual = self.unseen.get(size, {}).get(activation)
-        if usual is not None:
-            return -usual, usual
-        stats = self.seen[size].stats.get(activation) if size in self.seen else None
-        if stats is None:
-            raise LoweringError(f"calibration of {size or 'no size'} has not seen {activation}")
-        if smoothing is None:
-            return activation_range(stats, spec.algorithm, max_activation_code(spec.bits), spec.scheme)
-        channels = self.channels(size, activation)
-        if channels is None or spec.algorithm != "minmax":
-            raise LoweringError(f"{activation}: smoothing takes the range of minmax, not of {spec.algorithm}")
-        low, high = ((bound - smoothing.centre) / smoothing.vector for bound in (channels.low, channels.high))
-        return float(low.min()), float(high.max())
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {}
-        for size, seen in self.seen.items():
-            for activation, stats in seen.stats.items():
-                arrays[f"{size}/{activation}/range"] = np.array([stats.low, stats.high, stats.reach, stats.zeros])
-                arrays[f"{size}/{activation}/counts"] = stats.counts
-            for activation, channels in seen.channels.items():
-                arrays[f"{size}/{activation}/channel_low"] = channels.low.numpy()
-                arrays[f"{size}/{activation}/channel_high"] = channels.high.numpy()
-                arrays[f"{size}/{activation}/channel_mean"] = channels.mean.numpy()
-        return arrays
+PROBE_ROWS = 64  # rows saved, inputs and float32 outputs, for probes
 
 
 def calibrate(
@@ -244,7 +52,7 @@ def calibrate(
         DataError: the loader yields nothing, or fewer rows or batches than the smallest size asks for.
     """
     sizes = sorted(space.calibrations, key=lambda size: size.count)
-    seen, snapshots, probes = Seen(), dict[str, Seen](), Probes()
+    seen, snapshots, probes = CalibrationStats(), dict[str, CalibrationStats](), Probes()
     digests: set[str] = set()
     rows = batches = 0
     clone = structural_clone(model)
@@ -270,10 +78,8 @@ def calibrate(
     if structure is None:
         raise DataError("calibration: no size was asked for")
     _settle(sizes, snapshots, seen, rows, batches)
-    packs = PackCache(sum(p.numel() * p.element_size() for p in model.parameters()) // 2)
     unseen = _unseen(clone, structure, snapshots)
-    inputs_kept, outputs_kept = probes.inputs, probes.outputs
-    return TorchCalibration(structure, snapshots, rows, frozenset(digests), inputs_kept, outputs_kept, packs, unseen)
+    return TorchCalibration(structure, snapshots, rows, frozenset(digests), probes.inputs, probes.outputs, unseen)
 
 
 @dataclass
@@ -285,36 +91,40 @@ class Probes:
     rows: int = 0
 
     def take(self, inputs: Any, outputs: Any, padding: Padding) -> None:
-        """Keep a batch where there are not ``PROBE_ROWS`` rows yet."""
+        """Save a batch where there are not ``PROBE_ROWS`` rows yet."""
         if self.rows < PROBE_ROWS:
             self.inputs.append(inputs)
             self.outputs.append(flat_predictions(outputs, padding.predictions_without))
         self.rows += rows_of(inputs)
 
 
-def _begin(seen: Seen, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding) -> None:
+def _begin(
+    seen: CalibrationStats, space: SearchSpace, sizes: list[CalibrationSize], rows: int, padding: Padding
+) -> None:
     """Settle how batches are taken, from the first one's rows and masks."""
-    kept_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
-    seen.intake = Intake(_needs_histogram(space), kept_rows)
+    sample_rows = -(-SAMPLE_ROWS // _batches_to_come(sizes, rows))
+    seen.intake = Intake(_needs_histogram(space), sample_rows)
     if padding.unread:
-        logger.warning(
+        _log.warning(
             "calibration: %s does not say with 1 and 0 what is padding, so that padding counts as data", padding.unread
         )
 
 
-def _unseen(model: torch.nn.Module, structure: Structure, snapshots: dict[str, Seen]) -> dict[str, dict[str, float]]:
+def _unseen(
+    model: torch.nn.Module, structure: Structure, snapshots: dict[str, CalibrationStats]
+) -> dict[str, dict[str, float]]:
     """Return ``unseen_ranges`` for each size, and name what is in them."""
     found = {size: unseen_ranges(model, structure, seen.stats) for size, seen in snapshots.items()}
     named = {name: reach for ranges in found.values() for name, reach in ranges.items()}
     if named:
-        logger.warning(
+        _log.warning(
             "calibration saw nothing but zeros of %s; a usual range is taken, give calibration data that has more",
             ", ".join(f"{name} (now -{reach:.3g} to {reach:.3g})" for name, reach in named.items()),
         )
     return found
 
 
-def observe(clone: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+def observe(clone: torch.nn.Module, structure: Structure, seen: CalibrationStats) -> None:
     """Put hooks on the clone that fill ``seen`` in every forward pass."""
 
     def take(name: str, value: Any, axis: int | None = None) -> None:
@@ -342,7 +152,7 @@ def observe(clone: torch.nn.Module, structure: Structure, seen: Seen) -> None:
     for name, readers in structure.shared.items():
         axes = {structure.sites[reader].channel_axis for reader in readers}
         watch_output(name, axis=axes.pop() if len(axes) == 1 else None)
-    for name, path in island_outputs(structure).items():
+    for name, path in structure.island_outputs().items():
         watch_output(name, path)
 
 
@@ -357,7 +167,7 @@ def _channels_of(args: Any, kwargs: Any, axis: int | None, by_token: bool) -> tu
     return (value.transpose(-2, -1), -1) if by_token and axis == -2 else (value, axis)
 
 
-def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None:
+def _make_room(model: torch.nn.Module, structure: Structure, seen: CalibrationStats) -> None:
     """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
     for name, site in structure.sites.items():
         if site.kind == "linear" and site.channel_axis is not None:
@@ -365,15 +175,7 @@ def _make_room(model: torch.nn.Module, structure: Structure, seen: Seen) -> None
             seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 
-def island_outputs(structure: Structure) -> dict[str, str]:
-    """Return what lies in islands and the path of the module whose output is its output."""
-    islands = structure.islands
-    own = (name for island in islands for name in (*island.ops, *island.stubs, *island.others))
-    functionals = (name for island in islands for name in island.functionals)
-    return {**{name: name for name in own}, **{name: f"{name}.activation_post_process" for name in functionals}}
-
-
-def _note_indices(name: str, seen: Seen) -> Callable[..., None]:
+def _note_indices(name: str, seen: CalibrationStats) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         seen.take_indices(name, next(iter((*args, *kwargs.values()))))
 
@@ -393,8 +195,8 @@ def _needs_histogram(space: SearchSpace) -> bool:
 
 def _settle(
     sizes: list[CalibrationSize],
-    snapshots: dict[str, Seen],
-    seen: Seen,
+    snapshots: dict[str, CalibrationStats],
+    seen: CalibrationStats,
     rows: int,
     batches: int,
 ) -> None:
@@ -409,7 +211,7 @@ def _settle(
             "give it more data or ask for less"
         )
     for size in short:
-        logger.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
+        _log.warning("calibration: asked for %s, the loader ends after %d batches (%d rows)", size, batches, rows)
         snapshots[str(size)] = seen.snapshot()
     longer = list(snapshots.values())
     for shorter, one in zip(reversed(longer[:-1]), reversed(longer[1:]), strict=True):

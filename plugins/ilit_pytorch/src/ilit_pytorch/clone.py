@@ -118,7 +118,7 @@ def own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def writes(tensor: torch.Tensor) -> tuple[int, bool]:
-    """Return what is another once a tensor was written to, be it by way of ``data``, which torch does not count."""
+    """Return a state that changes with every write to a tensor, also by way of ``data``, which torch does not count."""
     core: Any = torch._C  # noqa: SLF001 - no public name, and no types
     version = -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - no public name
     return version, core._is_cow_tensor(tensor)  # noqa: SLF001 - as above
@@ -137,7 +137,7 @@ class _Memo(dict[int, Any]):
         self._own, self._frozen = own, frozen
 
     def get(self, key: int, default: Any = None) -> Any:
-        """Return what is known under the ``id`` of an original."""
+        """Return the copy known under the ``id`` of an original."""
         if key in self:
             return self[key]
         parameter = self._parameters.get(key)
@@ -165,11 +165,11 @@ def _own_parameter(parameter: torch.nn.Parameter, own: bool, frozen: bool) -> to
 _ATOMS = frozenset({int, float, str, bytes, bool, type(None), type, torch.Size, torch.dtype, torch.device})
 _CONTAINERS = frozenset({dict, OrderedDict, set, list})
 MODULE_STATE = frozenset(vars(torch.nn.Module()))
-"""Names of what ``torch.nn.Module`` itself keeps in an instance."""
+"""Names of the attributes that ``torch.nn.Module`` itself gives an instance."""
 
 
 def _copied(value: Any, memo: _Memo) -> Any:
-    """Return what ``copy.deepcopy(value, memo)`` would, for plain modules several times as fast and in eval mode.
+    """Return ``copy.deepcopy(value, memo)``, for plain modules several times as fast and in eval mode.
 
     A search lowers one recipe after the other, so this is what each of them costs before anything is quantized.
     """
@@ -272,21 +272,6 @@ def _is_plain(kind: Any) -> bool:
     )
 
 
-def replace_modules(model: torch.nn.Module, replacements: Mapping[str, torch.nn.Module]) -> torch.nn.Module:
-    """Put each module in place of the one at its path, wherever else that one stands as well; return the model.
-
-    The path ``""`` is the model itself.
-    """
-    if "" in replacements:
-        return replacements[""]
-    by_identity = {id(model.get_submodule(path)): new for path, new in replacements.items()}
-    for parent in list(model.modules()):
-        for name, child in parent._modules.items():  # noqa: SLF001 - named_children leaves repeated modules out
-            if id(child) in by_identity:
-                parent._modules[name] = by_identity[id(child)]  # noqa: SLF001 - setattr refuses names with dots
-    return model
-
-
 def leave_fast_path(model: torch.nn.Module) -> None:
     """Make torch's TransformerEncoderLayers call their Linears instead of handing the weights to one fused kernel."""
     for module in _all_modules(model):
@@ -297,7 +282,7 @@ def leave_fast_path(model: torch.nn.Module) -> None:
 
 
 def _all_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """Return what ``model.modules()`` yields, in another order and several times as fast."""
+    """Return the modules of ``model.modules()``, in another order and several times as fast."""
     found: dict[int, torch.nn.Module] = {}
     waiting = [model]
     while waiting:

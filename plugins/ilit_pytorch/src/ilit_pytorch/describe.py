@@ -16,12 +16,12 @@ from ilit.recipe import FLOAT32, Algorithm, OpConfig, QuantSpec, Scheme
 from ilit.space import Op, SearchSpace
 from ilit_pytorch import cpu
 from ilit_pytorch.clone import submodule
-from ilit_pytorch.lower import BIAS_CORRECTION
+from ilit_pytorch.lower_op import BIAS_CORRECTION
 from ilit_pytorch.ops import inner_op
 from ilit_pytorch.qparams import max_activation_code, max_weight_code
-from ilit_pytorch.trace import Site, Structure
+from ilit_pytorch.structure import OpSite, Structure
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 ALGORITHMS: tuple[Algorithm, ...] = ("minmax", "kl", "percentile", "mse")
 SCHEMES: tuple[Scheme, ...] = ("asym", "sym")
@@ -39,8 +39,8 @@ def describe(model: Any, structure: Structure) -> SearchSpace:
     Raises:
         ModelError: nothing in the model can be quantized.
     """
-    for stub in structure.leaky:
-        logger.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
+    for stub in structure.escaping_stubs:
+        _log.warning("%s: what this QuantStub gives also goes to something that cannot read codes; ignored", stub)
     saturates, bfloat16 = cpu.int8_class() == "A", cpu.has_bfloat16()
     ops, left = {}, dict(structure.left)
     for name, site in structure.sites.items():
@@ -71,13 +71,13 @@ def _terms(model: Any, name: str) -> int:
     return int(op.in_channels // op.groups * math.prod(op.kernel_size))
 
 
-def _corrects(site: Site) -> bool:
+def _corrects(site: OpSite) -> bool:
     """Whether the op's bias can be corrected: in islands torch's modules make the codes, embeddings have no bias."""
     return site.island < 0 and site.kind != "embedding"
 
 
-def candidates(site: Site, saturates: bool, bfloat16: bool = False, terms: int = 1) -> tuple[OpConfig, ...]:
-    """Return what an op may run in, float32 last.
+def candidates(site: OpSite, saturates: bool, bfloat16: bool = False, terms: int = 1) -> tuple[OpConfig, ...]:
+    """Return the configs an op may run in, float32 last.
 
     Args:
         site: where the op stands.

@@ -8,7 +8,7 @@ with the ones written below when this module is loaded, so that a torch that cha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,6 +26,18 @@ _CONV = (
     "Tensor w_zero_point, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups, float output_scale, "
     "int output_zero_point, ScalarType? output_dtype, str attr, Scalar?[] scalars, str? algorithm) -> Tensor"
 )
+
+
+class Codes(NamedTuple):
+    """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape.
+
+    ``scale`` is a number, or one per token: float32 of the activation's shape with a last axis of 1. The kernels here
+    take a number.
+    """
+
+    codes: torch.Tensor
+    scale: float | torch.Tensor
+    zero_point: int
 
 
 def check_schemas() -> None:
@@ -76,19 +88,18 @@ def unpack_conv(packed: torch.Tensor, axes: int) -> torch.Tensor:
 
 
 def linear(
-    codes: torch.Tensor,
-    scale: float,
-    zero_point: int,
+    activation: Codes,
     packed: torch.Tensor,
     weight_scale: torch.Tensor,
     bias: torch.Tensor | None,
     post_op: str = "none",
 ) -> torch.Tensor:
-    """Multiply uint8 codes (..., in) by a packed weight; return float32 (..., out).
+    """Multiply an activation (..., in) by a packed weight; return float32 (..., out).
 
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
+    codes, scale, zero_point = activation
     out_features = packed.shape[1]
     _check_call(codes, packed, weight_scale, bias, post_op, out_features)
     if codes.shape[-1] != packed.shape[0]:
@@ -103,22 +114,21 @@ def linear(
 
 
 def conv(
-    codes: torch.Tensor,
-    scale: float,
-    zero_point: int,
+    activation: Codes,
     packed: torch.Tensor,
     weight_scale: torch.Tensor,
     bias: torch.Tensor | None,
     geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
     post_op: str = "none",
 ) -> torch.Tensor:
-    """Convolve uint8 codes (rows, in, *size) with a packed weight; return float32 (rows, out, *size).
+    """Convolve an activation (rows, in, *size) with a packed weight; return float32 (rows, out, *size).
 
     Padding is with the zero point, that is with 0.0.
 
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
+    codes, scale, zero_point = activation
     out_channels = packed.shape[0]
     _check_call(codes, packed, weight_scale, bias, post_op, out_channels)
     operator: Any = {

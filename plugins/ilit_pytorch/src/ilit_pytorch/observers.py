@@ -1,4 +1,4 @@
-"""What is kept of the values seen in calibration.
+"""Observers: running statistics of the values seen in calibration.
 
 An ``ActivationStats`` is filled batch by batch in bounded memory: minimum, maximum and one histogram whose bins are
 merged in pairs whenever a wider value comes, so that no value is ever re-binned by interpolation. Every algorithm and
@@ -17,7 +17,7 @@ import torch
 
 HALF_BINS = 2048  # on each side of 0
 COUNTED = 1 << 17  # values of a batch that go into the histogram
-SAMPLE_ROWS = 128  # rows of an op's input that are kept
+SAMPLE_ROWS = 128  # rows of an op's input that are sampled
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -44,7 +44,7 @@ class ActivationStats:
 
         Args:
             values: the activation.
-            histogram: False keeps only the range.
+            histogram: False leaves it at the range.
             bounds: its smallest and largest value where they are known already.
         """
         if values.numel() == 0:
@@ -106,24 +106,24 @@ def _positions(count: int) -> torch.Tensor:
 class ChannelStats:
     """Running statistics of each channel of an op's input.
 
-    All room is taken at once and filled in place: what is allocated between the activations of a pass and kept would
-    tear holes into the memory that they leave, hundreds of MB for BERT-base.
+    All room is taken at once and filled in place: what is allocated between the activations of a pass and outlives them
+    would tear holes into the memory that they leave, hundreds of MB for BERT-base.
 
     Attributes:
         low: smallest value seen, float32 (channels,).
         high: largest value seen, float32 (channels,).
         total: sum of the values seen, float64 (channels,).
-        kept: room for rows of the input, float32 (``SAMPLE_ROWS``, channels).
+        sampled: room for rows of the input, float32 (``SAMPLE_ROWS``, channels).
         count: values seen of each channel.
         rows: rows the activations had, padding included.
         batches: activations seen, so that ``rows / batches`` is the usual number of rows.
-        filled: rows in ``kept`` so far; 0 where channels are not the last axis.
+        filled: rows in ``sampled`` so far; 0 where channels are not the last axis.
     """
 
     low: torch.Tensor
     high: torch.Tensor
     total: torch.Tensor
-    kept: torch.Tensor
+    sampled: torch.Tensor
     count: int = 0
     rows: int = 0
     batches: int = 0
@@ -147,7 +147,7 @@ class ChannelStats:
         Args:
             values: float (..., channels) where ``axis`` is -1, (rows, channels, ...) or (channels, ...) else.
             axis: where the channels are.
-            wanted: rows to keep of this batch.
+            wanted: rows to sample of this batch.
             rows: what the op has to compute, padding included.
         """
         axis %= values.ndim
@@ -163,7 +163,7 @@ class ChannelStats:
         wanted = min(wanted, SAMPLE_ROWS - self.filled)
         if flat is not None and wanted > 0:
             chosen = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.count))[:wanted]
-            self.kept[self.filled : self.filled + len(chosen)] = flat[chosen]
+            self.sampled[self.filled : self.filled + len(chosen)] = flat[chosen]
             self.filled += len(chosen)
         return float(low.min()), float(high.max())
 
@@ -178,5 +178,5 @@ class ChannelStats:
 
     @property
     def sample(self) -> torch.Tensor:
-        """The kept rows, float32 (rows, channels)."""
-        return self.kept[: self.filled]
+        """The sampled rows, float32 (rows, channels)."""
+        return self.sampled[: self.filled]

@@ -48,6 +48,11 @@ def is_fused(module: torch.nn.Module) -> bool:
     return type(module) in FUSED_RELU
 
 
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Return whether forward hooks or pre-hooks stand on a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - no public name
+
+
 def why_float(module: torch.nn.Module) -> str:
     """Return why a module of a quantizable kind has to stay in float, an empty string for any other.
 
@@ -67,7 +72,7 @@ def why_float(module: torch.nn.Module) -> str:
     own = next(filter(None, map(_own_state, {module, inner})), "")
     if own:
         return own
-    if is_fused(module) and any(part._forward_hooks or part._forward_pre_hooks for part in module.children()):  # noqa: SLF001 - no public name
+    if is_fused(module) and any(map(has_hooks, module.children())):
         return "hooks stand on what is fused in it"
     if isinstance(inner, torch.nn.Embedding):
         if inner.max_norm is not None:
@@ -78,7 +83,7 @@ def why_float(module: torch.nn.Module) -> str:
 
 
 def _patch(module: torch.nn.Module) -> str:
-    """Return what of a module's call was replaced by its owner, in the instance or in its class."""
+    """Return how a module's owner has replaced its call, in the instance or in its class; else an empty string."""
     if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
         return "its forward is patched"
     if type(module).__call__ is not _PLAIN_CALL:
@@ -87,7 +92,7 @@ def _patch(module: torch.nn.Module) -> str:
 
 
 def _own_state(module: torch.nn.Module) -> str:
-    """Return what of a module's state or attributes an INT8 module could not take over."""
+    """Return which state or attribute of a module an INT8 module could not take over; else an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"

@@ -1,8 +1,8 @@
-"""Cheap figures of a recipe on kept calibration data; no evaluation row is ever looked at.
+"""Cheap figures of a recipe on calibration data; no evaluation row is ever looked at.
 
 ``distance`` runs the whole model on the probe batches. What comes before the first op that a recipe changes gives the
-float32 model's activations, so these are kept once and replayed. ``op_distances`` mostly runs no model at
-all: each op is given what calibration kept of its float32 input.
+float32 model's activations, so these are saved once and replayed. ``op_distances`` mostly runs no model at
+all: each op is given the rows of its float32 input that calibration sampled.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import torch
 
 from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, flat_predictions
-from ilit_pytorch.calibrate import TorchCalibration
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.lower import build_op, input_quantizer, lower, lowered_bias, round_weight
-from ilit_pytorch.modules.island import quantize
+from ilit_pytorch.lower import lower
+from ilit_pytorch.lower_op import build_op, input_quantizer, lowered_bias, round_weight
+from ilit_pytorch.lowering_session import LoweringSession
+from ilit_pytorch.modules.torch_quantized import quantize
 from ilit_pytorch.padding import padding_of
 from ilit_pytorch.replay import Replay, pays, record
-from ilit_pytorch.weights import float_op
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
 
 
-def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> float:
+def distance(session: LoweringSession, recipe: Recipe) -> float:
     """Return how far the recipe's predictions are from float32's, as a share of the variance of those.
 
     The squared mean of the absolute differences times pi / 2: for normal differences that is their mean square, and a
     few rows far out, of which some dozen rows hold one or none by chance, count for less. 0 where all are equal;
     ``inf`` where a prediction is not finite.
     """
-    lowered = lower(model, recipe, calibration)
-    replay = _replay(model, recipe, calibration)
+    lowered = lower(session, recipe)
+    replay = _replay(session, recipe)
     replay.apply_to(lowered, recipe)
     outputs = []
     with torch.no_grad():
-        for number, inputs in enumerate(calibration.probe_batches):
+        for number, inputs in enumerate(session.calibration.probe_batches):
             replay.batch = number
-            kept = padding_of(model, inputs).predictions_without
-            outputs.append(flat_predictions(call(lowered, inputs), kept))
-    found, expected = np.concatenate(outputs), np.concatenate(calibration.probe_outputs)
+            padding = padding_of(session.model, inputs)
+            outputs.append(flat_predictions(call(lowered, inputs), padding.predictions_without))
+    found, expected = np.concatenate(outputs), np.concatenate(session.calibration.probe_outputs)
     if not np.isfinite(found).all():
         return math.inf
     if not len(found):
@@ -56,38 +56,36 @@ def distance(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibrati
     return apart / variance if variance > 0.0 else math.inf
 
 
-def _replay(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> Replay:
-    """Return what is kept of the float model's blocks, recorded for the first recipe that can use some of it."""
-    if calibration.replay is None:
-        if not pays(model, calibration.structure, recipe):
+def _replay(session: LoweringSession, recipe: Recipe) -> Replay:
+    """Return the float model's saved block outputs, recorded for the first recipe that can use some of them."""
+    if session.cache.replay is None:
+        if not pays(session.model, session.structure, recipe):
             return Replay()
-        calibration.replay = record(model, calibration.structure, calibration.probe_batches)
-    found: Replay = calibration.replay
-    return found
+        batches = session.calibration.probe_batches
+        session.cache.replay = record(session.model, session.structure, batches)
+    return session.cache.replay
 
 
-def op_distances(model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration) -> dict[str, float]:
+def op_distances(session: LoweringSession, recipe: Recipe) -> dict[str, float]:
     """Return each INT8 op's squared output error, divided row by row by that row's own squared deviation, on average.
 
     Row by row, since rows may differ a hundredfold in size (BERT's first tokens and separators) and what follows,
     a LayerNorm mostly, looks at each row by itself.
 
-    A Linear is given the rows of its input that calibration kept, an embedding the indices. Only where there are other
+    A Linear is given the sampled rows of its input, an embedding the indices. Only where there are other
     INT8 ops one pass of the float model is run, in which their INT8 forms are given their float32 input as well.
     """
     errors = {name: Error() for name in recipe.quantized_ops}
     others = {}
     with torch.no_grad():
         for name, error in errors.items():
-            both = _linear_outputs(model, name, recipe, calibration) or _rows_looked_up(
-                model, name, recipe, calibration
-            )
+            both = _linear_outputs(session, name, recipe) or _rows_looked_up(session, name, recipe)
             if both is None:
                 others[name] = error
             else:
                 error.update(*both)
     if others:
-        _run_beside(model, recipe, calibration, others)
+        _run_beside(session, recipe, others)
     return {name: error.mean() for name, error in errors.items()}
 
 
@@ -95,18 +93,18 @@ Both = tuple[torch.Tensor, torch.Tensor]
 """The float32 output and the INT8 output of the same input."""
 
 
-def _linear_outputs(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Both | None:
-    """Return both outputs of a Linear on the kept rows of its input, (rows, out) each; None for other ops.
+def _linear_outputs(session: LoweringSession, name: str, recipe: Recipe) -> Both | None:
+    """Return both outputs of a Linear on the sampled rows of its input, (rows, out) each; None for other ops.
 
     The sums are those of the INT8 kernel but for float32's rounding, without packing a weight that may never be run.
     """
-    site = calibration.structure.sites[name]
-    channels = calibration.channels(recipe.calibration, calibration.structure.input_of(name))
+    site = session.structure.sites[name]
+    channels = session.calibration.channels(recipe.calibration, session.structure.input_of(name))
     if site.kind != "linear" or site.island >= 0 or channels is None or not channels.filled:
         return None
-    op, rows = float_op(model, name, calibration), channels.sample
-    rounded = round_weight(model, name, recipe, calibration)
-    codes, scale, zero_point = input_quantizer(model, name, recipe, calibration)(rows)
+    op, rows = session.float_op(name), channels.sample
+    rounded = round_weight(session, name, recipe)
+    codes, scale, zero_point = input_quantizer(session, name, recipe)(rows)
     values = (codes.float() - zero_point) * scale  # (rows, in)
     weight = rounded.codes.float().mul_(rounded.scale[:, None])  # (out, in)
     found = torch.nn.functional.linear(values, weight, lowered_bias(op, rounded, recipe))
@@ -114,27 +112,25 @@ def _linear_outputs(model: torch.nn.Module, name: str, recipe: Recipe, calibrati
     return (expected.relu_(), found.relu_()) if site.relu else (expected, found)
 
 
-def _rows_looked_up(model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration) -> Both | None:
+def _rows_looked_up(session: LoweringSession, name: str, recipe: Recipe) -> Both | None:
     """Return the float32 and the dequantized rows that an embedding looked up, (indices, width); None for other ops."""
-    seen = calibration.seen.get(recipe.calibration)
+    seen = session.calibration.seen.get(recipe.calibration)
     if seen is None or name not in seen.indices:
         return None
-    expected = torch.nn.functional.embedding(seen.indices[name], float_op(model, name, calibration).weight)
-    int8 = build_op(model, name, recipe, calibration)
+    expected = torch.nn.functional.embedding(seen.indices[name], session.float_op(name).weight)
+    int8 = build_op(session, name, recipe)
     return expected, int8(seen.indices[name])
 
 
-def _run_beside(
-    model: torch.nn.Module, recipe: Recipe, calibration: TorchCalibration, errors: dict[str, Error]
-) -> None:
+def _run_beside(session: LoweringSession, recipe: Recipe, errors: dict[str, Error]) -> None:
     """Fill ``errors`` in one pass of the float model over the probe batches."""
-    clone = structural_clone(model)
+    clone = structural_clone(session.model)
     leave_fast_path(clone)
     for name, error in errors.items():
-        int8 = _float_to_float(model, name, recipe, calibration)
+        int8 = _float_to_float(session, name, recipe)
         clone.get_submodule(name).register_forward_hook(_compare(int8, error), with_kwargs=True, prepend=True)
     with torch.no_grad():
-        for inputs in calibration.probe_batches:
+        for inputs in session.calibration.probe_batches:
             call(clone, inputs)
 
 
@@ -170,14 +166,12 @@ def _compare(int8: Callable[..., torch.Tensor], error: Error) -> Callable[..., N
     return hook
 
 
-def _float_to_float(
-    model: torch.nn.Module, name: str, recipe: Recipe, calibration: TorchCalibration
-) -> Callable[..., torch.Tensor]:
+def _float_to_float(session: LoweringSession, name: str, recipe: Recipe) -> Callable[..., torch.Tensor]:
     """Return the op's INT8 form as a function of float tensors; in an island its input is quantized first."""
-    site, config = calibration.structure.sites[name], recipe.ops[name]
-    int8 = build_op(model, name, recipe, calibration)
+    site, config = session.structure.sites[name], recipe.ops[name]
+    int8 = build_op(session, name, recipe)
     if site.island < 0 or config.approach != "static" or config.activation is None:
         return int8
     spec = config.activation
-    params = calibration.params(recipe.calibration, f"{name}:in", spec)
+    params = session.params(recipe.calibration, f"{name}:in", spec)
     return lambda input: int8(quantize(input, params)).dequantize()  # noqa: A006 - named as torch names it

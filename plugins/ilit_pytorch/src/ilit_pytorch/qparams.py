@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ilit.recipe import QuantSpec
-from ilit_pytorch.ranges import LEAST_SCALE, grid, weight_clip
+from ilit_pytorch.clipping import LEAST_SCALE, grid, weight_clip
 
 TINY = LEAST_SCALE
 

@@ -1,6 +1,6 @@
-"""Float32 activations of the probe batches, kept so that a probe computes only what its recipe changes.
+"""Replay: saved float32 activations of the probe batches, so that a probe computes only what its recipe changes.
 
-A model is mostly a chain of blocks, such as BERT's layers. Each block's output on each probe batch is kept once. A
+A model is mostly a chain of blocks, such as BERT's layers. Each block's output on each probe batch is saved once. A
 recipe whose first op that is not float32 lies in block k gives float32's own outputs in all blocks before k, so these
 are put out again instead of computed.
 """
@@ -17,11 +17,11 @@ import torch
 from ilit.recipe import Recipe
 from ilit_pytorch.batch import call, tensors_in
 from ilit_pytorch.clone import leave_fast_path, structural_clone
-from ilit_pytorch.trace import Structure
+from ilit_pytorch.structure import Structure
 
-MOST_BYTES = 256 << 20  # of kept activations; a model that needs more is probed without
+MOST_BYTES = 256 << 20  # of saved activations; a model that needs more is probed without
 
-logger = logging.getLogger("ilit.pytorch")
+_log = logging.getLogger("ilit.pytorch")
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Replay:
     batch: int = 0
 
     def apply_to(self, lowered: torch.nn.Module, recipe: Recipe) -> None:
-        """Let the blocks before the first changed op put out what is kept. ``lowered`` is good for probes only then."""
+        """Let the blocks before the first changed op give their saved outputs; ``lowered`` is then for probes only."""
         for path in self.blocks[: _unchanged(self.first, recipe)]:
             parent, _, leaf = path.rpartition(".")
-            lowered.get_submodule(parent)._modules[leaf] = _Kept(self, path)  # noqa: SLF001 - setattr refuses names with dots
+            lowered.get_submodule(parent)._modules[leaf] = _SavedBlock(self, path)  # noqa: SLF001 - setattr refuses names with dots
 
 
-class _Kept(torch.nn.Module):
+class _SavedBlock(torch.nn.Module):
     """Stands for a block whose output is known."""
 
     def __init__(self, replay: Replay, path: str) -> None:
@@ -55,7 +55,7 @@ class _Kept(torch.nn.Module):
         self.replay, self.path = replay, path
 
     def forward(self, *_: Any, **__: Any) -> Any:
-        """Return the kept output for the batch being run."""
+        """Return the saved output for the batch being run."""
         return self.replay.outputs[self.replay.batch][self.path]
 
 
@@ -72,7 +72,7 @@ def _unchanged(first: dict[str, int], recipe: Recipe) -> int:
 
 
 def record(model: torch.nn.Module, structure: Structure, batches: list[Any]) -> Replay:
-    """Run the float model over the batches and keep what its blocks give; nothing where that cannot be used."""
+    """Run the float model over the batches and save what its blocks give; nothing where that cannot be used."""
     blocks = _blocks(model, structure)
     if len(blocks) < 2:
         return Replay()
@@ -89,7 +89,7 @@ def record(model: torch.nn.Module, structure: Structure, batches: list[Any]) -> 
             outputs.append({path: output for path, output, _ in calls})
             reason = _useless(calls, outputs, len(batches))
             if reason:
-                logger.info("probes reuse no activations: %s", reason)
+                _log.info("probes reuse no activations: %s", reason)
                 return Replay()
     ran = tuple(outputs[0])
     return Replay(ran, outputs, _first_changed(ran, structure))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Requests, Trial
-from ilit_strategies.radix import is_float_model, recipe_at, worth_trying
+from ilit_strategies.enumeration import is_float_model, recipe_at, worth_trying
 
 log = logging.getLogger("ilit.strategies")
 
@@ -25,7 +25,7 @@ class Exhaustive:
     """Try every recipe, one evaluation each, the preferred candidates first.
 
     Evaluations at worst: all of ``space.size()`` less the all-float recipes, which the first request and the log
-    state as an exact number; no probes. Recipes are made one at a time by counting (``radix.recipe_at``), so the
+    state as an exact number; no probes. Recipes are made one at a time by counting (``enumeration.recipe_at``), so the
     first trial comes at once and memory stays flat for any size of space.
     """
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe
 from ilit.space import SearchSpace
 from ilit.strategy import Trial
 from ilit_strategies.probes import Steps
 
-Change = tuple[str, OpConfig]
-"""An op's name and the ``OpConfig`` it is given in place of the base recipe's."""
+MAX_MISRANKED = 3
+"""Needed ops that the order may have taken for the most harmless of all. Chosen; each costs another run of trials."""
 
-TURNS = 3  # needed ops that the ranking took for the most harmless of all; each costs another run of trials
+
+class Change(NamedTuple):
+    """An op's name and the ``OpConfig`` it is given in place of the base recipe's."""
+
+    op: str
+    config: OpConfig
 
 
 def float_changes(space: SearchSpace, names: Sequence[str]) -> list[Change]:
     """Return the change to float32 for each named op that the space allows it for, in the given order."""
-    return [(name, FLOAT32) for name in names if FLOAT32 in space.ops[name].candidates]
+    return [Change(name, FLOAT32) for name in names if FLOAT32 in space.ops[name].candidates]
 
 
 def longest_prefix(base: Recipe, changes: Sequence[Change]) -> int:
@@ -91,9 +96,9 @@ def shortest_passing(
     """Return ``shortest_prefix``, with the order of ``changes`` mended where it was wrong at its very end.
 
     Where the longest prefix left only the last op in INT8 and missed, that op is needed, however harmless it looked:
-    it moves to the front. At most ``TURNS`` times, since more of that kind would leave next to nothing in INT8.
+    it moves to the front. At most ``MAX_MISRANKED`` times, since more of that kind would leave next to nothing in INT8.
     """
-    for turn in range(1 + TURNS):
+    for turn in range(1 + MAX_MISRANKED):
         found = yield from shortest_prefix(base, changes, start if turn == 0 else turn, stop, least if turn == 0 else 1)
         if found or longest_prefix(base, changes) == len(changes):
             return found
@@ -123,20 +128,20 @@ def put_back(
         most: needed changes after which the rest of the pool stays as it is; None: all are found.
         what: is tried, for the trials' ``why``.
     """
-    kept, needed = list(changes), 0
+    retained, needed = list(changes), 0
     while pool and (most is None or needed < most):
-        if not misses and (yield from passes(base, _without(kept, pool), what)):
-            return _without(kept, pool)
+        if not misses and (yield from passes(base, _without(retained, pool), what)):
+            return _without(retained, pool)
         low, high, misses = 0, len(pool), False
         while high - low > 1:
             middle = (low + high) // 2
-            if (yield from passes(base, _without(kept, pool[:middle]), what)):
+            if (yield from passes(base, _without(retained, pool[:middle]), what)):
                 low = middle
             else:
                 high = middle
-        kept = _without(kept, pool[:low])
+        retained = _without(retained, pool[:low])
         pool, needed = pool[high:], needed + 1
-    return kept
+    return retained
 
 
 def one_by_one(base: Recipe, changes: Sequence[Change]) -> Iterator[Sequence[Change]]:

@@ -8,7 +8,7 @@ from ilit.hookspecs import hookimpl
 from ilit_strategies.basic import Basic
 from ilit_strategies.exhaustive import Exhaustive
 from ilit_strategies.mse import Mse
-from ilit_strategies.random import Random
+from ilit_strategies.random_order import Random
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from ilit_bert.cli.progress import progress
 from ilit_bert.cli.tune import as_mapping, exit_code, show
 
 if TYPE_CHECKING:
-    from ilit_bert.demo import Demo
+    from ilit_bert.demo.folder import Demo
     from ilit_bert.tune import TuneReport
 
 # Written out rather than imported: importing the demo at every start of the command line would load torch.
@@ -34,7 +34,7 @@ def demo(
 
     Nothing is downloaded. It takes about two minutes on two cores.
     """
-    from ilit_bert import demo as work
+    from ilit_bert.demo import folder as work
     from ilit_bert.tune import tune
 
     told = Console(stderr=True, highlight=False, soft_wrap=True)

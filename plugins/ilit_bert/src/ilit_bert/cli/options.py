@@ -1,4 +1,4 @@
-"""Flags that several commands share; each is also known by its name in Hugging Face's GLUE scripts."""
+"""Options that several commands share; each is also known by its name in Hugging Face's GLUE scripts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import typer
 
 from ilit.errors import ConfigError
 
-ModelFlag = Annotated[
+Model = Annotated[
     str, typer.Option("--model", "--model_name_or_path", help="Checkpoint folder, or an id on the Hugging Face hub.")
 ]
-TaskFlag = Annotated[str, typer.Option("--task", "--task_name", help="Task, such as MRPC, SST-2 or SQuAD-v1.1.")]
-DataFlag = Annotated[Path, typer.Option("--data-dir", "--data_dir", help="Folder with the task's files.")]
-OutputFlag = Annotated[Path, typer.Option("--output", "--output_dir", help="Folder for the tuned model.")]
-MetricFlag = Annotated[
+Task = Annotated[str, typer.Option("--task", "--task_name", help="Task, such as MRPC, SST-2 or SQuAD-v1.1.")]
+DataDir = Annotated[Path, typer.Option("--data-dir", "--data_dir", help="Folder with the task's files.")]
+Output = Annotated[Path, typer.Option("--output", "--output_dir", help="Folder for the tuned model.")]
+Metric = Annotated[
     str | None, typer.Option("--metric", help="One of the task's metrics; each task has one it is tuned on.")
 ]
-LengthFlag = Annotated[
+MaxLength = Annotated[
     int | None,
     typer.Option("--max-length", "--max_seq_length", help="Tokens of an input at most; 128, for SQuAD 384."),
 ]
-BatchFlag = Annotated[int, typer.Option("--batch-size", "--per_device_eval_batch_size", min=1, help="Rows of a batch.")]
-LabelsFlag = Annotated[
+BatchSize = Annotated[int, typer.Option("--batch-size", "--per_device_eval_batch_size", min=1, help="Rows of a batch.")]
+Labels = Annotated[
     str | None,
     typer.Option(
         "--labels",
@@ -31,7 +31,7 @@ LabelsFlag = Annotated[
         "where its config.json does not name them.",
     ),
 ]
-SamplesFlag = Annotated[
+EvalSamples = Annotated[
     int | None, typer.Option("--eval-samples", min=1, help="Only the first so many examples of the dev split.")
 ]
 

@@ -11,7 +11,7 @@ import typer
 
 from ilit.cli import JsonFlag, only_json, report
 from ilit.errors import DataError
-from ilit_bert.cli.options import BatchFlag, LabelsFlag, LengthFlag, ModelFlag, label_names
+from ilit_bert.cli import options
 
 if TYPE_CHECKING:
     from ilit_bert.predict import Prediction
@@ -20,11 +20,11 @@ STANDARD_INPUT = Path("-")
 
 
 def predict(
-    model: ModelFlag,
+    model: options.Model,
     file: Annotated[Path, typer.Argument(help="Text, one input a line; standard input by default.")] = STANDARD_INPUT,
-    max_length: LengthFlag = None,
-    batch_size: BatchFlag = 32,
-    labels: LabelsFlag = None,
+    max_length: options.MaxLength = None,
+    batch_size: options.BatchSize = 32,
+    labels: options.Labels = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Print a label and its score for each line, separated by a tab.
@@ -35,7 +35,7 @@ def predict(
 
     texts = work.read_lines(_lines(file), "standard input" if file == STANDARD_INPUT else str(file))
     with only_json(as_json):
-        names = label_names(labels)
+        names = options.label_names(labels)
         predictions = work.predict(model, texts, max_length=max_length, batch_size=batch_size, labels=names)
     data = {"predictions": [asdict(found) for found in predictions]}
     report(data, as_json, lambda _: _show(predictions))

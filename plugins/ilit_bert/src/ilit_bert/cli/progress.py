@@ -1,4 +1,4 @@
-"""What a long command shows while it runs: log lines and one bar, on stderr."""
+"""Progress of a long command on stderr: log lines and one bar."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Step]:
-    """Show what the logger ``ilit`` says, and a bar moved by calling the yielded function with (done, total).
+    """Show the records of the logger ``ilit``, and a bar moved by calling the yielded function with (done, total).
 
     The bar starts anew whenever ``done`` falls back. Once a search has begun, the bar's text is the search's own line:
     which trial it is at and how the last one went. A trial that reads no batches leaves the bar pulsing. Without a

@@ -12,18 +12,7 @@ from rich.table import Table
 
 from ilit.cli import DONE, INTERRUPTED, MISSED, JsonFlag, only_json, report
 from ilit.report import drop, figures
-from ilit_bert.cli.options import (
-    BatchFlag,
-    DataFlag,
-    LabelsFlag,
-    LengthFlag,
-    MetricFlag,
-    ModelFlag,
-    OutputFlag,
-    SamplesFlag,
-    TaskFlag,
-    label_names,
-)
+from ilit_bert.cli import options
 from ilit_bert.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -32,23 +21,23 @@ if TYPE_CHECKING:
 
 
 def tune(
-    model: ModelFlag,
-    task: TaskFlag,
-    data_dir: DataFlag,
-    output: OutputFlag,
+    model: options.Model,
+    task: options.Task,
+    data_dir: options.DataDir,
+    output: options.Output,
     config: Annotated[
         Path | None, typer.Option("--config", help="Configuration; 1 % relative loss without one.")
     ] = None,
-    metric: MetricFlag = None,
-    max_length: LengthFlag = None,
-    batch_size: BatchFlag = 32,
+    metric: options.Metric = None,
+    max_length: options.MaxLength = None,
+    batch_size: options.BatchSize = 32,
     calibration_samples: Annotated[
         int | None,
         typer.Option("--calibration-samples", min=1, help="Rows of the training split; 128, or all where fewer."),
     ] = None,
-    eval_samples: SamplesFlag = None,
+    eval_samples: options.EvalSamples = None,
     seed: Annotated[int | None, typer.Option("--seed", help="9527 by default.")] = None,
-    labels: LabelsFlag = None,
+    labels: options.Labels = None,
     allow_weak_baseline: Annotated[
         bool,
         typer.Option("--allow-weak-baseline", help="Tune a model too that scores no better than a constant answer."),
@@ -74,7 +63,7 @@ def tune(
         calibration_samples=calibration_samples,
         eval_samples=eval_samples,
         seed=seed,
-        labels=label_names(labels),
+        labels=options.label_names(labels),
         allow_weak_baseline=allow_weak_baseline,
     )
     with only_json(as_json), progress(f"{task}: evaluating") as step:

@@ -1,4 +1,4 @@
-"""GLUE's TSV files -> validated examples."""
+"""Read and validate the examples in GLUE's TSV files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ilit.errors import ConfigError, DataError, ModelError, did_you_mean
-from ilit_bert.tasks import Columns, Split, Task
+from ilit_bert.tasks.files import split_file
+from ilit_bert.tasks.table import Columns, Split, Task
 
 _log = logging.getLogger("ilit.bert")
 
@@ -47,7 +48,7 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
             or a label that is none of the task's. Names file and line.
     """
     if task.columns is None:
-        raise ConfigError(f"task '{task.name}' has no TSV files; read it with ilit_bert.tasks.squad")
+        raise ConfigError(f"task '{task.name}' has no TSV files; read it with ilit_bert.tasks.squad.read")
     path = split_file(task, data_dir, split)
     lines = _lines(path)
     header = lines[0].split("\t") if task.columns.header else None
@@ -57,37 +58,15 @@ def read_examples(task: Task, data_dir: str | Path, split: Split) -> list[Exampl
     cut: list[int] = []
     for number, line in enumerate(lines[first:], start=first + 1):
         fields = line.split("\t")
-        where = f"{path}:{number}"
         if len(fields) < layout.needed and task.skips_cut_rows:
             cut.append(number)
-            continue
-        _check_width(fields, layout, task, where)
-        text_b = None if layout.text_b is None else fields[layout.text_b]
-        label = _label(fields[layout.label].strip(), task, where)
-        examples.append(Example(len(examples), fields[layout.text_a], text_b, label, where))
+        else:
+            examples.append(_example(fields, layout, task, len(examples), f"{path}:{number}"))
     if not examples:
         raise DataError(f"{path}: holds no rows; {task.name}'s official file has a row per line")
     if cut:
         _log.warning("%s: left out %d rows cut short by a line break (first: line %d)", path, len(cut), cut[0])
     return examples
-
-
-def split_file(task: Task, data_dir: str | Path, split: Split) -> Path:
-    """Return the path of a split's file.
-
-    Raises:
-        DataError: it is missing; says what the split is for and, where the files lie one folder deeper, says so.
-    """
-    folder = Path(data_dir)
-    path = folder / task.file(split)
-    if path.is_file():
-        return path
-    if not folder.is_dir():
-        raise DataError(f"{folder}: is no folder; name the one that holds {task.name}'s {task.file(split)}")
-    purpose = "calibration takes its rows from the training split" if split == "train" else "it is evaluated on"
-    deeper = next((child for child in (folder / task.name, folder / task.name.upper()) if child.is_dir()), None)
-    cure = f"did you mean the folder {deeper}?" if deeper else f"the folder holds {_listing(folder)}"
-    raise DataError(f"{path}: is missing ({purpose}); {cure}")
 
 
 def check_labels(examples: Sequence[Example], num_labels: int) -> None:
@@ -136,7 +115,7 @@ class _Layout:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the file's lines without their ends, blank lines at the end left out; a lone CR is text."""
+    """Read a file's lines without their ends, blank lines at the end left out; a lone CR is text."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -169,8 +148,15 @@ def _layout(columns: Columns, header: Sequence[str] | None, task: Task, path: Pa
     return replace(layout, most=len(names) or layout.needed)
 
 
+def _example(fields: Sequence[str], layout: _Layout, task: Task, row: int, where: str) -> Example:
+    """Return the example of one row of a file."""
+    _check_width(fields, layout, task, where)
+    text_b = None if layout.text_b is None else fields[layout.text_b]
+    return Example(row, fields[layout.text_a], text_b, _label(fields[layout.label].strip(), task, where), where)
+
+
 def _check_width(fields: Sequence[str], layout: _Layout, task: Task, where: str) -> None:
-    """Check that the fields the task needs are there, and none that no column is named for."""
+    """Check that a row has the fields the task needs, and none beyond the named columns."""
     if layout.needed <= len(fields) <= layout.most:
         return
     allowed = str(layout.most) if layout.needed == layout.most else f"{layout.needed} to {layout.most}"
@@ -196,9 +182,3 @@ def _label(text: str, task: Task, where: str) -> int | float:
             f"{where}: label '{text}' is no score of {task.name}; allowed: numbers from {low:g} to {high:g}"
         )
     return score
-
-
-def _listing(folder: Path) -> str:
-    """Return the names of the folder's first files."""
-    names = sorted(entry.name for entry in folder.iterdir())
-    return (", ".join(names[:8]) + (", ..." if len(names) > 8 else "")) if names else "nothing"

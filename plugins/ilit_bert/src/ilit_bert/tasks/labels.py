@@ -1,4 +1,4 @@
-"""Which of a checkpoint's ids is which of a task's labels: by the names it gives them, else by what the user says."""
+"""The mapping of a checkpoint's label ids to a task's labels, by the names in its configuration or by the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ilit.errors import ConfigError, ModelError
-from ilit_bert.tasks import Task
+from ilit_bert.tasks.table import Task
 
 _NUMBERED = re.compile(r"(?:label|class)?[\W_]*(\d+)")
 _SAME = {
@@ -61,7 +61,7 @@ def model_label_ids(task: Task, config: Any) -> tuple[int, ...]:
 
 
 def assumed_order(task: Task, config: Any) -> str:
-    """Return one line that says what was taken the checkpoint's ids to stand for; empty where its labels' names say.
+    """Return a line on the order assumed for the checkpoint's ids; empty where its labels' names give it.
 
     Args:
         task: any task.
@@ -83,7 +83,7 @@ def assumed_order(task: Task, config: Any) -> str:
 
 
 def has_numbered_labels(config: Any) -> bool:
-    """Return whether the checkpoint names its labels by nothing but numbers, as transformers does by default."""
+    """Return whether all of the checkpoint's label names are numbers, as transformers' defaults are."""
     return None not in _numbers(_names(config))
 
 
@@ -140,13 +140,13 @@ def _ids_by_name(names: dict[int, str]) -> dict[str, int]:
 
 
 def _numbers(names: dict[int, str]) -> list[int | None]:
-    """Return the number that each name is, None for names that say more than a number."""
+    """Return the number in each name, None for names that are more than a number."""
     found = [_NUMBERED.fullmatch(name.strip().casefold()) for name in names.values()]
     return [int(match[1]) if match else None for match in found]
 
 
 def _plain(name: str) -> str:
-    """Return a label's name without what checkpoints spell differently."""
+    """Normalize a label's name: its letters in lower case, synonyms made one."""
     letters = "".join(letter for letter in name.casefold() if letter.isalpha())
     negated = f"not{letters[3:]}" if letters.startswith("non") else letters
     return _SAME.get(negated, negated)

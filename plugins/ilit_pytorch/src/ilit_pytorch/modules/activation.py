@@ -5,28 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ilit.errors import LoweringError
 from ilit.recipe import QuantSpec, Scheme
+from ilit_pytorch.kernels import Codes
 from ilit_pytorch.qparams import TINY, ActivationParams, activation_params, max_activation_code
 from ilit_pytorch.transforms.smooth import Smoothing
 
 NOT_FINITE = "the activation holds NaN or infinity, which no INT8 code stands for"
 BLOCK = 1 << 20  # values quantized at a time
-
-
-class Codes(NamedTuple):
-    """A quantized activation: ``value = (codes - zero_point) * scale``, codes uint8 of the activation's shape.
-
-    ``scale`` is a number, or one per token: float32 of the activation's shape with a last axis of 1.
-    """
-
-    codes: torch.Tensor
-    scale: float | torch.Tensor
-    zero_point: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class StaticQuantizer:
         return codes.view(activation.shape)
 
     def _codes(self, activation: torch.Tensor) -> torch.Tensor:
-        """Return what truncation to uint8 makes codes: a floor here, since nothing is negative, so 0.5 more rounds."""
+        """Return codes before truncation to uint8, a floor here since nothing is negative: 0.5 more rounds."""
         factor, offset = vars(self)["_line"]
         return activation.mul(factor).add_(offset).clamp_(0.0, self.params.max_code + 0.5)
 
@@ -180,7 +170,7 @@ def quantizer_meta(quantizer: Quantizer) -> dict[str, Any]:
 
 
 def quantizer_tensors(quantizer: Quantizer) -> dict[str, torch.Tensor]:
-    """Return what ``quantizer_meta`` cannot hold: ``smoothing`` and ``centre``, float32 (in,), where there are any.
+    """Return the tensors beside ``quantizer_meta``: ``smoothing`` and ``centre``, float32 (in,), where there are any.
 
     They are copies: ops and recipes share one smoothing, and what somebody does to a state dict is done to that alone.
     """

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from ilit_pytorch.modules.activation import SharedActivation
-from ilit_pytorch.modules.answer import answer
 from ilit_pytorch.modules.lowered import Lowered, restorable
+from ilit_pytorch.modules.output import float_output
 
 
 @restorable
@@ -41,7 +41,7 @@ class BFloat16Linear(Lowered):
         plain = input.tensor if isinstance(input, SharedActivation) else input
         with torch.no_grad():
             output: torch.Tensor = self.original(plain.to(torch.bfloat16)).float()
-        return answer(output, input)
+        return float_output(output, input)
 
     def _fixed(self, place: str) -> list[str]:
         return [name for name in vars(self)[place] if name in self.made]

@@ -11,9 +11,9 @@ from torch._prims_common import suggest_memory_format  # as the float op decides
 from ilit.errors import LoweringError
 from ilit_pytorch import kernels
 from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.dequantized import Dequantized, dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.output import float_output
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]
@@ -92,18 +92,16 @@ class Int8Conv(Lowered):
         with torch.no_grad():
             output = self._int8(input)
         plain = input.tensor if isinstance(input, SharedActivation) else input
-        return answer(output.contiguous(memory_format=suggest_memory_format(plain)), input, self.weight_scale)
+        return float_output(output.contiguous(memory_format=suggest_memory_format(plain)), input, self.weight_scale)
 
     def _int8(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - as above
-        codes, scale, zero_point = codes_of(input, self.quantizer)
-        if isinstance(scale, torch.Tensor):
+        codes = codes_of(input, self.quantizer)
+        if isinstance(codes.scale, torch.Tensor):
             raise LoweringError("INT8 convolution: one scale per token has no meaning here; use per_tensor")
-        unbatched = codes.ndim == self.axes - 1
+        unbatched = codes.codes.ndim == self.axes - 1
         if unbatched:
-            codes = codes.unsqueeze(0)
-        output = kernels.conv(
-            codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.geometry, self.post_op
-        )
+            codes = kernels.Codes(codes.codes.unsqueeze(0), codes.scale, codes.zero_point)
+        output = kernels.conv(codes, self.packed, self.weight_scale, self.int8_bias, self.geometry, self.post_op)
         return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:

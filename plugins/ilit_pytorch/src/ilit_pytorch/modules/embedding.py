@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.answer import without_backward
+from ilit_pytorch.modules.dequantized import Dequantized, dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.output import without_backward
 
 
 @restorable

@@ -1,6 +1,6 @@
 """What stands between torch's QuantStub and DeQuantStub in a lowered model: quantized tensors in and out.
 
-torch's eager quantized modules do the work as long as torch ships them. They are built here from plain int8 weights and
+torch's eager quantized modules do the work as long as torch ships them. They are built from plain int8 weights and
 float32 scales, so that an artefact needs no pickled packed weights. What stays float in an island is wrapped:
 dequantize, run, quantize.
 """
@@ -11,36 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.ao.nn.intrinsic.quantized as fused_quantized
 import torch.ao.nn.quantized as torch_quantized
-from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
-from ilit_pytorch.deprecation import silence_deprecation
 from ilit_pytorch.modules.conv import Geometry
+from ilit_pytorch.modules.dequantized import Dequantized
 from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized
+from ilit_pytorch.modules.torch_quantized import QUANTIZED_FORMS, quantize, torch_form, torch_op
 from ilit_pytorch.qparams import ActivationParams
-
-TORCH_OPS: dict[tuple[str, bool], type] = {
-    ("linear", False): torch_quantized.Linear,
-    ("conv1d", False): torch_quantized.Conv1d,
-    ("conv2d", False): torch_quantized.Conv2d,
-    ("conv3d", False): torch_quantized.Conv3d,
-    ("linear", True): fused_quantized.LinearReLU,
-    ("conv1d", True): fused_quantized.ConvReLU1d,
-    ("conv2d", True): fused_quantized.ConvReLU2d,
-    ("conv3d", True): fused_quantized.ConvReLU3d,
-}
-
-
-def quantize(activation: torch.Tensor, params: ActivationParams) -> torch.Tensor:
-    """Return a quint8 tensor; one that is quantized already is returned as it is."""
-    if activation.is_quantized:
-        return activation
-    silence_deprecation()
-    return torch.quantize_per_tensor(activation.float(), params.scale, params.zero_point, torch.quint8)
 
 
 def _dequantized(value: Any, dtype: torch.dtype = torch.float32) -> Any:
@@ -48,7 +27,7 @@ def _dequantized(value: Any, dtype: torch.dtype = torch.float32) -> Any:
 
 
 class _Island(Lowered):
-    """What the modules of this file share: output parameters, kept to the last bit, and no tensors of their own."""
+    """What the modules of this file share: output parameters, saved to the last bit, and no tensors of their own."""
 
     made = frozenset({"params"})
 
@@ -137,7 +116,7 @@ class IslandOp(_Island):
         self.axes = weight.ndim  # of a batch; a Linear takes more as well
         self.quantized: Any
         # Past torch's __setattr__: as a submodule it would put packed weights into the state dict.
-        vars(self)["quantized"] = _torch_op(op, weight, weight_scale, bias, shape)
+        vars(self)["quantized"] = torch_op(op, weight, weight_scale, bias, shape)
         self.quantized.scale, self.quantized.zero_point = params.scale, params.zero_point
 
     @read_only
@@ -248,7 +227,7 @@ class IslandMapped(_Island):
         return output
 
     def _build(self) -> None:
-        vars(self)["quantized"] = _torch_form(self.original, self.params)  # as in ``IslandOp``
+        vars(self)["quantized"] = torch_form(self.original, self.params)  # as in ``IslandOp``
         self.made_of = tuple(map(id, self.original.state_dict(keep_vars=True).values()))
 
     def _fixed(self, place: str) -> list[str]:
@@ -283,16 +262,6 @@ class IslandFunctional(Lowered, torch_quantized.QFunctional):
         return IslandFunctional(ActivationParams.from_json(meta))
 
 
-QUANTIZED_FORMS = {
-    name: quantized
-    for name, quantized in get_default_static_quant_module_mappings().items()
-    if name.__module__.startswith(("torch.nn.modules.", "torch.ao.nn.intrinsic.modules."))
-    and hasattr(quantized, "from_float")
-    and name.__name__ in ("BatchNorm2d", "BatchNorm3d", "BNReLU2d", "BNReLU3d", "ELU", "GroupNorm", "Hardswish",
-                          "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "LeakyReLU")
-}  # fmt: skip
-"""Float class -> torch's quantized class, for modules whose quantized form needs only an output scale."""
-
 PASSES_CODES = (
     torch.nn.ReLU, torch.nn.ReLU6, torch.nn.Identity, torch.nn.Flatten, torch.nn.Unflatten, torch.nn.Dropout,
     torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d, torch.nn.MaxPool1d, torch.nn.MaxPool2d,
@@ -306,7 +275,7 @@ Not among them: ``Upsample`` and ``ChannelShuffle``, which torch runs on codes i
 
 
 def lower_other(module: torch.nn.Module, params: ActivationParams | None) -> torch.nn.Module | None:
-    """Return what replaces a module that is no op, or None where it runs on quantized tensors as it is.
+    """Return the replacement of a module that is no op, or None where it runs on quantized tensors as it is.
 
     Raises:
         LoweringError: the module needs an output range and calibration has not seen one.
@@ -316,47 +285,3 @@ def lower_other(module: torch.nn.Module, params: ActivationParams | None) -> tor
     if params is None:
         raise LoweringError(f"{type(module).__name__}: calibration saw no floating-point output to take a range from")
     return IslandMapped(module, params) if type(module) in QUANTIZED_FORMS else IslandFloat(module, params)
-
-
-class _OutputParams:
-    """Answers what torch's ``from_float`` asks an observer for."""
-
-    def __init__(self, params: ActivationParams) -> None:
-        self.params = params
-
-    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.tensor(self.params.scale), torch.tensor(self.params.zero_point)
-
-
-def _torch_form(original: torch.nn.Module, params: ActivationParams) -> torch.nn.Module:
-    silence_deprecation()
-    quantized = QUANTIZED_FORMS[type(original)]
-    bare = original.__class__.__new__(original.__class__)
-    bare.__dict__ = {**original.__dict__, "activation_post_process": _OutputParams(params)}  # the original stays clean
-    form: torch.nn.Module = quantized.from_float(bare)
-    return form
-
-
-def _torch_op(
-    op: tuple[str, bool],
-    weight: torch.Tensor,
-    scale: torch.Tensor,
-    bias: torch.Tensor | None,
-    shape: Geometry | None,
-) -> Any:
-    """Return torch's quantized module around plain int8 codes; bit-equal to one converted by torch itself."""
-    silence_deprecation()
-    out, inner = weight.shape[:2]
-    if shape is None:
-        module: Any = TORCH_OPS[op](inner, out)
-    else:
-        stride, padding, dilation, groups = shape
-        module = TORCH_OPS[op](
-            inner * groups, out, tuple(weight.shape[2:]), tuple(stride), tuple(padding), tuple(dilation), groups
-        )
-    zeros = torch.zeros(out, dtype=torch.int64)
-    codes = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - the one way from plain codes
-        weight.contiguous(), scale.double(), zeros, 0
-    )
-    module.set_weight_bias(codes, bias)
-    return module

@@ -16,9 +16,9 @@ from ilit_pytorch.modules.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.modules.answer import answer
+from ilit_pytorch.modules.dequantized import Dequantized, dequantized
 from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.weight import Dequantized, dequantized
+from ilit_pytorch.modules.output import float_output
 
 
 @restorable
@@ -74,15 +74,15 @@ class Int8Linear(Lowered):
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""
         with torch.no_grad():
             output = self._int8(input)
-        return answer(output, input, self.weight_scale)
+        return float_output(output, input, self.weight_scale)
 
     def _int8(self, activation: torch.Tensor | SharedActivation) -> torch.Tensor:
-        codes, scale, zero_point = codes_of(activation, self.quantizer)
+        codes = codes_of(activation, self.quantizer)
+        scale = codes.scale
         if not isinstance(scale, torch.Tensor):
-            return kernels.linear(
-                codes, scale, zero_point, self.packed, self.weight_scale, self.int8_bias, self.post_op
-            )
-        product = kernels.linear(codes, 1.0, zero_point, self.packed, self.weight_scale, None)  # (..., out)
+            return kernels.linear(codes, self.packed, self.weight_scale, self.int8_bias, self.post_op)
+        plain = kernels.Codes(codes.codes, 1.0, codes.zero_point)
+        product = kernels.linear(plain, self.packed, self.weight_scale, None)  # (..., out)
         output = product.mul_(scale) if self.int8_bias is None else torch.addcmul(self.int8_bias, product, scale)
         return output.relu_() if self.post_op == "relu" else output
 

@@ -6,19 +6,15 @@ that no float module has; and it takes over what its owner hung on the module it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from ilit.errors import ArtefactError, LoweringError
+from ilit.errors import LoweringError
 from ilit_pytorch.clone import MODULE_STATE
-from ilit_pytorch.integrity import check_numbers
+from ilit_pytorch.modules.state_entries import OWN, entries_of, misfit, misfit_numbers, parts_from
 
-OWN = "int8_"
-"""Begins the names of a lowered module's entries in a state dict."""
-FORM = "form"
 _WEIGHT_NAMES = ("weight", "bias", "parametrizations")
 _REPLACED = ("weight", "bias")
 _PLACES = ("_parameters", "_buffers", "_modules")
@@ -63,11 +59,11 @@ class Lowered(torch.nn.Module):
     dtype: torch.dtype = torch.float32
 
     def meta(self) -> dict[str, Any]:
-        """Return what is needed beside tensors, as a JSON object."""
+        """Return the parts that are no tensors, as a JSON object."""
         return {}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return what it is made of as plain tensors: int8 weights, float32 scales and biases."""
+        """Return the parts that are tensors, plain ones: int8 weights, float32 scales and biases."""
         return {}
 
     # --- What hung on the float module ------------------------------------------------------------------------------
@@ -138,7 +134,7 @@ class Lowered(torch.nn.Module):
         torch.nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)  # noqa: SLF001 - what torch's own classes add is here under other names
         for name in self.made:
             destination.pop(f"{prefix}{name}", None)
-        own = state_of(self)
+        own = entries_of(self.kind, *_parts(self))
         destination.update((f"{prefix}{OWN}{name}", tensor.detach()) for name, tensor in own.items())
 
     def _load_from_state_dict(
@@ -152,7 +148,7 @@ class Lowered(torch.nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Take over the entries under this module's own names, all or none; others are what hangs on it."""
-        start, expected = f"{prefix}{OWN}", state_of(self)
+        start, expected = f"{prefix}{OWN}", entries_of(self.kind, *_parts(self))
         given = {key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}
         others = {key: value for key, value in state_dict.items() if not key.startswith(start)}
         made = {name: self._parameters.pop(name) for name in self.made & self._parameters.keys()}
@@ -166,13 +162,25 @@ class Lowered(torch.nn.Module):
         missing_keys.extend(missing)
         if strict:
             unexpected_keys.extend(f"{start}{name}" for name in given if name not in expected)
-        problem = "" if missing or not expected else _misfit(self, prefix, expected, given)
-        if problem:
-            error_msgs.append(problem)
-        elif not missing and expected:
-            self._become(_from_state(self, given))
+        if expected and not missing:
+            error_msgs.extend(self._load_entries(prefix.removesuffix(".") or "the model", expected, given))
 
-    def _become(self, other: Lowered) -> None:
+    def _load_entries(
+        self, where: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]
+    ) -> list[str]:
+        """Be made of the entries given, or leave all as it is and return what speaks against it."""
+        problem = misfit(where, expected, given)
+        if problem:
+            return [problem]
+        meta, tensors = _parts(self)
+        parts = parts_from(meta, tensors, given)
+        problem = misfit_numbers(where, self.kind, parts)
+        if problem:
+            return [problem]
+        self._become(RESTORE[self.kind](*parts, self._modules.get("original")))  # type: ignore[arg-type]  # None where none is wrapped
+        return []
+
+    def _become(self, other: Any) -> None:
         """Be made of what another module of this class is made of."""
         for name in self.made:
             for place in _PLACES:
@@ -192,7 +200,7 @@ class Lowered(torch.nn.Module):
         )
 
     def _hung(self) -> dict[str, Any]:
-        """Return what the constructor has not made."""
+        """Return the attributes that the constructor has not made."""
         state = {name: value for name, value in vars(self).items() if name not in self.made}
         for name in _PLACES:
             state[name] = {key: value for key, value in vars(self)[name].items() if key not in self.made}
@@ -264,79 +272,8 @@ def rebuild(
     return RESTORE[cls.kind](meta, tensors, original)
 
 
-def state_of(module: Lowered) -> dict[str, torch.Tensor]:
-    """Return a lowered module's own entries of a state dict.
-
-    Its tensors, the scale (float64) and zero point (int64) of a static activation, both of shape (), and as ``form``
-    what has to be alike in two modules that exchange these: JSON in UTF-8, uint8 (bytes,).
-    """
-    meta, found = _parts(module)
-    form = _form_of(meta)
-    for place, name in _static_places(meta):
-        found[f"{name}_scale"] = torch.tensor(float.fromhex(place["scale"]), dtype=torch.float64)
-        found[f"{name}_zero_point"] = torch.tensor(place["zero_point"], dtype=torch.int64)
-    if not found:
-        return {}
-    if "quantizer" in form:
-        form["quantizer"] = _form_of(form["quantizer"])
-    text = json.dumps({"kind": module.kind, **form}, sort_keys=True)
-    found[FORM] = torch.tensor(list(text.encode()), dtype=torch.uint8)
-    return found
-
-
 def _parts(module: Lowered) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return what a module is made of itself; what it wraps copies itself and has a state of its own."""
+    """Return a module's own parts; what it wraps copies itself and has a state of its own."""
     if module.wraps_original():
         return {name: value for name, value in module.meta().items() if name != "inner"}, {}
     return module.meta(), {name: tensor.detach() for name, tensor in module.tensors().items()}
-
-
-def _static_places(meta: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    """Return where a scale and zero point stand in ``meta``, and of which activation they are."""
-    places = ((meta, "output"), (meta.get("quantizer", {}), "input"))
-    return [(place, name) for place, name in places if "scale" in place]
-
-
-def _form_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in meta.items() if name not in ("scale", "zero_point")}
-
-
-def _from_state(module: Lowered, given: Mapping[str, torch.Tensor]) -> Any:
-    """Return a module of the same form made of entries of a state dict; it shares no memory with them."""
-    return RESTORE[module.kind](*_given_parts(module, given), module._modules.get("original"))  # type: ignore[arg-type]  # noqa: SLF001 - None where none is wrapped
-
-
-def _given_parts(module: Lowered, given: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return meta and tensors, copies, that the entries of a state dict describe."""
-    meta, own = _parts(module)
-    meta = json.loads(json.dumps(meta))
-    for place, name in _static_places(meta):
-        place["scale"] = float(given[f"{name}_scale"]).hex()
-        place["zero_point"] = int(given[f"{name}_zero_point"])
-    return meta, {name: given[name].detach().clone() for name in own}
-
-
-def _misfit(module: Lowered, prefix: str, expected: Mapping[str, torch.Tensor], given: Mapping[str, Any]) -> str:
-    """Return why the entries cannot be this module's, else an empty string."""
-    where = prefix.removesuffix(".") or "the model"
-    for name, tensor in expected.items():
-        value = given[name]
-        if not isinstance(value, torch.Tensor) or value.dtype != tensor.dtype or value.device != tensor.device:
-            found = (
-                f"{value.dtype} on {value.device}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-            )
-            return f"{where}: {OWN}{name} is {found}, this INT8 module has {tensor.dtype} on {tensor.device}"
-    theirs, ours = (bytes(state[FORM].flatten().tolist()).decode(errors="replace") for state in (given, expected))
-    if theirs != ours:
-        return f"{where}: the state is of another recipe: {theirs}, where this INT8 module is {ours}"
-    for name, tensor in expected.items():
-        if given[name].shape != tensor.shape:
-            return (
-                f"{where}: {OWN}{name} is {given[name].dtype} {tuple(given[name].shape)}, "
-                f"this INT8 module has {tensor.dtype} {tuple(tensor.shape)}"
-            )
-    try:
-        check_numbers(where, module.kind, *_given_parts(module, given))
-    except ArtefactError as error:
-        return str(error)
-    return ""

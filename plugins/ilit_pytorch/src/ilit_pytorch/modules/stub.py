@@ -53,7 +53,7 @@ class FloatReader(Lowered):
         self.original = original
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
-        """Return what the float op returns."""
+        """Return the float op's output."""
         plain = input.tensor if isinstance(input, SharedActivation) else input
         output: torch.Tensor = self.original(plain)
         return output

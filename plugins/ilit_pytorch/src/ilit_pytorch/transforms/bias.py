@@ -13,7 +13,7 @@ import torch
 def bias_shift(
     weight: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, mean_input: torch.Tensor, groups: int = 1
 ) -> torch.Tensor:
-    """Return what is added to the bias, float32 (out,): the float weight less the dequantized one, times the mean.
+    """Return the shift of the bias, float32 (out,): the float weight less the dequantized one, times the mean.
 
     Args:
         weight: what was quantized, (out, in / groups, *kernel).

@@ -1,0 +1,1 @@
+"""The metrics ilit-bert registers, their formulas, and the table of them."""
