@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ METHODS = (
     "describe", "calibrate", "lower", "probe", "probe_ops", "time_ops", "evaluate", "damaged", "measure", "outputs",
     "save", "load", "row_digests", "regroup", "row_shapes",
 )  # fmt: skip
-FORWARD_ROOMS = ("adapter", "calibrate", "forward_cost", "probe", "replay", "trace")
+FORWARD_ROOMS = (
+    "calibration.calibrate", "lowering.replay", "measuring.forward_cost", "measuring.probe", "model.batch",
+    "tracing.trace",
+)  # fmt: skip
 
 
 @dataclass
@@ -39,7 +43,6 @@ class Seconds:
 @contextlib.contextmanager
 def clocked(metric_classes: tuple[type, ...]) -> Iterator[Seconds]:
     """Measure the PyTorch adapter of this process, and metrics of these classes, while the context lasts."""
-    import ilit_pytorch
     from ilit_pytorch.adapter import PyTorchAdapter
 
     seconds, stack = Seconds(), list[str]()
@@ -54,9 +57,8 @@ def clocked(metric_classes: tuple[type, ...]) -> Iterator[Seconds]:
     for method in METHODS:
         patch(PyTorchAdapter, method, functools.partial(_method, method, seconds, stack))
     for room in FORWARD_ROOMS:
-        module = getattr(__import__(f"{ilit_pytorch.__name__}.{room}"), room)
-        patch(module.batches if room == "adapter" else module, "call", functools.partial(_forward, seconds, stack))
-    patch(__import__("ilit_pytorch.batch").batch, "call", functools.partial(_forward, seconds, stack))
+        module = importlib.import_module(f"ilit_pytorch.{room}")
+        patch(module, "call", functools.partial(_forward, seconds, stack))
     for cls in metric_classes:
         for name in ("update", "result", "reachable", "scores"):
             patch(cls, name, functools.partial(_metric, seconds))

@@ -296,8 +296,8 @@ def lowering() -> dict[str, Any]:
     import torch
 
     from ilit.space import CalibrationSize
-    from ilit_pytorch import kernels
     from ilit_pytorch.adapter import PyTorchAdapter
+    from ilit_pytorch.engine import kernels
 
     model, adapter = sized("base"), PyTorchAdapter()
     batches = random_rows(model, 32, 16)
@@ -338,8 +338,8 @@ def memory(tune: bool) -> dict[str, Any]:
 
     from ilit import Tuner
     from ilit_bert.checkpoints.modeling import prepare
+    from ilit_pytorch import Accuracy
     from ilit_pytorch.adapter import PyTorchAdapter
-    from ilit_pytorch.metrics import Accuracy
 
     torch.manual_seed(9527)
     model = prepare(BertForSequenceClassification(BertConfig()).eval())
@@ -441,7 +441,7 @@ def run(shared: Path, name: str) -> dict[str, Any] | None:
 
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Return the figures as Markdown."""
-    from ilit_pytorch import cpu
+    from ilit_pytorch.engine import cpu
 
     here = cpu.describe()
     machine = f"{here.model}, {here.isa}, class {here.int8_class}, {here.threads} threads"

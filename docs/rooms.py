@@ -26,28 +26,28 @@ def modules(core: Path = CORE) -> dict[str, Path]:
     return {".".join(file.relative_to(core).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
 
 
-def imported(file: Path, known: Mapping[str, Path]) -> frozenset[str]:
-    """Return the modules among ``known`` that a file imports, wherever the import stands."""
+def imported(file: Path, known: Mapping[str, Path], package: str = CORE.name) -> frozenset[str]:
+    """Return the modules among ``known``, all of one package, that a file imports, wherever the import stands."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    return frozenset(name for node in ast.walk(tree) for name in _named(node, known) if known[name] != file)
+    return frozenset(name for node in ast.walk(tree) for name in _named(node, known, package) if known[name] != file)
 
 
-def _named(node: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
+def _named(node: ast.AST, known: Mapping[str, Path], package: str) -> Iterator[str]:
     """Yield the modules that one statement imports; of ``from ilit.search import trial`` the inner one."""
     names: list[str] = []
-    if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "ilit":
-        below = node.module.removeprefix("ilit").removeprefix(".")
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
+        below = node.module.removeprefix(package).removeprefix(".")
         inner = [f"{below}.{alias.name}".removeprefix(".") for alias in node.names]
         names = [name if name in known else below for name in inner]
     elif isinstance(node, ast.Import):
-        names = [alias.name.removeprefix("ilit.") for alias in node.names if alias.name.startswith("ilit.")]
+        names = [alias.name.removeprefix(f"{package}.") for alias in node.names if alias.name.startswith(f"{package}.")]
     yield from (name for name in names if name in known)
 
 
 def module_arrows(core: Path = CORE) -> dict[str, frozenset[str]]:
-    """Return module -> the modules it imports, all but ``ilit/__init__``, which only hands names on."""
+    """Return module -> the modules it imports, all but the package's ``__init__``, which only hands names on."""
     known = {name: file for name, file in modules(core).items() if name != "__init__"}
-    return {name: imported(file, known) for name, file in known.items()}
+    return {name: imported(file, known, core.name) for name, file in known.items()}
 
 
 def room_arrows(arrows: Arrows) -> dict[str, frozenset[str]]:

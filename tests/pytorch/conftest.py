@@ -18,12 +18,11 @@ from torch.ao.quantization import QuantStub as TorchQuantStub
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize
-from ilit_pytorch import QuantStub
+from ilit_pytorch import Accuracy, MeanSquaredError, QuantStub
 from ilit_pytorch.adapter import PyTorchAdapter
-from ilit_pytorch.calibration import TorchCalibration
-from ilit_pytorch.integrity import json_digest
-from ilit_pytorch.metrics import Accuracy, MeanSquaredError
-from ilit_pytorch.observers import ActivationStats
+from ilit_pytorch.artefact.integrity import json_digest
+from ilit_pytorch.calibration.result import TorchCalibration
+from ilit_pytorch.quantization.observers import ActivationStats
 
 STATIC = OpConfig(
     "int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8", "asym", bits=8)

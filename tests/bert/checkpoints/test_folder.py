@@ -9,7 +9,7 @@ import pytest
 from ilit.errors import ArtefactError
 from ilit_bert.checkpoints.folder import check_output, check_writable, closest_folder, is_tuned, save_tuned
 from ilit_pytorch import read_recipe
-from ilit_pytorch.integrity import json_digest
+from ilit_pytorch.artefact.integrity import json_digest
 
 
 class Tokenizer:

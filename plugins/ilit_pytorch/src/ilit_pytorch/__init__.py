@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ilit_pytorch.adapter import PyTorchAdapter
-    from ilit_pytorch.artefact import add_files, read_recipe
-    from ilit_pytorch.metric_inputs import refuse_nan, rows_with_nan
-    from ilit_pytorch.metrics import F1, Accuracy, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError, TopK
+    from ilit_pytorch.artefact.files import add_files, read_recipe
+    from ilit_pytorch.metrics.f1 import F1
+    from ilit_pytorch.metrics.inputs import refuse_nan, rows_with_nan
+    from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+    from ilit_pytorch.metrics.top_k import Accuracy, TopK
     from ilit_pytorch.modules.stub import QuantStub
 
 __all__ = [
@@ -38,9 +40,11 @@ __all__ = [
 
 _MODULES = {
     "adapter": ("PyTorchAdapter",),
-    "artefact": ("add_files", "read_recipe"),
-    "metric_inputs": ("refuse_nan", "rows_with_nan"),
-    "metrics": ("F1", "Accuracy", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError", "TopK"),
+    "artefact.files": ("add_files", "read_recipe"),
+    "metrics.inputs": ("refuse_nan", "rows_with_nan"),
+    "metrics.f1": ("F1",),
+    "metrics.regression": ("MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"),
+    "metrics.top_k": ("Accuracy", "TopK"),
     "modules.stub": ("QuantStub",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

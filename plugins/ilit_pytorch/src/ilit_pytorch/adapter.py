@@ -27,23 +27,24 @@ from ilit.errors import ArtefactError, EvaluationError, IlitError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import Recipe
 from ilit.space import CalibrationSize, SearchSpace
-from ilit_pytorch import artefact, cpu, kernels
-from ilit_pytorch import batch as batches
-from ilit_pytorch.blank import blank
-from ilit_pytorch.calibrate import calibrate
-from ilit_pytorch.calibration import TorchCalibration
-from ilit_pytorch.clone import structural_clone, uncompiled
-from ilit_pytorch.describe import describe
-from ilit_pytorch.fidelity import check_savable, first_difference, own_outputs
-from ilit_pytorch.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
-from ilit_pytorch.lower import lower
-from ilit_pytorch.lowering_info import LoweringInfo, int8_kernels
-from ilit_pytorch.lowering_session import LoweringCache, LoweringSession
-from ilit_pytorch.op_speed import op_speedups
-from ilit_pytorch.probe import distance, op_distances
-from ilit_pytorch.replaceable import replaceable
-from ilit_pytorch.structure import Structure
-from ilit_pytorch.trace import trace, trace_all
+from ilit_pytorch.artefact import files
+from ilit_pytorch.calibration.calibrate import calibrate
+from ilit_pytorch.calibration.result import TorchCalibration
+from ilit_pytorch.describing.fidelity import check_savable, first_difference, own_outputs
+from ilit_pytorch.describing.replaceable import replaceable
+from ilit_pytorch.describing.space import describe
+from ilit_pytorch.engine import cpu, kernels
+from ilit_pytorch.lowering.info import LoweringInfo, int8_kernels
+from ilit_pytorch.lowering.lower import lower
+from ilit_pytorch.lowering.session import LoweringCache, LoweringSession
+from ilit_pytorch.measuring.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.measuring.op_speed import op_speedups
+from ilit_pytorch.measuring.probe import distance, op_distances
+from ilit_pytorch.model import batch as batches
+from ilit_pytorch.model.blank import blank
+from ilit_pytorch.model.clone import structural_clone, uncompiled
+from ilit_pytorch.model.structure import Structure
+from ilit_pytorch.tracing.trace import trace, trace_all
 
 
 class PyTorchAdapter:
@@ -72,12 +73,12 @@ class PyTorchAdapter:
         torch.set_num_threads(threads)
 
     def describe(self, model: Any, example: Any) -> SearchSpace:
-        """See ``ilit_pytorch.describe``."""
+        """See ``ilit_pytorch.describing.space``."""
         _check_model(model)
         return self._described(model, trace(uncompiled(model), example), example)
 
     def describe_all(self, model: Any, batches: Iterable[Any], sizes: Sequence[CalibrationSize]) -> SearchSpace:
-        """See ``ilit_pytorch.describe`` and ``ilit_pytorch.trace``: as many batches as it takes to reach every op."""
+        """See ``ilit_pytorch.describing.space``; as many batches are traced as it takes to reach every op."""
         _check_model(model)
         first: list[Any] = []
 
@@ -95,11 +96,11 @@ class PyTorchAdapter:
         return describe(eager, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
-        """See ``ilit_pytorch.calibrate``."""
+        """See ``ilit_pytorch.calibration.calibrate``."""
         return calibrate(uncompiled(model), batches, space, self._structures.get(model))
 
     def lower(self, model: Any, recipe: Recipe, calibration: Any) -> torch.nn.Module:
-        """See ``ilit_pytorch.lower``."""
+        """See ``ilit_pytorch.lowering.lower``."""
         return lower(self._session(model, calibration), recipe)
 
     def _session(self, model: torch.nn.Module, calibration: TorchCalibration) -> LoweringSession:
@@ -111,20 +112,20 @@ class PyTorchAdapter:
         return LoweringSession(eager, calibration, cache)
 
     def int8_kernels(self, model: Any) -> int:
-        """Return how many INT8 kernels one forward pass of a lowered model runs."""
+        """Return the number of INT8 kernels that one forward pass of a lowered model runs."""
         return int8_kernels(model)
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Any) -> list[float]:
-        """See ``ilit_pytorch.probe``."""
+        """See ``ilit_pytorch.measuring.probe``."""
         session = self._session(model, calibration)
         return [distance(session, recipe) for recipe in recipes]
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
-        """See ``ilit_pytorch.probe``."""
+        """See ``ilit_pytorch.measuring.probe``."""
         return op_distances(self._session(model, calibration), recipe)
 
     def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> Mapping[str, float]:
-        """See ``ilit_pytorch.op_speed``."""
+        """See ``ilit_pytorch.measuring.op_speed``."""
         return op_speedups(self._session(model, calibration), recipe)
 
     def evaluate(
@@ -158,11 +159,11 @@ class PyTorchAdapter:
         return batches.row_digests(batch)
 
     def row_shapes(self, batch: Any) -> list[Hashable]:
-        """See ``ilit_pytorch.batch``."""
+        """See ``ilit_pytorch.model.batch``."""
         return batches.row_shapes(batch)
 
     def regroup(self, given: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]]) -> list[Any]:
-        """See ``ilit_pytorch.batch``."""
+        """See ``ilit_pytorch.model.batch``."""
         return batches.regroup(given, groups)
 
     def zeroed(self, model: Any) -> torch.nn.Module:
@@ -176,19 +177,19 @@ class PyTorchAdapter:
         return clone
 
     def own_outputs(self, model: Any, batch: Any) -> Any:
-        """See ``ilit_pytorch.fidelity``."""
+        """See ``ilit_pytorch.describing.fidelity``."""
         return own_outputs(model, batch)
 
     def first_difference(self, model: Any, other: Any, batch: Any) -> str:
-        """See ``ilit_pytorch.fidelity``."""
+        """See ``ilit_pytorch.describing.fidelity``."""
         return first_difference(model, other, batch)
 
     def check_savable(self, model: Any, float_model: Any, batch: Any, answers: Any) -> None:
-        """See ``ilit_pytorch.fidelity``."""
+        """See ``ilit_pytorch.describing.fidelity``."""
         check_savable(model, float_model, batch, answers)
 
     def blank(self, model: Any) -> torch.nn.Module:
-        """See ``ilit_pytorch.float_state``."""
+        """See ``ilit_pytorch.model.blank``."""
         return blank(model)
 
     def measure(self, model: Any, batch: Any) -> Measurement:
@@ -211,13 +212,13 @@ class PyTorchAdapter:
             return batches.predictions(batches.call(_runnable(model), batches.model_input(batch)))
 
     def save(self, model: Any, folder: Path) -> None:
-        """See ``ilit_pytorch.artefact``."""
-        artefact.save(model, folder)
+        """See ``ilit_pytorch.artefact.files``."""
+        files.save(model, folder)
 
     def load(self, folder: Path, model: Any = None) -> torch.nn.Module:
         """Read a tuned model; without ``model`` an installed plugin builds the architecture from ``config.json``."""
         folder = Path(folder)
-        return artefact.load(folder, model if model is not None else _build(folder))
+        return files.load(folder, model if model is not None else _build(folder))
 
 
 if TYPE_CHECKING:
@@ -254,8 +255,8 @@ def _runnable(model: torch.nn.Module) -> torch.nn.Module:
 def _build(folder: Path) -> torch.nn.Module:
     from ilit.plugins import installed_plugins
 
-    artefact.read_recipe(folder)  # first, since a config that was damaged builds another architecture
-    config = artefact.read_config(folder)
+    files.read_recipe(folder)  # first, since a config that was damaged builds another architecture
+    config = files.read_config(folder)
     built = installed_plugins().hook.ilit_pytorch_build(config=config)
     if not isinstance(built, torch.nn.Module):
         name = (config.get("architectures") or ["the model"])[0]

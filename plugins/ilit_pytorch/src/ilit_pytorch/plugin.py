@@ -25,7 +25,7 @@ def ilit_adapters() -> list[type[Adapter]]:
 @hookimpl
 def ilit_metrics() -> list[type[Metric]]:
     """Offer ``topk``, ``accuracy``, ``f1``, ``mse``, ``rmse`` and ``mae``."""
-    from ilit_pytorch.metrics import METRICS
+    from ilit_pytorch.metrics.table import METRICS
 
     return METRICS
 

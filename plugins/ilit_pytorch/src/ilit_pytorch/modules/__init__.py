@@ -1,1 +1,1 @@
-"""The modules a lowered model is made of, and the stub that marks shared activations."""
+"""The INT8 and bfloat16 modules of a lowered model, and the stub that marks shared activations."""

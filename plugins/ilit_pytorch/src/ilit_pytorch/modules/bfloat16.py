@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.activation import SharedActivation
-from ilit_pytorch.modules.lowered import Lowered, restorable
-from ilit_pytorch.modules.output import float_output
+from ilit_pytorch.module_parts.activation import SharedActivation
+from ilit_pytorch.module_parts.lowered import Lowered, restorable
+from ilit_pytorch.module_parts.output import float_output
 
 
 @restorable

@@ -9,11 +9,11 @@ import torch
 from torch._prims_common import suggest_memory_format  # as the float op decides
 
 from ilit.errors import LoweringError
-from ilit_pytorch import kernels
-from ilit_pytorch.modules.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
-from ilit_pytorch.modules.dequantized import Dequantized, dequantized
-from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.output import float_output
+from ilit_pytorch.engine import kernels
+from ilit_pytorch.module_parts.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.module_parts.output import float_output
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 Geometry = tuple[list[int], list[int], list[int], int]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch.modules.dequantized import Dequantized, dequantized
-from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.output import without_backward
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.module_parts.output import without_backward
 
 
 @restorable
@@ -21,7 +21,7 @@ class Int8Embedding(Lowered):
     int8_kernels = 1
 
     def __init__(self, weight: torch.Tensor, weight_scale: torch.Tensor) -> None:
-        """Keep int8 codes (rows, width) and float32 scales (rows,)."""
+        """Take int8 codes (rows, width) and float32 scales (rows,)."""
         super().__init__()
         self.register_buffer("codes", weight, persistent=False)
         self._parameters.update(weight_scale=frozen(weight_scale))

@@ -15,11 +15,11 @@ import torch.ao.nn.quantized as torch_quantized
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
+from ilit_pytorch.module_parts.dequantized import Dequantized
+from ilit_pytorch.module_parts.lowered import RESTORE, Lowered, frozen, read_only, restorable
 from ilit_pytorch.modules.conv import Geometry
-from ilit_pytorch.modules.dequantized import Dequantized
-from ilit_pytorch.modules.lowered import RESTORE, Lowered, frozen, read_only, restorable
 from ilit_pytorch.modules.torch_quantized import QUANTIZED_FORMS, quantize, torch_form, torch_op
-from ilit_pytorch.qparams import ActivationParams
+from ilit_pytorch.quantization.qparams import ActivationParams
 
 
 def _dequantized(value: Any, dtype: torch.dtype = torch.float32) -> Any:
@@ -194,7 +194,7 @@ class IslandFloat(_Island):
         return {**self.params.to_json(), **lowered}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors of the lowered op inside; a float one keeps its own parameters."""
+        """Return the tensors of the lowered op inside; a float one has its own parameters."""
         return self.original.tensors() if isinstance(self.original, Lowered) else {}
 
     @staticmethod

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from ilit_pytorch import kernels
-from ilit_pytorch.modules.activation import (
+from ilit_pytorch.engine import kernels
+from ilit_pytorch.module_parts.activation import (
     Quantizer,
     SharedActivation,
     codes_of,
@@ -16,9 +16,9 @@ from ilit_pytorch.modules.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.modules.dequantized import Dequantized, dequantized
-from ilit_pytorch.modules.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.modules.output import float_output
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
+from ilit_pytorch.module_parts.output import float_output
 
 
 @restorable

@@ -9,9 +9,9 @@ import torch.ao.nn.intrinsic.quantized as fused_quantized
 import torch.ao.nn.quantized as torch_quantized
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 
-from ilit_pytorch.deprecation import silence_deprecation
+from ilit_pytorch.engine.deprecation import silence_deprecation
 from ilit_pytorch.modules.conv import Geometry
-from ilit_pytorch.qparams import ActivationParams
+from ilit_pytorch.quantization.qparams import ActivationParams
 
 TORCH_OPS: dict[tuple[str, bool], type] = {
     ("linear", False): torch_quantized.Linear,

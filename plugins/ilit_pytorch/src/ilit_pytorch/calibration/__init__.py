@@ -1,0 +1,1 @@
+"""One pass over calibration data, and its result: statistics that are good for every recipe."""

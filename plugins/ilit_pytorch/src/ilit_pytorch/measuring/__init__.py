@@ -1,0 +1,1 @@
+"""Figures of a recipe or a model: distances on calibration data, seconds and bytes."""

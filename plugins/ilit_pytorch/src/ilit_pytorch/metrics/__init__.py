@@ -1,0 +1,1 @@
+"""Metrics for any torch model, on outputs and labels that are checked."""
