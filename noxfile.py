@@ -22,8 +22,7 @@ SOURCES = tuple(str(folder / "src" / folder.name) for folder in (PYTORCH, STRATE
 TUNE_BY_NAME = """
 import importlib_metadata, ilit, yaml
 from ilit.plugins import load_plugins
-from ilit.testing import fake, fake_data, fake_model
-from ilit.testing.registry import GivenPlugin
+from ilit.testing import GivenPlugin, fake, fake_data, fake_model
 
 installed = load_plugins([*importlib_metadata.entry_points(group="ilit"), GivenPlugin("fake", fake)])
 conf = yaml.safe_load("tuning: {strategy: ends_in_float, metric: balanced_accuracy}")

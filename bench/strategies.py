@@ -1,7 +1,7 @@
 """How many evaluations ``basic`` takes to find harmful ops, simulated, against what is promised.
 
 Run ``python bench/strategies.py [--runs 12] [--out bench/results/strategies.md]``. No model and no data: k of n ops
-lose accuracy while they are in INT8, and ``ilit.testing.strategies.planted`` answers in place of everything else.
+lose accuracy while they are in INT8, and ``ilit.testing.planted`` answers in place of everything else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline, Outcome, Request, Trial, TrialOutcome
-from ilit.testing.strategies import Answer, planted, simulate, synthetic_space
+from ilit.testing import Answer, planted, simulate, synthetic_space
 from ilit_strategies.basic import Basic
 from ilit_strategies.basic.group_plan import promised
 

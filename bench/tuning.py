@@ -88,7 +88,7 @@ def real(shared: Path, checkpoint: str, task_name: str, config: dict[str, Any], 
 
 def figures(result: Any, seconds: Seconds, total: float, model: Any, calibrated: Counted) -> dict[str, Any]:
     """Return what the table needs."""
-    from ilit.report.verdict import sentence
+    from ilit.report import summary_of_result
 
     record, plain = result.best or result.closest, plain_forwards(model, calibrated.batches)
     inside = sum(taken for name, taken in seconds.forwards.items() if name != "calibrate") + plain + seconds.metric
@@ -120,7 +120,7 @@ def figures(result: Any, seconds: Seconds, total: float, model: Any, calibrated:
         "forwards": {name: round(taken, 3) for name, taken in seconds.forwards.items()},
         "metric_seconds": seconds.metric,
         "bound": evidence.bound if evidence else None,
-        "verdict": sentence(evidence) if evidence else "",
+        "verdict": summary_of_result(result).chosen.drop.verdict or "",
     }
 
 
@@ -357,7 +357,7 @@ def memory(tune: bool) -> dict[str, Any]:
 def exhaustive() -> dict[str, Any]:
     """Time the first trial of ``exhaustive`` over 10**30 recipes and more, and what memory 1,000 more take."""
     from ilit.strategy import Baseline, TrialOutcome
-    from ilit.testing.strategies import synthetic_space
+    from ilit.testing import synthetic_space
     from ilit_strategies.exhaustive import Exhaustive
 
     space = synthetic_space(ops=64)

@@ -87,7 +87,7 @@ def test_every_example_is_a_plugin_that_works(hook: str) -> None:
     """The page's plugins load, and the parts they offer have the right shape."""
     plugins = fake_plugins(example=shown(hook), pytorch=plugin(hookspecs=ilit_pytorch.hookspecs))
 
-    (listed,) = (listed for listed in plugins.listing() if listed.provenance.name == "example")
+    (listed,) = (listed for listed in plugins.listing() if listed.origin.name == "example")
 
     assert listed.error == ""
     assert listed.provides or listed.hooks == (hook,)

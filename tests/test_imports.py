@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,14 +29,48 @@ MAY_IMPORT = {
 GUARDED = {*SOURCES, "torch", "transformers", "safetensors"}
 
 
+PUBLIC = runpy.run_path(str(ROOT / "docs" / "python_reference.py"))["public_modules"]()
+# What plugins and users write: our own plugins, the template, the docs' code and the benchmarks.
+OUTSIDE = [
+    *(file for name in SOURCES if name != "ilit" for file in sorted(SOURCES[name].rglob("*.py"))),
+    *(file for folder in ("examples", "bench") for file in sorted((ROOT / folder).rglob("*.py"))),
+    *(page for page in sorted(ROOT.rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")),
+]
+# A benchmark of something that is no part of the surface.
+MEASURED = {"error_rate.py": ("ilit.evidence.compare", "ilit.evidence.units")}
+
+
 def imported(file: Path) -> Iterator[tuple[str, str]]:
     """Yield module and name of every import in a file, wherever it stands; the name is empty for ``import x``."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+    yield from imported_by(file.read_text(encoding="utf-8"), file)
+
+
+def imported_by(text: str, file: Path) -> Iterator[tuple[str, str]]:
+    """Yield module and name of every import in a program, as ``imported`` does."""
+    for node in ast.walk(ast.parse(text, str(file))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute here"
             yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+def attributes_of_ilit(text: str) -> Iterator[str]:
+    """Yield ``Tuner`` for every ``ilit.Tuner``."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ilit":
+            yield node.attr
+
+
+def programs(file: Path) -> list[str]:
+    """Return a file's text, or a page's blocks of Python."""
+    text = file.read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL) if file.suffix == ".md" else [text]
+
+
+def is_public(module: str, name: str) -> bool:
+    """Whether a name may be imported from a module of ilit; a module itself where the name is empty."""
+    return module in PUBLIC and (not name or name in PUBLIC[module] or f"{module}.{name}" in PUBLIC)
 
 
 @pytest.mark.parametrize("package", SOURCES)
@@ -71,6 +107,22 @@ def test_plugins_import_only_what_is_public_of_ilit_pytorch() -> None:
         if module.partition(".")[0] == "ilit_pytorch"
         if module != "ilit_pytorch" or name not in ilit_pytorch.__all__
     ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_is_outside_the_core_uses_only_what_is_public_of_it(file: Path) -> None:
+    """Whoever writes a plugin needs no more than the page of Python names lists."""
+    found = [
+        f"from {module} import {name}"
+        for text in programs(file)
+        for module, name in imported_by(text, file)
+        if module.partition(".")[0] == "ilit"
+        and module not in MEASURED.get(file.name, ())
+        and not is_public(module, name)
+    ]
+    found += [f"ilit.{n}" for text in programs(file) for n in attributes_of_ilit(text) if not is_public("ilit", n)]
 
     assert found == []
 

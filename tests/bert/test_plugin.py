@@ -30,7 +30,7 @@ class Model:
 
 def test_registry_takes_the_plugin():
     """The installed entry point registers without an error and offers what its hooks say."""
-    listed = {entry.provenance.name: entry for entry in installed_plugins().listing()}
+    listed = {entry.origin.name: entry for entry in installed_plugins().listing()}
 
     assert listed["bert"].error == ""
     assert {"glue", "squad"} <= set(listed["bert"].provides["metric"])

@@ -1,4 +1,4 @@
-"""Units are kept in few bytes, and sums of weights are what repeating units gives."""
+"""Units are stored in few bytes, and sums of weights are what repeating units gives."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ilit.adapter import Measurement
+from ilit.objective import MODEL_SIZE, PERFORMANCE, Objective
 from ilit.recipe import Recipe
-from ilit.result import TrialRecord
+from ilit.result import TrialRecord, relative_cost
 
 
 @pytest.mark.parametrize(
@@ -22,3 +24,20 @@ from ilit.result import TrialRecord
 def test_accepted_is_passed_without_objection(record: TrialRecord, accepted: bool, why_not: str) -> None:
     """The status and the objection tell, no other text; ``why_not`` is what a reader is told of either."""
     assert (record.accepted, record.why_not) == (accepted, why_not)
+
+
+@pytest.mark.parametrize(
+    ("objective", "share"),
+    [(PERFORMANCE, 0.5), (MODEL_SIZE, 0.25), (Objective("free", "", lambda cost: 0.0), 0.0)],
+    ids=["time", "size", "float costs nothing"],
+)
+def test_a_cost_is_a_share_of_the_float_models_in_the_same_passes(objective: Objective, share: float) -> None:
+    """So that records measured minutes apart can be compared; without a cost of float it is the cost itself."""
+    cost = {"cost": Measurement(0.01, 100, 50), "float_cost": Measurement(0.02, 400, 60)}
+    assert relative_cost(TrialRecord(1, Recipe(), "passed", 0.9, **cost), objective) == pytest.approx(share)
+
+
+def test_a_record_without_a_measured_cost_has_no_relative_one() -> None:
+    """Only passed recipes are measured."""
+    with pytest.raises(ValueError, match="trial 2 has no measured cost: its status is missed"):
+        relative_cost(TrialRecord(2, Recipe(), "missed", 0.7), PERFORMANCE)

@@ -31,7 +31,8 @@ from ilit.errors import (
 )
 from ilit.evaluation.outputs import identical
 from ilit.recipe import FLOAT32
-from ilit.run.folder import Clock, open_run
+from ilit.run.folder import Clock
+from ilit.run.state import open_run
 from ilit.testing import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))

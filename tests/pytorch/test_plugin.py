@@ -12,7 +12,7 @@ from ilit_pytorch.plugin import ilit_adapters, ilit_metrics, ilit_select_adapter
 def test_it_is_installed_with_its_hook() -> None:
     """Ilit finds it by its entry point, and other plugins may implement what it asks for."""
     plugins = installed_plugins()
-    (found,) = (plugin for plugin in plugins.listing() if plugin.provenance.name == "pytorch")
+    (found,) = (plugin for plugin in plugins.listing() if plugin.origin.name == "pytorch")
     assert found.error == ""
     assert hasattr(plugins.hook, "ilit_pytorch_build")
 

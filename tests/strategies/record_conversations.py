@@ -21,7 +21,7 @@ from test_conversations import DIGITS, FOLDER, STRATEGIES, kind_of, outcome_of
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import Baseline, Request
-from ilit.testing.strategies import (
+from ilit.testing import (
     BFLOAT16,
     DYNAMIC,
     EVERY_KIND,

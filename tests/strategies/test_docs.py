@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ilit.testing.strategies import ANSWERS, SPACES, simulate
+from ilit.testing import ANSWERS, SPACES, simulate
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "write-a-strategy.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ilit.testing.strategies import SPACES, STATIC, synthetic_space
+from ilit.testing import SPACES, STATIC, synthetic_space
 from ilit_strategies.enumeration import is_float_model, recipe_at, worth_trying
 
 

@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from ilit.testing.strategies import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
+from ilit.testing import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
 from ilit_strategies.enumeration import is_float_model, worth_trying
 from ilit_strategies.exhaustive import Exhaustive
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ilit.recipe import FLOAT32
 from ilit.strategy import TrialOutcome
-from ilit.testing.strategies import DYNAMIC, STATIC, synthetic_space
+from ilit.testing import DYNAMIC, STATIC, synthetic_space
 from ilit_strategies.fallback import (
     MAX_MISRANKED,
     described,

@@ -6,7 +6,7 @@ import pytest
 
 from ilit.recipe import FLOAT32
 from ilit.strategy import OpErrorOutcome, OpErrorProbe, Outcome, Request, Trial, TrialOutcome
-from ilit.testing.strategies import (
+from ilit.testing import (
     ANSWERS,
     SPACES,
     STATIC,

@@ -14,7 +14,7 @@ from ilit_strategies import plugin
 DIGESTS = """
 import hashlib, sys
 from ilit_strategies import plugin
-from ilit.testing.strategies import ANSWERS, SPACES, simulate
+from ilit.testing import ANSWERS, SPACES, simulate
 for strategy in plugin.ilit_strategies():
     for space in SPACES.values():
         for answer in ANSWERS.values():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome, OpErrorProbe
-from ilit.testing.strategies import synthetic_space
+from ilit.testing import synthetic_space
 from ilit_strategies.probes import by_own_error, distances
 
 SPACE = synthetic_space(3)

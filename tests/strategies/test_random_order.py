@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilit.testing.strategies import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
+from ilit.testing import ANSWERS, BASELINE, SPACES, StrategyContract, simulate, synthetic_space
 from ilit_strategies.enumeration import is_float_model, worth_trying
 from ilit_strategies.random_order import Random, shuffled
 

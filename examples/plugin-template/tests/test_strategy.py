@@ -6,8 +6,7 @@ import pytest
 from ilit_template.strategy import EndsInFloat
 
 from ilit.strategy import Baseline
-from ilit.testing import StrategyContract, simulate
-from ilit.testing.strategies import planted, synthetic_space
+from ilit.testing import StrategyContract, planted, simulate, synthetic_space
 
 BASELINE = Baseline(accuracy=0.9, target=0.891)
 

@@ -1,7 +1,7 @@
 """INT8 tuning within an accuracy criterion.
 
-The names in ``__all__`` are public, and so is everything in ``ilit.testing``. What does work is imported when first
-used, so that ``import ilit`` is quick and never imports a framework.
+The names in ``__all__`` are public, here and in every module or folder directly below that has one. What does work is
+imported when first used, so that ``import ilit`` is quick and never imports a framework.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ from ilit.errors import (
     RunError,
     UnsupportedError,
 )
+from ilit.evidence import Evidence
 from ilit.executor import Executor
 from ilit.hookspecs import hookimpl
-from ilit.metric import Metric
+from ilit.metric import Metric, PairedMetric
 from ilit.objective import Objective
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.result import TrialRecord, TuneResult
@@ -54,8 +55,10 @@ from ilit.strategy import (
     OpErrorProbe,
     OpSpeedOutcome,
     OpSpeedProbe,
+    Outcome,
     Probe,
     ProbeOutcome,
+    Request,
     Requests,
     Strategy,
     Trial,
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
     from ilit.artefact import load
     from ilit.config import Config, read_config
     from ilit.plugins.loaders import wrap_dataloader
-    from ilit.run.folder import Run, open_run
+    from ilit.run import FrontMember, Run, open_run
     from ilit.tuner import Tuner
 
 __all__ = [
@@ -89,8 +92,10 @@ __all__ = [
     "DistanceOutcome",
     "DistanceProbe",
     "EvaluationError",
+    "Evidence",
     "Executor",
     "FindsFirstDifference",
+    "FrontMember",
     "IlitError",
     "IlitWarning",
     "LoweringError",
@@ -105,12 +110,15 @@ __all__ = [
     "OpErrorProbe",
     "OpSpeedOutcome",
     "OpSpeedProbe",
+    "Outcome",
+    "PairedMetric",
     "PluginError",
     "Probe",
     "ProbeOutcome",
     "QuantSpec",
     "Recipe",
     "RegroupsRows",
+    "Request",
     "Requests",
     "Run",
     "RunError",
@@ -135,10 +143,11 @@ __all__ = [
 
 _LATER = {
     "Config": "ilit.config",
-    "Run": "ilit.run.folder",
+    "FrontMember": "ilit.run",
+    "Run": "ilit.run",
     "Tuner": "ilit.tuner",
     "load": "ilit.artefact",
-    "open_run": "ilit.run.folder",
+    "open_run": "ilit.run",
     "read_config": "ilit.config",
     "wrap_dataloader": "ilit.plugins.loaders",
 }

@@ -21,6 +21,23 @@ from ilit.metric import Metric
 from ilit.recipe import Recipe
 from ilit.space import CalibrationSize, SearchSpace
 
+__all__ = [
+    "ABILITIES",
+    "Adapter",
+    "BlanksModel",
+    "Calibration",
+    "ChecksSavable",
+    "Cpu",
+    "DescribesAll",
+    "DigestsModel",
+    "FindsFirstDifference",
+    "Measurement",
+    "RegroupsRows",
+    "RunsOwnModel",
+    "SetsThreads",
+    "TimesOps",
+]
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -122,10 +139,10 @@ class Adapter(Protocol):
         """
 
     def int8_kernels(self, model: Any) -> int:
-        """Return how many INT8 kernels one forward pass of a lowered model runs."""
+        """Return the number of INT8 kernels that one forward pass of a lowered model runs."""
 
     def probe(self, model: Any, recipes: Sequence[Recipe], calibration: Calibration) -> list[float]:
-        """Return each recipe's ``DistanceOutcome.distance``, measured on kept calibration batches."""
+        """Return each recipe's ``DistanceOutcome.distance``, measured on saved calibration batches."""
 
     def probe_ops(self, model: Any, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
         """Return each INT8 op's own relative output error when it is fed its float32 input, as seen in calibration.
@@ -199,7 +216,7 @@ class RegroupsRows(Protocol):
     def regroup(self, batches: Sequence[Any], groups: Sequence[Sequence[tuple[int, int]]], /) -> Sequence[Any]:
         """Return a new batch for each group, of rows of the given batches.
 
-        A row is named by its batch's index and its own, and keeps its values bit by bit, padding included.
+        A row is named by its batch's index and its own, and its values stay the same bit by bit, padding included.
 
         Raises:
             ilit.errors.DataError: rows cannot be told apart, or rows of one group do not fit together.

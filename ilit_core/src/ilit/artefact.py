@@ -21,8 +21,10 @@ from ilit.report.card import write_card
 from ilit.report.summary import summary_of_result, with_chosen
 from ilit.result import TuneResult
 from ilit.run.folder import BEST, CLOSEST, FRONT_MODELS, LOG, UNVERIFIED, write_beside
-from ilit.run.journal import Header
+from ilit.run.records import Header
 from ilit.search.context import Models
+
+__all__ = ["load"]
 
 RECIPE = "recipe.json"
 _log = logging.getLogger(__name__)

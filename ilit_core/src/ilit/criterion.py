@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ilit.errors import ConfigError
 
+__all__ = ["Criterion"]
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -42,7 +44,7 @@ class Criterion:
         return accuracy >= target if self.higher_is_better else accuracy <= target
 
     def shortfall(self, accuracy: float, baseline: float) -> float:
-        """Return how far ``accuracy`` is beyond the target, in the metric's unit; 0 or less where it passes.
+        """Return the distance of ``accuracy`` from the target, in the metric's unit; 0 or less where it passes.
 
         NaN counts as infinitely far, so that ``min`` over shortfalls finds the closest recipe.
         """

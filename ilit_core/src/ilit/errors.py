@@ -15,7 +15,7 @@ IlitError
 Beside the tree, ``IlitWarning`` is the category of every warning of ours; ``warn`` gives one.
 
 An ``IlitError`` is the user's to cure, so its text is one line: where, what, cure. The command line prints
-that line and exits with 2; any other exception is a bug of ours and keeps its traceback.
+that line and exits with 2; any other exception is a bug of ours and shows its traceback.
 """
 
 from __future__ import annotations
@@ -25,6 +25,24 @@ import sys
 import warnings
 from collections.abc import Iterable
 from types import FrameType
+
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "DataError",
+    "EvaluationError",
+    "IlitError",
+    "IlitWarning",
+    "LoweringError",
+    "MissedError",
+    "ModelError",
+    "PluginError",
+    "RunError",
+    "UnsupportedError",
+    "did_you_mean",
+    "one_line",
+    "warn",
+]
 
 
 class IlitError(Exception):

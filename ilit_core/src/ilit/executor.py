@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+__all__ = ["Executor", "SerialExecutor"]
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 

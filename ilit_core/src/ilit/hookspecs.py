@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from ilit.metric import Metric
     from ilit.objective import Objective
     from ilit.result import TrialRecord, TuneResult
-    from ilit.run.folder import Run
+    from ilit.run.state import Run
     from ilit.space import SearchSpace
     from ilit.strategy import Strategy
+
+__all__ = ["hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker("ilit")
 hookimpl = pluggy.HookimplMarker("ilit")

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["Metric", "PairedMetric"]
+
 
 @runtime_checkable
 class Metric(Protocol):
@@ -75,7 +77,7 @@ class PairedMetric(Metric, Protocol):
         """Return one label per unit seen, shape (units,), of the same kind as ``predictions``."""
 
     def margins(self) -> NDArray[np.float32]:
-        """Return how far each unit's prediction is from turning into another, shape (units,).
+        """Return the distance of each unit's prediction from turning into another, shape (units,).
 
         The smallest are the first to flip. An empty array where that is not known.
         """

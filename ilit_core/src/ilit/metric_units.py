@@ -1,4 +1,4 @@
-"""What metrics need to be a ``PairedMetric``: units kept in few bytes, and sums of weights."""
+"""What metrics need to be a ``PairedMetric``: units stored in few bytes, and sums of weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = ["Units", "class_sums", "logit_margins", "share_right", "smallest"]
 
 _WHOLE = (np.uint8, np.int16, np.int32, np.int64)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ilit.adapter import Measurement
 
+__all__ = ["FOOTPRINT", "MODEL_SIZE", "PERFORMANCE", "Objective"]
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -26,7 +28,7 @@ class Objective:
     must_beat_float: bool = False
 
     def objection(self, int8: Measurement, float32: Measurement) -> str | None:
-        """Return why a recipe that passed cannot be ``best``; None where it can."""
+        """Return the reason why a recipe that passed cannot be ``best``; None where it can."""
         ours, theirs = self.cost(int8), self.cost(float32)
         if self.must_beat_float and ours > theirs:
             return f"{self.name}: INT8 costs {ours:.4g} {self.unit}, float32 {theirs:.4g} {self.unit}"

@@ -10,6 +10,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
+__all__ = ["FLOAT32", "Algorithm", "Approach", "Granularity", "OpConfig", "QuantSpec", "Recipe", "Scalar", "Scheme"]
+
 Scheme = Literal["sym", "asym"]
 Granularity = Literal["per_tensor", "per_channel", "per_token"]
 Algorithm = Literal["minmax", "kl", "percentile", "mse"]

@@ -12,6 +12,8 @@ from ilit.objective import Objective
 from ilit.recipe import Recipe
 from ilit.strategy import Status
 
+__all__ = ["TrialRecord", "TuneResult"]
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -66,7 +68,7 @@ class TuneResult:
     Attributes:
         met: a recipe passed and is admissible under the objective.
         reason: why the search ended, in one line.
-        metric: the metric's name, ``eval_func`` where a function judged.
+        metric: the metric's name, ``eval_func`` where a function scored.
         baseline: the float32 model's accuracy.
         target: the accuracy that passes.
         best: the best record that meets the criterion by the objective, or None.

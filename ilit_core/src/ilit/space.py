@@ -1,4 +1,4 @@
-"""The search space: which ``OpConfig``s each op may take, and its narrowing by what the user allows."""
+"""The search space: which ``OpConfig``s each op may take, with what else a recipe may choose."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from ilit.recipe import FLOAT32, OpConfig, Recipe, Scalar
+
+__all__ = ["CalibrationSize", "Op", "SearchSpace"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,25 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from ilit.recipe import Recipe
 from ilit.space import SearchSpace
 
+__all__ = [
+    "Baseline",
+    "DistanceOutcome",
+    "DistanceProbe",
+    "OpErrorOutcome",
+    "OpErrorProbe",
+    "OpSpeedOutcome",
+    "OpSpeedProbe",
+    "Outcome",
+    "Probe",
+    "ProbeOutcome",
+    "Request",
+    "Requests",
+    "Status",
+    "Strategy",
+    "Trial",
+    "TrialOutcome",
+]
+
 Status = Literal["passed", "missed", "pruned", "failed"]
 
 

@@ -33,6 +33,8 @@ from ilit.search.loop import Budget, SearchEnd, search
 from ilit.search.trial import trial_of_ignored_model
 from ilit.space import SearchSpace
 
+__all__ = ["Tuner"]
+
 OnMiss = Literal["none", "closest", "raise"]
 _log = logging.getLogger(__name__)
 

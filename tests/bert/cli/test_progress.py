@@ -10,8 +10,7 @@ from ilit.adapter import Cpu
 from ilit.recipe import Recipe
 from ilit.report.console import ilit_run_finished, ilit_run_started, ilit_trial_finished
 from ilit.result import TrialRecord
-from ilit.run import Run
-from ilit.run.journal import Header
+from ilit.run import Header, Run
 from ilit_bert.cli.progress import progress
 
 HEADER = Header("", "pytorch", {}, Cpu("", "", "A", 1), 1, {}, "f1", "1 %", 0.9, 0.8, True, "basic", "", 100, 1, 2)

@@ -18,7 +18,7 @@ def offering(*names: str) -> ModuleType:
     return module
 
 
-def test_the_json_tells_provenance_parts_and_errors(installed, capsys):
+def test_the_json_tells_origin_parts_and_errors(installed, capsys):
     """Each plugin is one object; a broken one has its error and the tool works on."""
     installed(energy=offering("energy"), bad=ImportError("No module named 'rays'"))
     assert main(["plugins", "--json"]) == 0

@@ -15,9 +15,10 @@ from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run.folder import open_run
 from ilit.run.front import members, write_front
-from ilit.run.journal import Finished, Header, JournalWriter, Probed, Tried
+from ilit.run.journal import JournalWriter
+from ilit.run.records import Finished, Header, Probed, Tried
+from ilit.run.state import open_run
 from ilit.strategy import DistanceOutcome
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))

@@ -144,7 +144,7 @@ def test_rows_of_the_shape_that_most_batches_have_are_put_together(
         made.append({float(batch) for group in groups for batch, _ in group})
         return plain(self, batches, groups)
 
-    monkeypatch.setattr("ilit.testing.fake._run", run)
+    monkeypatch.setattr("ilit.testing.fake.adapter._run", run)
     monkeypatch.setattr(FakeAdapter, "regroup", regroup)
     longer = [(np.pad(x, ((0, 0), (0, 3))), y) for x, y in EVALUATION[:1]]
     others = [(x[at : at + 4], y[at : at + 4]) for x, y in EVALUATION[1:2] for at in (0, 4, 8)]

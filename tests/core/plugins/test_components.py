@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import pydantic
 import pytest
 
-from ilit.config import read_config
-from ilit.errors import ConfigError
+from ilit.config import Config, PartSpec, read_config
+from ilit.errors import ConfigError, UnsupportedError
+from ilit.executor import SerialExecutor
 from ilit.hookspecs import hookimpl
 from ilit.objective import MODEL_SIZE
 from ilit.plugins.components import check_names, find_objective, make_executor, make_metric, make_strategy
@@ -110,6 +111,25 @@ def test_the_defaults_are_there(plugins):
     assert find_objective(config, plugins) is MODEL_SIZE
     assert make_executor(config, plugins).name == "serial"
     assert check_names(config, plugins) == ()
+
+
+def test_another_executor_is_refused_by_name_though_a_plugin_offers_it(load):
+    """No run uses one yet: neither a file nor a configuration made in Python may name it."""
+
+    class Ray(SerialExecutor):
+        name: ClassVar[str] = "ray"
+
+    plugin = ModuleType("ray")
+    plugin.ilit_executors = hookimpl(lambda: [Ray])
+    found = load(ray=plugin)
+    refused = "run.executor: executor 'ray' is not used yet, installed or not; write 'serial', or remove it"
+    assert found.executor("ray") is Ray
+    with pytest.raises(UnsupportedError) as caught:
+        make_executor(Config(executor=PartSpec("ray")), found)
+    assert str(caught.value) == refused
+    with pytest.raises(UnsupportedError) as caught:
+        read_config(run={"executor": "ray"})
+    assert str(caught.value) == f"Tuner(...): {refused}"
 
 
 WRONG: dict[str, tuple[str, str]] = {

@@ -1,23 +1,21 @@
-"""Loading plugins: each by itself, the broken ones named and harmless, their parts found by name."""
+"""Parts of plugins: found by name, refused with what there is, and listed."""
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, ClassVar
 
 import importlib_metadata
 import pydantic
 import pytest
 
-from ilit import hookspecs
 from ilit.errors import PluginError
-from ilit.hookspecs import hookimpl, hookspec
+from ilit.hookspecs import hookimpl
 from ilit.objective import PERFORMANCE
-from ilit.plugins.registry import BUILTINS, installed_plugins, load_plugins
-from ilit.testing import FakeAdapter
+from ilit.plugins.host import BUILTINS
+from ilit.plugins.registry import installed_plugins
 
 
 class Options(pydantic.BaseModel, extra="forbid"):
@@ -54,139 +52,22 @@ def offering(hook: str, *parts: Any) -> ModuleType:
     return module(**{hook: hookimpl(implementation)})
 
 
-def failing(error: BaseException) -> Any:
-    """Return a function that raises."""
-
-    def implementation() -> list[Any]:
-        raise error
-
-    return hookimpl(implementation)
-
-
-@hookimpl
-def _misspelt() -> list[Any]:
-    return []
-
-
-@hookimpl
-def _too_many(model, loader) -> None: ...
-
-
-@hookimpl(specname="ilit_metrics")
-def _marked() -> list[Any]:
-    return []
-
-
-def _unmarked() -> list[Any]:
-    return []
-
-
 def test_built_in_parts_come_through_the_same_hooks(load):
     """Without any plugin the objectives and the serial executor are there, from ilit-core."""
     found = load()
     assert found.objective("performance") is PERFORMANCE
     assert found.names("objective") == ("footprint", "modelsize", "performance")
     assert found.executor("serial").name == "serial"
-    assert {(ours.provenance.distribution, ours.error) for ours in found.listing()} == {("ilit-core", "")}
+    assert {(ours.origin.distribution, ours.error) for ours in found.listing()} == {("ilit-core", "")}
     assert found.working == tuple(BUILTINS)
 
 
-def test_a_part_is_found_with_its_provenance(load):
+def test_a_part_is_found_with_its_origin(load):
     """What a plugin offers is looked up by name, and the listing says where it comes from."""
     found = load(mine=offering("ilit_strategies", Strategy))
     assert found.strategy("mine") is Strategy
-    assert str(found.provenance("strategy", "mine")) == "mine (ilit-mine 1.0)"
+    assert str(found.origin("strategy", "mine")) == "mine (ilit-mine 1.0)"
     assert found.listing()[len(BUILTINS)].provides == {"strategy": ("mine",)}
-
-
-BROKEN = {
-    "import": (ImportError("No module named 'torch'"), "ImportError: No module named 'torch'"),
-    "exit at import": (SystemExit(3), "SystemExit: 3"),
-    "several lines": (ValueError("first\nsecond"), "ValueError: first"),
-    "not hashable": (
-        SimpleNamespace(ilit_metrics=_marked),
-        "the plugin is a SimpleNamespace, which cannot be hashed; use a module, or an object that can",
-    ),
-    "misspelt": (
-        module(ilit_stratgies=_misspelt),
-        "there is no hook 'ilit_stratgies'; did you mean 'ilit_strategies'?",
-    ),
-    "misspelt without mark": (
-        module(ilit_metric=_unmarked),
-        "there is no hook 'ilit_metric'; did you mean 'ilit_metrics'?",
-    ),
-    "another name": (module(on_start=_misspelt), "there is no hook 'on_start'"),
-    "not marked": (module(ilit_metrics=_unmarked), "'ilit_metrics' is not marked; write @hookimpl above it"),
-    "wrong argument": (
-        module(ilit_select_adapter=_too_many),
-        (
-            "Plugin 'bad' for hook 'ilit_select_adapter' hookimpl definition: _too_many(model, loader) -> 'None' "
-            "Argument(s) {'loader'} are declared in the hookimpl but can not be found in the hookspec"
-        ),
-    ),
-    "hook raises": (module(ilit_metrics=failing(RuntimeError("boom"))), "RuntimeError: boom"),
-    "hook needs what is not installed": (
-        module(ilit_adapters=failing(ImportError("No module named 'torch'"))),
-        "ImportError: No module named 'torch'",
-    ),
-    "no list": (
-        module(ilit_metrics=hookimpl(lambda: {"f1": 1})),
-        "ilit_metrics returned a dict; return a list",
-    ),
-    "part without a name": (
-        offering("ilit_strategies", SimpleNamespace(Options=1, search=1)),
-        "ilit_strategies: SimpleNamespace has no name; give it a text in 'name'",
-    ),
-    "part without its shape": (
-        offering("ilit_strategies", SimpleNamespace(name="half", Options=1)),
-        "ilit_strategies: strategy 'half' has no 'search'; see ilit.strategy",
-    ),
-    "part with half an ability": (
-        offering("ilit_adapters", type("Half", (FakeAdapter,), {"row_shapes": None})),
-        "ilit_adapters: adapter 'fake' has 'regroup' but no 'row_shapes'; ilit.RegroupsRows needs both",
-    ),
-    "specification of a hook that exists": (
-        module(hookspecs=module(ilit_metrics=hookspec(lambda: None))),
-        "hook 'ilit_metrics' is specified already; give it another name",
-    ),
-    "specifications without any": (
-        module(hookspecs=module()),
-        "ValueError: did not find any 'ilit' hooks in <module 'made'>",
-    ),
-}
-
-
-@pytest.mark.parametrize(("plugin", "error"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_plugin_is_disabled_alone_and_says_why(load, plugin, error, caplog):
-    """Its error is one line in listing and log, and the plugins beside it work."""
-    found = load(bad=plugin, good=offering("ilit_strategies", Strategy))
-    errors = {listed.provenance.name: listed.error for listed in found.listing()}
-    assert errors == {**dict.fromkeys(BUILTINS, ""), "bad": error, "good": ""}
-    assert found.strategy("mine") is Strategy
-    assert found.working == (*BUILTINS, "good")
-    assert caplog.messages == [f"plugin bad (ilit-bad 1.0) is disabled: {error}"]
-
-
-def test_a_disabled_plugin_is_asked_nothing(load):
-    """What is wrong in one place of a plugin takes its sound hooks out as well."""
-    asked = []
-
-    def observe(run: Any) -> None:
-        asked.append(run)
-
-    plugin = module(ilit_run_started=hookimpl(observe), hookspecs=module())
-    load(bad=plugin).hook.ilit_run_started(run="run")
-    assert asked == []
-
-
-def test_a_plugin_that_fails_late_is_taken_out_of_everything(load):
-    """Parts of another kind that were found before go with it."""
-    plugin = offering("ilit_strategies", Strategy)
-    plugin.ilit_metrics = failing(RuntimeError("boom"))
-    found = load(late=plugin)
-    assert found.names("strategy") == ("mine",)
-    assert found.names("metric") == ()
-    assert found.names("strategy") == ()
 
 
 MISSING = {
@@ -244,84 +125,8 @@ def test_two_plugins_with_one_part_are_refused_by_name_when_it_is_used(load):
     assert found.strategy("other") is Other
 
 
-def entry_point(name: str, distribution: str, plugin: Any) -> Any:
-    """Return an entry point of a distribution."""
-    dist = SimpleNamespace(name=distribution, version="1.0")
-    return SimpleNamespace(name=name, dist=dist, load=lambda: plugin)
-
-
-def test_two_plugins_of_one_name_are_both_disabled():
-    """Neither can be told from the other, so neither is used; a built-in one stays."""
-    mine = offering("ilit_strategies", Strategy)
-    found = load_plugins([entry_point("x", "one", mine), entry_point("x", "two", mine), entry_point("builtin", "b", 1)])
-    assert found.working == tuple(BUILTINS)
-    assert [(listed.provenance.distribution, listed.error) for listed in found.listing()][len(BUILTINS) :] == [
-        ("one", "two plugins have the name 'x', from one and two; uninstall one"),
-        ("two", "two plugins have the name 'x', from one and two; uninstall one"),
-        ("b", "two plugins have the name 'builtin', from ilit-core and b; uninstall one"),
-    ]
-
-
-def test_an_entry_point_seen_twice_counts_once():
-    """Metadata that a path lists twice is one plugin."""
-    twice = [entry_point("x", "one", offering("ilit_strategies", Strategy)) for _ in range(2)]
-    assert load_plugins(twice).working == (*BUILTINS, "x")
-
-
-def test_a_plugin_may_bring_hooks_that_another_implements(load):
-    """Specifications of all plugins are known before any plugin is checked, whatever the order."""
-    specs = module(ilit_greet=hookspec(lambda name: None))
-    found = load(user=module(ilit_greet=hookimpl(lambda name: f"hello {name}")), owner=module(hookspecs=specs))
-    assert found.working == (*BUILTINS, "user", "owner")
-    assert found.hook.ilit_greet(name="you") == ["hello you"]
-    assert found.listing()[len(BUILTINS)].hooks == ("ilit_greet",)
-
-
-def test_importing_the_hook_specifications_is_no_offer_of_new_ones(load):
-    """A plugin may name the module it takes its marker from."""
-    assert load(mine=module(hookspecs=hookspecs)).working == (*BUILTINS, "mine")
-
-
-def test_an_optional_hook_may_be_unknown(load):
-    """Pluggy's own mark for a hook that may not be there is honoured."""
-    assert load(mine=module(ilit_later=hookimpl(lambda: None, optionalhook=True))).working == (*BUILTINS, "mine")
-
-
-def test_one_plugin_can_be_asked_alone(load):
-    """Answers of one plugin come without the others', also for a hook of which the first answer counts."""
-    found = load(
-        a=module(ilit_select_adapter=hookimpl(lambda model: None)),
-        b=module(ilit_select_adapter=hookimpl(lambda model: [model])),
-    )
-    assert found.ask("a", "ilit_select_adapter", model=1) == []
-    assert found.ask("b", "ilit_select_adapter", model=1) == [[1]]
-    assert found.hook.ilit_select_adapter(model=1) == [1]
-
-
-def test_an_observer_that_raises_harms_no_other(load, caplog):
-    """Every plugin is told of an event; what one raises is logged with its name."""
-    told = []
-
-    def tell(run: Any) -> None:
-        told.append(run)
-
-    def boom(run: Any) -> None:
-        raise RuntimeError(run)
-
-    found = load(
-        a=module(ilit_run_started=hookimpl(tell)),
-        bad=module(ilit_run_started=hookimpl(boom)),
-        c=module(ilit_run_started=hookimpl(tell)),
-    )
-    with caplog.at_level(logging.ERROR, logger="ilit"):
-        found.notify("ilit_run_started", run="run")
-    assert told == ["run", "run"]
-    assert caplog.messages == ["plugin bad (ilit-bad 1.0): ilit_run_started raised"]
-    assert found.working == (*BUILTINS, "a", "bad", "c")
-
-
 def test_installed_plugins_are_loaded_once(monkeypatch):
-    """The registry of the process is kept, and asks for the entry points of the group ilit."""
+    """The registry of the process is made once, and asks for the entry points of the group ilit."""
     groups = []
     monkeypatch.setattr(importlib_metadata, "entry_points", lambda group: groups.append(group) or [])
     assert installed_plugins() is installed_plugins()

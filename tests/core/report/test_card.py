@@ -15,8 +15,8 @@ from ilit.report.card import card, result_json, write_card
 from ilit.report.summary import Summary, summary_of_run
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run.folder import Run
-from ilit.run.journal import Finished, Header
+from ilit.run.records import Finished, Header
+from ilit.run.state import Run
 
 INT8 = OpConfig("int8", "dynamic", QuantSpec(), QuantSpec("uint8", "asym"))
 HEADER = Header(

@@ -31,7 +31,7 @@ from ilit.report.console import (
 )
 from ilit.report.summary import summary_of_result, summary_of_run
 from ilit.report.verdict import sentence
-from ilit.run.folder import Run, open_run
+from ilit.run.state import Run, open_run
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 

@@ -25,8 +25,8 @@ from ilit.report.summary import (
 )
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
-from ilit.run.folder import Run, open_run
-from ilit.run.journal import Finished, Header
+from ilit.run.records import Finished, Header
+from ilit.run.state import Run, open_run
 from ilit.testing import fake_data, fake_model
 from ilit.tuner import Tuner
 

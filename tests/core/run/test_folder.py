@@ -15,8 +15,10 @@ from ilit.adapter import Cpu
 from ilit.errors import ArtefactError, RunError
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
-from ilit.run.folder import create_folder, lock_folder, open_run, try_folder, write_beside
-from ilit.run.journal import Finished, Header, JournalWriter, Started, Tried
+from ilit.run.folder import create_folder, lock_folder, try_folder, write_beside
+from ilit.run.journal import JournalWriter
+from ilit.run.records import Finished, Header, Started, Tried
+from ilit.run.state import open_run
 from ilit.strategy import Trial
 from ilit.testing import fake_data, fake_model
 
@@ -139,7 +141,7 @@ def test_a_failed_artefact_leaves_the_old_one(tmp_path: Path) -> None:
     """A writer that raises leaves neither a half folder nor a gap."""
     final = tmp_path / "best"
     write_beside(final, lambda folder: None)
-    (final / "kept").write_text("")
+    (final / "old").write_text("")
 
     def fail(folder: Path) -> None:
         (folder / "half").write_text("")
@@ -148,49 +150,4 @@ def test_a_failed_artefact_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="No space left on device"):
         write_beside(final, fail)
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
-    assert [path.name for path in final.iterdir()] == ["kept"]
-
-
-@pytest.mark.parametrize(
-    ("entries", "locked", "state"),
-    [
-        pytest.param((Finished("done", False, None, 1),), False, "finished", id="finished"),
-        pytest.param((Finished("Ctrl-C", False, None, 1, True),), False, "interrupted", id="Ctrl-C"),
-        pytest.param((), False, "interrupted", id="killed"),
-        pytest.param((), True, "running", id="running"),
-    ],
-)
-def test_a_run_tells_its_state(tmp_path: Path, entries: tuple[Finished, ...], locked: bool, state: str) -> None:
-    """Finished, interrupted, killed and running are told apart from the folder alone."""
-    journal(tmp_path, Started(1, 1, TRIAL.recipe.digest), Tried(1, TRIAL), *entries)
-    lock = lock_folder(tmp_path)
-    if not locked:
-        lock.release()
-    run = open_run(tmp_path)
-    lock.release()
-    assert run.state == state
-    assert run.trials == (TRIAL,)
-    assert run.closest == (TRIAL if entries else None)
-    assert run.best is None
-
-
-def test_a_completed_trial_takes_the_place_of_its_first_record(tmp_path: Path) -> None:
-    """A trial that was stopped early and finished at the end of the run is one trial."""
-    other = TrialRecord(2, Recipe(), "missed", 0.4)
-    stopped = TrialRecord(1, Recipe(), "pruned", 0.7)
-    journal(tmp_path, Tried(1, stopped), Tried(2, other), Tried(1, TRIAL), Finished("done", False, None, 1))
-    assert open_run(tmp_path).trials == (TRIAL, other)
-
-
-def test_a_damaged_front_is_refused(tmp_path: Path) -> None:
-    """A run is read whole or not at all."""
-    journal(tmp_path, Tried(1, TRIAL), Finished("done", False, None, 1))
-    (tmp_path / "front.json").write_text("[]")
-    with pytest.raises(RunError, match=r"front.json: is damaged"):
-        open_run(tmp_path)
-
-
-def test_no_folder_is_an_error(tmp_path: Path) -> None:
-    """A folder that is not there is named, with where runs go."""
-    with pytest.raises(RunError, match="no such run folder"):
-        open_run(tmp_path / "nothing")
+    assert [path.name for path in final.iterdir()] == ["old"]

@@ -44,7 +44,7 @@ FRONT = members(RECORDS)
 
 
 def test_members_are_relative_to_their_own_float32() -> None:
-    """Latency and size are shares of the float32 model's, and the medians they come from are kept."""
+    """Latency and size are shares of the float32 model's, and the medians they come from are there too."""
     assert [(m.trial, m.accuracy, m.relative_latency, m.relative_size) for m in FRONT] == [
         (2, 0.89, 0.5, 0.25),
         (4, 0.9, 0.75, 0.6),

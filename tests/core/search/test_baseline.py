@@ -13,8 +13,8 @@ from ilit.evidence.compare import Claim, evidence
 from ilit.evidence.units import PairedUnits
 from ilit.recipe import FLOAT32
 from ilit.report.verdict import sentence
-from ilit.run.folder import open_run
 from ilit.run.predictions import read_predictions
+from ilit.run.state import open_run
 from ilit.testing import FakeAccuracy, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))

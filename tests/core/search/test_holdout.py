@@ -11,7 +11,7 @@ import pytest
 from ilit import Trial, Tuner
 from ilit.errors import ConfigError, EvaluationError, IlitWarning
 from ilit.recipe import FLOAT32
-from ilit.run.folder import open_run
+from ilit.run.state import open_run
 from ilit.testing import FakeAdapter, fake_data, fake_model
 
 MODEL = fake_model(sensitive=("layer2",))

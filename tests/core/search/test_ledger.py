@@ -14,8 +14,10 @@ from ilit.objective import MODEL_SIZE, PERFORMANCE
 from ilit.plugins.registry import Registry
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord
-from ilit.run.folder import JOURNAL, Run
-from ilit.run.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.run.folder import JOURNAL
+from ilit.run.journal import JournalWriter, read_journal
+from ilit.run.records import Header, Probed, Started, Tried
+from ilit.run.state import Run
 from ilit.search.ledger import Ledger, known, open_ledger, outcome_of
 from ilit.strategy import (
     DistanceOutcome,

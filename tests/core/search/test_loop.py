@@ -26,7 +26,8 @@ from ilit.plugins.registry import Registry
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord, relative_cost
 from ilit.run.folder import JOURNAL
-from ilit.run.journal import Header, JournalWriter, Probed, Started, Tried, read_journal
+from ilit.run.journal import JournalWriter, read_journal
+from ilit.run.records import Header, Probed, Started, Tried
 from ilit.search.context import Assessment, Models, RunClock, RunContext
 from ilit.search.ledger import open_ledger
 from ilit.search.loop import Budget, SearchEnd, search

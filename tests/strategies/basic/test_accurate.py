@@ -9,7 +9,7 @@ from typing import Any
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpErrorProbe
-from ilit.testing.strategies import DYNAMIC, PER_TOKEN, SPACES, STATIC, synthetic_space
+from ilit.testing import DYNAMIC, PER_TOKEN, SPACES, STATIC, synthetic_space
 from ilit_strategies.basic.accurate import more_accurate, more_accurate_variants
 from ilit_strategies.basic.estimates import Candidate
 

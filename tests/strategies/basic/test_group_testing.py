@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ilit.recipe import FLOAT32
 from ilit.strategy import Baseline, TrialOutcome
-from ilit.testing.strategies import STATIC, synthetic_space
+from ilit.testing import STATIC, synthetic_space
 from ilit_strategies.basic.group_plan import promised
 from ilit_strategies.basic.group_testing import harmful_ops, likely_number
 from ilit_strategies.basic.thresholds import FEW_HARMFUL_OPS

@@ -10,7 +10,7 @@ import pytest
 
 from ilit.recipe import FLOAT32, Recipe
 from ilit.strategy import Baseline, OpErrorOutcome, OpErrorProbe, OpSpeedOutcome, OpSpeedProbe, TrialOutcome
-from ilit.testing.strategies import BFLOAT16, DYNAMIC, PER_TOKEN, STATIC, synthetic_space
+from ilit.testing import BFLOAT16, DYNAMIC, PER_TOKEN, STATIC, synthetic_space
 from ilit_strategies.basic.improve import improve, slow_ops
 
 NAMES = [f"op.{number}" for number in range(8)]

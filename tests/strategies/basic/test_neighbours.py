@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec
-from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, WEIGHT_ONLY
+from ilit.testing import DYNAMIC, STATIC, STATIC_KL, WEIGHT_ONLY
 from ilit_strategies.basic.neighbours import neighbours
 
 ALGORITHMS = ("minmax", "kl", "percentile", "mse")

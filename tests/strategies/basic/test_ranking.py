@@ -9,7 +9,7 @@ import pytest
 
 from ilit.recipe import FLOAT32
 from ilit.strategy import OpErrorOutcome, OpErrorProbe, Request
-from ilit.testing.strategies import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
+from ilit.testing import DYNAMIC, STATIC, STATIC_KL, planted, synthetic_space
 from ilit_strategies.basic.ranking import RankedOp, foreseen_length, int8_repairs, only, rank_ops
 
 SPACE = synthetic_space(6)

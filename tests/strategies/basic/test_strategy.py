@@ -31,8 +31,7 @@ from ilit.strategy import (
     Trial,
     TrialOutcome,
 )
-from ilit.testing import fake_data, fake_model, fake_plugins
-from ilit.testing.strategies import (
+from ilit.testing import (
     ANSWERS,
     DYNAMIC,
     EVERY_KIND,
@@ -43,6 +42,9 @@ from ilit.testing.strategies import (
     STATIC_KL,
     Answer,
     StrategyContract,
+    fake_data,
+    fake_model,
+    fake_plugins,
     planted,
     simulate,
     synthetic_space,

@@ -12,7 +12,7 @@ import pytest
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, SearchSpace
 from ilit.strategy import DistanceOutcome, DistanceProbe, OpErrorOutcome
-from ilit.testing.strategies import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
+from ilit.testing import SMOOTHED, SMOOTHED_MORE, SPACES, STATIC, STATIC_KL, synthetic_space
 from ilit_strategies.basic.estimates import Candidate
 from ilit_strategies.basic.thresholds import FAR_DISTANCE
 from ilit_strategies.basic.uniform import calibration_variants, candidates, transform_variants

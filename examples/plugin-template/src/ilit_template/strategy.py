@@ -25,7 +25,7 @@ class EndsOptions(BaseModel):
 
 
 class EndsInFloat:
-    """Keep the model's ends in float32 where INT8 throughout misses.
+    """Leave the model's ends in float32 where INT8 throughout misses.
 
     The op next to the input sees raw data and the op next to the output decides the answer, so these are the usual
     suspects, and a rule this simple needs no probes. Evaluations at worst: 4.

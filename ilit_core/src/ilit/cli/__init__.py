@@ -32,7 +32,18 @@ from ilit.cli.show import show
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.plugins.registry import Registry, installed_plugins
 
-__all__ = ["JsonFlag", "build_app", "main", "only_json", "report"]
+__all__ = [
+    "BUG",
+    "DONE",
+    "INTERRUPTED",
+    "MISSED",
+    "USER_ERROR",
+    "JsonFlag",
+    "build_app",
+    "main",
+    "only_json",
+    "report",
+]
 
 DONE, MISSED, USER_ERROR, BUG, INTERRUPTED = 0, 1, 2, 70, 130
 # Newer typers bring a copy of click of their own, and export no more than this subclass of its error.

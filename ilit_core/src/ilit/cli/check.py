@@ -64,7 +64,7 @@ def sentences(config: Config, table: OptionTable[Any] = OPTIONS) -> dict[str, st
 def _searched(config: Config, installed: Registry) -> dict[str, str]:
     """Return the sentences, with where the strategy comes from."""
     said = sentences(config)
-    origin = installed.provenance("strategy", config.strategy.name)
+    origin = installed.origin("strategy", config.strategy.name)
     return {**said, "strategy": f"{said['strategy']} of {origin.distribution} {origin.version}".strip()}
 
 

@@ -20,9 +20,9 @@ def plugins(as_json: JsonFlag = False) -> None:
 
 def _to_json(listed: PluginInfo) -> dict[str, Any]:
     return {
-        "name": listed.provenance.name,
-        "distribution": listed.provenance.distribution,
-        "version": listed.provenance.version,
+        "name": listed.origin.name,
+        "distribution": listed.origin.distribution,
+        "version": listed.origin.version,
         "provides": listed.provides,
         "hooks": listed.hooks,
         "error": listed.error or None,
@@ -34,8 +34,8 @@ def _show(listing: tuple[PluginInfo, ...], console: Console) -> None:
     table = Table("plugin", "distribution", "offers")
     for listed in listing:
         table.add_row(
-            escape(listed.provenance.name),
-            escape(f"{listed.provenance.distribution} {listed.provenance.version}"),
+            escape(listed.origin.name),
+            escape(f"{listed.origin.distribution} {listed.origin.version}"),
             escape("\n".join(_offers(listed))),
         )
     console.print(table)

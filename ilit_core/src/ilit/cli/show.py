@@ -12,8 +12,8 @@ from ilit.cli.output import JsonFlag, report
 from ilit.report.console import show_trials
 from ilit.report.summary import Summary, summary_of_run, summary_to_json, trial_to_json
 from ilit.report.wording import left_in_float
-from ilit.run.folder import Run, open_run
 from ilit.run.front import FrontMember, member_to_json
+from ilit.run.state import Run, open_run
 
 
 def show(run: Annotated[Path, typer.Argument(help="The run folder.")], as_json: JsonFlag = False) -> None:

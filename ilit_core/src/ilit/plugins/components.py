@@ -1,4 +1,4 @@
-"""Turns the names in a configuration into the parts that plugins offer, with their options checked."""
+"""The parts that a configuration names, made with their options checked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ilit.config import Config, PartSpec
-from ilit.errors import ConfigError, PluginError
-from ilit.executor import Executor
+from ilit.errors import ConfigError, PluginError, UnsupportedError
+from ilit.executor import Executor, SerialExecutor
 from ilit.metric import Metric
 from ilit.objective import Objective
 from ilit.plugins.options import constructed, filled
@@ -74,7 +74,7 @@ def make_strategy(config: Config, registry: Registry) -> Strategy:
 
 
 def _at(where: str, make: Callable[[], Any]) -> Any:
-    """Return what ``make`` makes, and say where in the configuration its options are if they are wrong."""
+    """Make a part, and say where in the configuration its options are if they are wrong."""
     try:
         return make()
     except ConfigError as error:
@@ -99,9 +99,14 @@ def make_executor(config: Config, registry: Registry) -> Executor:
     """Return the executor with its options.
 
     Raises:
-        ConfigError: no such executor, or options it does not take.
+        UnsupportedError: another executor than ``serial``, which no run uses yet, also where a plugin offers it.
+        ConfigError: options it does not take.
     """
     named, where = config.executor, _where(config.executor, "run.executor")
+    if named.name != SerialExecutor.name:
+        raise UnsupportedError(
+            f"{where}: executor '{named.name}' is not used yet, installed or not; write 'serial', or remove it"
+        )
     factory = _found(lambda: registry.executor(named.name), where)
     part = f"executor '{named.name}'"
     executor: Executor = _at(where, lambda: constructed(factory, part, (), named.options))

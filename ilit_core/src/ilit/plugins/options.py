@@ -195,7 +195,7 @@ def _names_and_parts(made: Any, given: Mapping[Any, Any]) -> tuple[Names | None,
         own = [field.name for field in dataclasses.fields(made)]
         return Names(tuple(own)), {name: getattr(made, name) for name in own if name in given}
     if isinstance(made, Mapping):
-        # A TypedDict loses what it does not list; any other mapping keeps every key, though perhaps as another type.
+        # A TypedDict loses what it does not list; any other mapping has every key, though perhaps as another type.
         names = Names(tuple(map(str, made))) if len(made) < len(given) else None
         return names, {key: made[key] for key in given if key in made}
     return None, {}

@@ -63,9 +63,10 @@ def spec_names(specs: Any) -> set[str]:
 
 
 def misuse(plugin: Any, hooks: set[str]) -> str:
-    """Return what pluggy would let pass in silence: a hook without a specification, a function without its mark.
+    """Return the mistake that pluggy would let pass in silence, in one line; empty where there is none.
 
-    Nor does pluggy mind an object that cannot be hashed until another plugin is asked, who would be blamed for it.
+    A hook without a specification, or a function without its mark. Nor does pluggy mind an object that cannot be hashed
+    until another plugin is asked, who would be blamed for it.
     """
     if type(plugin).__hash__ is None:
         return f"the plugin is a {type(plugin).__name__}, which cannot be hashed; use a module, or an object that can"
@@ -108,7 +109,7 @@ def methods_of(ability: type) -> tuple[str, ...]:
 
 
 def incomplete(part: type, ability: type) -> str:
-    """Return what is wrong where a class has some of an ability; empty where it has all of it, or nothing.
+    """Return the fault of a class that has part of an ability; empty where it has all of it, or nothing.
 
     ``isinstance`` would not tell: it takes half an ability for none, and asks neither for functions nor for parameters.
     """
@@ -129,7 +130,7 @@ def _parameters(method: Any) -> list[str]:
 
 
 def _takes_call(member: Any, part: type, wanted: Any) -> bool:
-    """Return whether what a class has can be called as the protocol's method; True where only an instance knows."""
+    """Whether what a class has can be called as the protocol's method; True where only an instance knows."""
     if not callable(member) and not isinstance(member, classmethod):
         return hasattr(member, "__get__")
     bound = member.__get__(object(), part) if hasattr(member, "__get__") else member

@@ -8,7 +8,7 @@ from typing import Any
 
 from ilit.report.summary import Cost, Summary, TrialSummary, summary_to_json
 from ilit.report.wording import drop, flips, left_in_float
-from ilit.run.journal import Header
+from ilit.run.records import Header
 
 FORMAT_VERSION = 2
 

@@ -21,8 +21,8 @@ from ilit.hookspecs import hookimpl
 from ilit.report.summary import Summary, TrialSummary, summary_of_result
 from ilit.report.wording import drop, evaluation_rows, left_in_float, pruned, score
 from ilit.result import TuneResult
-from ilit.run.folder import Run
 from ilit.run.front import FrontMember
+from ilit.run.state import Run
 
 # The lines being shown, by run folder: events come one by one, so what is on the screen has to be known between them.
 _lines: dict[Path, Progress] = {}

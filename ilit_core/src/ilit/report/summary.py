@@ -16,8 +16,8 @@ from ilit.evidence.record import Evidence
 from ilit.report.verdict import sentence
 from ilit.report.wording import evaluation_rows, pruned, score
 from ilit.result import TrialRecord, TuneResult
-from ilit.run.folder import Run
 from ilit.run.front import FrontMember, members
+from ilit.run.state import Run
 from ilit.strategy import Status
 
 

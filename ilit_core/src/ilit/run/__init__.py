@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
-from ilit.run.folder import BEST, CALIBRATION, CLOSEST, FRONT_MODELS, JOURNAL, Clock, Run, open_run, write_beside
+from ilit.run.folder import BEST, CALIBRATION, CLOSEST, FRONT_MODELS, JOURNAL, Clock, write_beside
+from ilit.run.front import FrontMember
+from ilit.run.records import Finished, Header, Probed
+from ilit.run.state import Run, open_run
 
-__all__ = ["BEST", "CALIBRATION", "CLOSEST", "FRONT_MODELS", "JOURNAL", "Clock", "Run", "open_run", "write_beside"]
+__all__ = [
+    "BEST",
+    "CALIBRATION",
+    "CLOSEST",
+    "FRONT_MODELS",
+    "JOURNAL",
+    "Clock",
+    "Finished",
+    "FrontMember",
+    "Header",
+    "Probed",
+    "Run",
+    "open_run",
+    "write_beside",
+]

@@ -1,4 +1,4 @@
-"""The run folder: where everything that one search found out is kept, and how it is read again.
+"""The run folder: its name, its files, its lock, and how files get there whole.
 
 | file | what |
 |---|---|
@@ -9,7 +9,7 @@
 | ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
 | ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
 | ``best-unverified/`` and the like | a model that, read back, was not the one written |
-| ``log.txt`` | everything the logger ``ilit`` said (``runlog.py``) |
+| ``log.txt`` | everything the logger ``ilit`` said (``log.py``) |
 | ``lock`` | held by the process that writes the folder |
 """
 
@@ -25,14 +25,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import filelock
 
 from ilit.errors import ArtefactError, RunError
-from ilit.result import TrialRecord
-from ilit.run.front import FrontMember, read_front
-from ilit.run.journal import Entry, Finished, Header, Probed, Tried, read_journal
 
 JOURNAL, CONFIG, LOCK, LOG = "journal.jsonl", "config.yaml", "lock", "log.txt"
 CALIBRATION, BEST, CLOSEST, FRONT_MODELS = "calibration.safetensors", "best", "closest", "front"
@@ -50,44 +46,6 @@ class Clock:
 
     now: Callable[[], datetime] = field(default=datetime.now)
     seconds: Callable[[], float] = field(default=time.monotonic)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One search as far as it has come: what event hooks are given and ``open_run`` returns.
-
-    Attributes:
-        folder: the run folder.
-        header: what was known before the first request.
-        trials: the records so far, in order.
-        probes: the probes so far, in order.
-        finished: how it ended, None where it goes on or was killed.
-        front: the recipes that met the criterion and that no other beats, the fastest first; empty until the end.
-        state: ``finished``; ``interrupted`` by Ctrl-C or killed; ``running`` while a process holds the lock.
-        torn: the journal's last line was cut off, and dropped on reading.
-    """
-
-    folder: Path
-    header: Header
-    trials: tuple[TrialRecord, ...] = ()
-    probes: tuple[Probed, ...] = ()
-    finished: Finished | None = None
-    front: tuple[FrontMember, ...] = ()
-    state: Literal["finished", "interrupted", "running"] = "running"
-    torn: bool = False
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The record the search ended with as best; None where there is none, or the search has not ended."""
-        return self._trial(self.finished.best) if self.finished else None
-
-    @property
-    def closest(self) -> TrialRecord | None:
-        """The record the search ended with as closest."""
-        return self._trial(self.finished.closest) if self.finished else None
-
-    def _trial(self, number: int | None) -> TrialRecord | None:
-        return next((record for record in self.trials if record.number == number), None)
 
 
 def try_folder(parent: Path) -> None:
@@ -201,46 +159,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def open_run(folder: str | Path) -> Run:
-    """Read a run folder, finished, interrupted or still being written.
-
-    Raises:
-        RunError: no such folder, no journal in it, a damaged line, by number, or a damaged ``front.json``.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise RunError(f"{folder}: no such run folder; run.folder says where runs go (default ./ilit_runs)")
-    journal = read_journal(folder / JOURNAL)
-    finished = _last(journal.entries)
-    return Run(
-        folder=folder,
-        header=journal.header,
-        trials=_trials(journal.entries),
-        probes=tuple(entry for entry in journal.entries if isinstance(entry, Probed)),
-        finished=finished,
-        front=read_front(folder),
-        state=_state(finished, folder),
-        torn=journal.torn,
-    )
-
-
-def _trials(entries: tuple[Entry, ...]) -> tuple[TrialRecord, ...]:
-    """Return each trial's last record: one that was stopped early may have been completed later."""
-    return tuple({entry.record.number: entry.record for entry in entries if isinstance(entry, Tried)}.values())
-
-
-def _last(entries: tuple[Entry, ...]) -> Finished | None:
-    return next((entry for entry in reversed(entries) if isinstance(entry, Finished)), None)
-
-
-def _state(finished: Finished | None, folder: Path) -> Literal["finished", "interrupted", "running"]:
-    if finished is not None:
-        return "interrupted" if finished.interrupted else "finished"
-    return "running" if _is_locked(folder) else "interrupted"
-
-
-def _is_locked(folder: Path) -> bool:
-    """Return whether a process writes the folder; where we may not even open the lock, nobody here does."""
+def is_locked(folder: Path) -> bool:
+    """Whether a process writes the folder; where we may not even open the lock, nobody here does."""
     if not (folder / LOCK).exists():
         return False
     try:

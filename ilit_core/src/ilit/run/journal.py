@@ -13,11 +13,7 @@ A probe's figures are under ``probe``, with their ``kind``: ``distance``, ``op_e
 A line is whole only with its line feed: what follows the last one is a torn write and is dropped with a warning in
 the log. Damage anywhere else is refused, and the line named.
 
-Older versions are read; ``_CHANGES`` turns their lines into those of this one.
-
-* 1: a probe's line told its kind by the flags ``per_op`` and ``timed``, and held every kind's figures; what was
-  against a passed recipe stood in ``reason``.
-* 2: a probe's line holds the figures of its kind alone; what is against a passed recipe is ``objection``.
+Older versions are read; ``upgrades.py`` turns their lines into those of this one.
 """
 
 from __future__ import annotations
@@ -28,135 +24,22 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, TypeVar
 
 from ilit.adapter import Cpu, Measurement
 from ilit.errors import RunError, one_line
 from ilit.evidence.record import Evidence
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord
+from ilit.run.records import Entry, Finished, Header, Journal, Probed, Started, Tried
+from ilit.run.upgrades import Line, upgraded
 from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome, ProbeOutcome
 
 FORMAT_VERSION = 2
-ProbeKind = Literal["distance", "op_errors", "op_speeds"]
-Line = Mapping[str, Any]
-"""One line as JSON, without its checksum."""
 Read = TypeVar("Read")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What decides a run's figures, known before its first request.
-
-    Attributes:
-        created: local time, ISO 8601.
-        adapter: the framework adapter's name.
-        versions: ilit's, Python's and the adapter's versions.
-        cpu: what it runs on.
-        seed: ``tuning.random_seed``.
-        digests: SHA-256 of ``config``, ``calibration`` and, where the adapter gives one, ``model``.
-        metric: the metric's name, ``eval_func`` where a function judges.
-        criterion: the target in the metric's own terms, one sentence.
-        baseline: the float32 model's accuracy.
-        target: the accuracy that passes.
-        higher_is_better: the metric's direction.
-        strategy: its name.
-        objective: its name.
-        max_trials: the limit.
-        ops: quantizable ops in the space.
-        recipes: recipes in the space, the exact number.
-        left_in_float: module path -> why, of modules that could be quantized by their kind and are no ops; none in a
-            journal of an ilit that did not tell.
-    """
-
-    created: str
-    adapter: str
-    versions: Mapping[str, str]
-    cpu: Cpu
-    seed: int
-    digests: Mapping[str, str]
-    metric: str
-    criterion: str
-    baseline: float
-    target: float
-    higher_is_better: bool
-    strategy: str
-    objective: str
-    max_trials: int
-    ops: int
-    recipes: int
-    left_in_float: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "versions", MappingProxyType(dict(self.versions)))
-        object.__setattr__(self, "digests", MappingProxyType(dict(self.digests)))
-        object.__setattr__(self, "left_in_float", MappingProxyType(dict(self.left_in_float)))
-
-
-@dataclass(frozen=True)
-class Started:
-    """Trial ``trial``, the search's request number ``request``, is about to be lowered."""
-
-    request: int
-    trial: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What request number ``request``, a trial, gave."""
-
-    request: int
-    record: TrialRecord
-
-
-@dataclass(frozen=True)
-class Probed:
-    """What request number ``request``, a probe of the recipe with this digest, gave."""
-
-    request: int
-    digest: str
-    outcome: ProbeOutcome
-    why: str = ""
-
-    @property
-    def kind(self) -> ProbeKind:
-        """The kind of figures asked for; follows from the outcome."""
-        match self.outcome:
-            case DistanceOutcome():
-                return "distance"
-            case OpErrorOutcome():
-                return "op_errors"
-            case OpSpeedOutcome():
-                return "op_speeds"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The search has ended by itself or by Ctrl-C. ``best`` and ``closest`` are trial numbers."""
-
-    reason: str
-    met: bool
-    best: int | None = None
-    closest: int | None = None
-    interrupted: bool = False
-    seconds: float = 0.0
-
-
-Entry = Started | Tried | Probed | Finished
-
-
-@dataclass(frozen=True)
-class Journal:
-    """A journal as read. ``torn`` is True where the last line was cut off and dropped."""
-
-    header: Header
-    entries: tuple[Entry, ...] = field(default=())
-    torn: bool = False
 
 
 class JournalWriter:
@@ -242,49 +125,14 @@ def _checked(line: bytes, number: int, file: Path) -> dict[str, Any]:
 
 
 def _read(parse: Callable[[Line], Read], record: Line, version: int, file: Path) -> Read:
-    """Return what ``parse`` makes of a record; a sound line that lacks what its kind needs was not written by ilit."""
+    """Parse a record; a sound line that lacks what its kind needs was not written by ilit."""
     try:
-        return parse(_upgraded(record, version))
+        return parse(upgraded(record, version, FORMAT_VERSION))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{file}: line {record['n'] + 1} is no record of format version {version} ({one_line(error)}); "
             "use the ilit that wrote it"
         ) from error
-
-
-def _upgraded(record: Line, version: int) -> Line:
-    """Return a line of format version ``version`` as the present version has it."""
-    for older in range(version, FORMAT_VERSION):
-        for change in _CHANGES[older]:
-            record = change(record)
-    return record
-
-
-def _probe_of_one_kind(record: Line) -> Line:
-    """Put one kind with its figures in the place of flags and all kinds' figures; ``timed`` won over ``per_op``."""
-    if record["kind"] != "probe":
-        return record
-    figures: dict[str, Any] = {"kind": "distance", "distance": record["distance"]}
-    if record["per_op"]:
-        figures = {"kind": "op_errors", "errors": record["ops"]}
-    if record.get("timed", False):
-        figures = {"kind": "op_speeds", "speedups": record["speedups"]}
-    place = {name: record[name] for name in ("n", "kind", "request", "digest", "why")}
-    return {**place, "probe": {**figures, "reason": record["reason"]}}
-
-
-def _objection_of_its_own(record: Line) -> Line:
-    """Put what was against a passed recipe into ``objection``, and leave ``reason`` to failures."""
-    if record["kind"] != "trial":
-        return record
-    trial = record["trial"]
-    passed = trial["status"] == "passed"
-    parts = ("", trial["reason"] or None) if passed else (trial["reason"], None)
-    return {**record, "trial": {**trial, "reason": parts[0], "objection": parts[1]}}
-
-
-_CHANGES: Mapping[int, tuple[Callable[[Line], Line], ...]] = {1: (_probe_of_one_kind, _objection_of_its_own)}
-"""Format version -> the steps, in order, that turn one of its lines into one of the next version."""
 
 
 def _canonical(record: Line) -> bytes:
@@ -366,17 +214,11 @@ def trial_to_json(record: TrialRecord) -> dict[str, Any]:
 
 
 def trial_from_json(data: Mapping[str, Any]) -> TrialRecord:
-    """Read what ``trial_to_json`` wrote, of this or an older ilit, whose records have no rows and no evidence."""
+    """Read what ``trial_to_json`` wrote; records of an older ilit have no rows and no evidence."""
     costs = {key: None if data[key] is None else Measurement(**data[key]) for key in ("cost", "float_cost")}
     found = data.get("evidence")
-    evidence = None if found is None else Evidence(**_renamed_evidence(found))
+    evidence = None if found is None else Evidence(**found)
     return TrialRecord(**{**data, **costs, "evidence": evidence, "recipe": Recipe.from_json(data["recipe"])})
-
-
-def _renamed_evidence(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of an ``Evidence`` by their present names, ``gained``, ``lost`` and ``comparisons``."""
-    present = {"fixed": "gained", "broken": "lost", "looks": "comparisons"}
-    return {present.get(name, name): value for name, value in body.items()}
 
 
 def _finite(value: float) -> float | None:

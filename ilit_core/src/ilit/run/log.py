@@ -1,6 +1,6 @@
 """``log.txt``: everything the logger ``ilit`` says during a run, whatever the user's own logging shows.
 
-What is said before the run folder exists is kept and written once it does. The user's handlers see what they
+What is said before the run folder exists is buffered and written once it does. The user's handlers see what they
 would see without a run: the level of the logger ``ilit`` as it was decides about that.
 """
 
@@ -26,7 +26,7 @@ class _Forward(logging.Handler):
 
 
 class RunLog(logging.handlers.MemoryHandler):
-    """Keeps records until ``write_to`` names the file, then writes each at once."""
+    """Buffers records until ``write_to`` names the file, then writes each at once."""
 
     def __init__(self) -> None:
         # Nothing is dropped: the capacity only says when to try to flush, and without a target that does nothing.
@@ -35,14 +35,14 @@ class RunLog(logging.handlers.MemoryHandler):
         self.setLevel(logging.INFO)
 
     def write_to(self, file: Path) -> None:
-        """Write what was kept, and from now on everything, to ``file``."""
+        """Write the records buffered so far, and from now on each one, to ``file``."""
         target = logging.FileHandler(file, encoding="utf-8")
         target.setFormatter(_FORMAT)
         self.setTarget(target)
         self.flush()
 
     def flush(self) -> None:
-        """Write what is kept where there is a file, else keep it."""
+        """Write the buffered records where there is a file."""
         if self.target is not None:
             super().flush()
 

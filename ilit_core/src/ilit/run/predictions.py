@@ -32,7 +32,7 @@ def write_predictions(folder: Path, name: int | Literal["labels", "units"], valu
 
 
 def read_predictions(folder: Path, number: int) -> NDArray[Any]:
-    """Return what ``write_predictions`` wrote of a trial, 0 for the float32 model.
+    """Return the predictions of a trial, 0 for the float32 model, as ``write_predictions`` was given them.
 
     Raises:
         RunError: there is no such file, or it is damaged.

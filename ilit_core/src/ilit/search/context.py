@@ -24,7 +24,7 @@ from ilit.evaluation.scoring import Score, Scorer
 from ilit.metric import PairedMetric
 from ilit.objective import Objective
 from ilit.recipe import Recipe
-from ilit.run.journal import Header
+from ilit.run.records import Header
 from ilit.space import SearchSpace
 from ilit.strategy import Baseline
 

@@ -13,9 +13,11 @@ from ilit.objective import Objective
 from ilit.plugins.registry import Registry
 from ilit.report.wording import score_in_full
 from ilit.result import TrialRecord, TuneResult, relative_cost
-from ilit.run.folder import JOURNAL, Run
+from ilit.run.folder import JOURNAL
 from ilit.run.front import members, write_front
-from ilit.run.journal import Entry, Finished, Header, JournalWriter, Probed, Started, Tried
+from ilit.run.journal import JournalWriter
+from ilit.run.records import Entry, Finished, Header, Probed, Started, Tried
+from ilit.run.state import Run
 from ilit.strategy import (
     DistanceOutcome,
     DistanceProbe,

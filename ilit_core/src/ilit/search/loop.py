@@ -33,7 +33,7 @@ class Budget:
     Attributes:
         max_trials: recipes evaluated, at most.
         seconds: as the user gave them, for messages; what counts is the run clock's deadline. It is looked at before
-            each request and, where a metric judges, after each batch of a trial.
+            each request and, where a metric scores, after each batch of a trial.
         until_met: end at the first accepted record.
     """
 
@@ -119,7 +119,7 @@ def search(
 
 
 def _evaluate_further(context: RunContext, ledger: Ledger) -> None:
-    """Complete a closest recipe that was pruned, and judge the one that the search ends with on the rows held out."""
+    """Complete a closest recipe that was pruned, and evaluate the one the search ends with on the rows held out."""
     criterion, baseline = context.assessment.criterion, context.assessment.baseline.accuracy
     in_time = not context.clock.expired()
     if in_time and not any(record.status == "passed" for record in ledger.trials):

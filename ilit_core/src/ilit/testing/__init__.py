@@ -1,12 +1,16 @@
 """For authors of plugins: contract suites to subclass, and a fake framework to try things on without torch.
 
-| name | what |
+| name | purpose |
 |---|---|
 | ``StrategyContract``, ``AdapterContract``, ``MetricContract`` | pytest suites of the laws; supply one fixture |
 | ``AdapterCase``, ``MetricCase`` | what those fixtures return |
 | ``simulate`` | runs a strategy without model and data |
+| ``Answer``, ``planted`` | stand in for model and data: the outcome of each request |
+| ``synthetic_space`` and ``STATIC``, ``DYNAMIC``, ... | a space for a strategy, and configs for its ops |
+| ``SPACES``, ``ANSWERS``, ``BASELINE`` | the spaces, adversaries and baseline of ``StrategyContract`` |
 | ``FakeModel``, ``fake_model``, ``fake_data``, ``FakeAdapter``, ``FakeAccuracy`` | a framework of numpy |
-| ``fake_plugins`` | a registry with the fake framework and whatever else is given |
+| ``fake`` | the same as a plugin |
+| ``fake_plugins``, ``GivenPlugin`` | a registry with the fake framework and whatever else is given |
 
 pytest is imported only where a suite is.
 """
@@ -18,48 +22,95 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ilit.testing.adapters import AdapterCase, AdapterContract
-    from ilit.testing.fake import FakeAdapter, FakeModel, fake_data, fake_model
-    from ilit.testing.fake_metric import FakeAccuracy
+    from ilit.testing import fake
+    from ilit.testing.adapter_case import AdapterCase
+    from ilit.testing.adapters import AdapterContract
+    from ilit.testing.fake import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_model
     from ilit.testing.metrics import MetricCase, MetricContract
-    from ilit.testing.registry import fake_plugins
-    from ilit.testing.strategies import StrategyContract, simulate
+    from ilit.testing.registry import GivenPlugin, fake_plugins
+    from ilit.testing.simulation import (
+        BASELINE,
+        BFLOAT16,
+        DYNAMIC,
+        EVERY_KIND,
+        PER_TOKEN,
+        SMOOTHED,
+        SMOOTHED_MORE,
+        STATIC,
+        STATIC_KL,
+        WEIGHT_ONLY,
+        Answer,
+        EndlessError,
+        planted,
+        simulate,
+        synthetic_space,
+    )
+    from ilit.testing.strategies import ANSWERS, SPACES, StrategyContract
 
 __all__ = [
+    "ANSWERS",
+    "BASELINE",
+    "BFLOAT16",
+    "DYNAMIC",
+    "EVERY_KIND",
+    "PER_TOKEN",
+    "SMOOTHED",
+    "SMOOTHED_MORE",
+    "SPACES",
+    "STATIC",
+    "STATIC_KL",
+    "WEIGHT_ONLY",
     "AdapterCase",
     "AdapterContract",
+    "Answer",
+    "EndlessError",
     "FakeAccuracy",
     "FakeAdapter",
     "FakeModel",
+    "GivenPlugin",
     "MetricCase",
     "MetricContract",
     "StrategyContract",
+    "fake",
     "fake_data",
     "fake_model",
     "fake_plugins",
+    "planted",
     "simulate",
+    "synthetic_space",
 ]
 
 _HOMES = {
-    "adapters": ("AdapterCase", "AdapterContract"),
-    "fake": ("FakeAdapter", "FakeModel", "fake_data", "fake_model"),
-    "fake_metric": ("FakeAccuracy",),
+    "adapter_case": ("AdapterCase",),
+    "adapters": ("AdapterContract",),
+    "fake": ("FakeAccuracy", "FakeAdapter", "FakeModel", "fake_data", "fake_model"),
     "metrics": ("MetricCase", "MetricContract"),
-    "registry": ("fake_plugins",),
-    "strategies": ("StrategyContract", "simulate"),
+    "registry": ("GivenPlugin", "fake_plugins"),
+    "strategies": ("ANSWERS", "SPACES", "StrategyContract"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
+_SUITES = ("abilities", "adapters", "metrics", "strategies")
 
 
 def __getattr__(name: str) -> Any:
     """Import the module that holds ``name`` when it is first used."""
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'ilit.testing' has no attribute {name!r}")
-    home = f"ilit.testing.{_HOME[name]}"
-    suite = any(other.endswith("Contract") for other in _HOMES[_HOME[name]])
-    if suite and home not in sys.modules:
-        # Before its first import, so that a failing assert of a suite shows its values.
-        importlib.import_module("pytest").register_assert_rewrite(home)
-    value = getattr(importlib.import_module(home), name)
+    if name == "fake":
+        return importlib.import_module("ilit.testing.fake")
+    home = _HOME.get(name, "simulation")
+    if home in _SUITES:
+        _show_values_of_asserts()
+    value = getattr(importlib.import_module(f"ilit.testing.{home}"), name)
     globals()[name] = value
     return value
+
+
+def _show_values_of_asserts() -> None:
+    """Have pytest rewrite the suites not yet imported, so that a failing assert of theirs shows its values."""
+    suites = (f"ilit.testing.{suite}" for suite in _SUITES)
+    importlib.import_module("pytest").register_assert_rewrite(*(name for name in suites if name not in sys.modules))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -70,7 +70,7 @@ class MetricContract:
 
     @pytest.fixture
     def case(self) -> MetricCase:
-        """Return what to try; every subclass overrides this."""
+        """Return the case to try; every subclass overrides this."""
         raise NotImplementedError("give your subclass of MetricContract a fixture 'case' that returns a MetricCase")
 
     def test_it_says_its_name_and_direction(self, case: MetricCase) -> None:
@@ -113,7 +113,7 @@ class MetricContract:
         assert identical(labels, case.labels)
 
     def test_later_changes_to_a_batch_do_not_reach_it(self, case: MetricCase) -> None:
-        """A loader may reuse its buffers, so what ``update`` was given is not kept by reference."""
+        """A loader may reuse its buffers, so what ``update`` was given is copied."""
         metric, outputs = case.make(), copy.deepcopy(case.outputs)
         metric.update(outputs, case.labels)
         before = metric.result()

@@ -112,7 +112,7 @@ def tune(job: TuneJob, on_batch: Callable[[int, int], None] | None = None) -> Tu
         raise RunError(f"{job.model}: the run ended before its first trial, so there is nothing to keep")
     notes = dict.fromkeys((*remarks, *(str(warning.message) for warning in caught)))
     summary = summary_of_result(tuner.result)
-    return _kept(job, TuneReport(task.name, summary, (*_remarks(summary), *notes)), tokenizer)
+    return _with_saved_model(job, TuneReport(task.name, summary, (*_remarks(summary), *notes)), tokenizer)
 
 
 @dataclass(frozen=True)
@@ -142,20 +142,20 @@ def _tuned(
         overrides["calibration"] = {"samples": rows}
     tuner = Tuner(job.config, **overrides)
 
-    def check(judge: Any, score: float) -> None:
-        _check_baseline(job, task, judge, score, loaded)
+    def check(metric: Any, score: float) -> None:
+        _check_baseline(job, task, metric, score, loaded)
 
     with contextlib.suppress(MissedError), first_score(len(evaluated.row_ids), check):
         tuner.tune(model, calibrated, eval_dataloader=_Watched(evaluated, on_batch), on_miss="raise")
     return tuner, [remark for remark in remarks if remark]
 
 
-def _check_baseline(job: TuneJob, task: Task, judge: Any, score: float, loaded: _Loaded) -> None:
+def _check_baseline(job: TuneJob, task: Task, metric: Any, score: float, loaded: _Loaded) -> None:
     """Refuse, or warn of, a float32 score that shows nothing of what the model knows.
 
     One that chance may have given is refused where the tokenizer's casing is in doubt: that explains it.
     """
-    found = objection(task, judge, score, loaded.model.config)
+    found = objection(task, metric, score, loaded.model.config)
     if found is None:
         return
     if (found.grave or loaded.doubts) and not job.allow_weak_baseline:
@@ -213,8 +213,8 @@ def _overrides(job: TuneJob, judged_by: Mapping[str, Any]) -> dict[str, Any]:
     return {"tuning": tuning, **({} if samples is None else {"calibration": {"samples": samples}})}
 
 
-def _kept(job: TuneJob, report: TuneReport, tokenizer: Any) -> TuneReport:
-    """Keep the model that passed, or the closest under its own name; return the report with the folder's name."""
+def _with_saved_model(job: TuneJob, report: TuneReport, tokenizer: Any) -> TuneReport:
+    """Save the model that passed, or the closest under its own name; return the report with the folder's name."""
     summary = report.summary
     source = summary.folder / (BEST if summary.passed else CLOSEST)
     output = job.output if summary.passed else closest_folder(job.output)

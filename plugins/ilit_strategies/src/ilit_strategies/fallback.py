@@ -27,7 +27,7 @@ def float_changes(space: SearchSpace, names: Sequence[str]) -> list[Change]:
 
 
 def longest_prefix(base: Recipe, changes: Sequence[Change]) -> int:
-    """Return how many of ``changes`` may be made together: all, or fewer where no op would be left in INT8.
+    """Return the number of ``changes`` that may be made together: all, or fewer where no op would be left in INT8.
 
     A recipe without an INT8 op is the float model, whose accuracy is the baseline: not worth a trial.
     """

@@ -46,7 +46,7 @@ def tune(
 ) -> int:
     """Turn a fine-tuned checkpoint into an INT8 model that keeps its score on a task.
 
-    Where no model passes, the closest is kept in OUTPUT-closest and the exit code is 1. A float32 model that scores no
+    Where no model passes, the closest is saved in OUTPUT-closest and the exit code is 1. A float32 model that scores no
     better than the best constant answer is refused, with the likely cause.
     """
     from ilit_bert import tune as work

@@ -40,7 +40,7 @@ def op_speedups(session: LoweringSession, recipe: Recipe) -> dict[str, float]:
 
 
 def _kind(config: OpConfig) -> tuple[Hashable, ...]:
-    """What of a config decides how long it takes."""
+    """Return the part of a config that decides how long it takes."""
     activation = config.activation
     return config.approach, activation and activation.granularity, config.smoothing > 0
 

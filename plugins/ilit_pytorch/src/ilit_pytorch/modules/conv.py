@@ -72,7 +72,7 @@ class Int8Conv(Lowered):
 
     @read_only
     def bias(self) -> torch.Tensor | None:
-        """What is added to each output, float32 (out,), with what correction and smoothing add; None as in float."""
+        """The float32 bias (out,) with what correction and smoothing add; None where the op has none."""
         return self.int8_bias if self.biased else None
 
     @read_only

@@ -40,7 +40,7 @@ class Tried:
 
 
 def loss(outcome: TrialOutcome, baseline: Baseline) -> float:
-    """Return how much worse than float32 an outcome is, in the metric's unit; ``inf`` where that is not known.
+    """Return the loss of an outcome against float32, in the metric's unit; ``inf`` where that is not known.
 
     A pruned one was at least this much worse.
     """
@@ -51,7 +51,7 @@ def loss(outcome: TrialOutcome, baseline: Baseline) -> float:
 
 
 def tolerated_loss(baseline: Baseline) -> float:
-    """Return how much worse than float32 a recipe may be, in the metric's unit."""
+    """Return the loss against float32 that a recipe may have, in the metric's unit."""
     return abs(baseline.accuracy - baseline.target)
 
 

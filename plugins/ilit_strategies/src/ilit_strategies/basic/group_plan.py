@@ -24,7 +24,7 @@ class GroupPlan:
 
     Attributes:
         excess: trials at worst beyond what is ``promised``, over all numbers of harmful ops up to ``MAX_PLANNED_OPS``
-            and all their places; 0 or less where the promise is kept.
+            and all their places; 0 or less where the promise holds.
         suspected_sizes: [found][unknown][suspected] -> how many suspected ops to test.
         unknown_sizes: [found][unknown] -> how many unknown ops to test where none are suspected.
     """
@@ -34,7 +34,7 @@ class GroupPlan:
     unknown_sizes: tuple[tuple[int, ...], ...]
 
     def size(self, suspected: int, unknown: int, found: int) -> int:
-        """Return how many ops to test together.
+        """Return the number of ops to test together.
 
         Args:
             suspected: ops of which at least one hurts, 0 where nothing of the kind is known; else 2 or more.
@@ -55,7 +55,7 @@ def group_plan(ops: int, likely: int = 0, spent: int = 0) -> GroupPlan:
 
     The number is not known, so the plan is the minimax over all of them, by dynamic programming over (harmful ops
     found, ops unknown, ops suspected), as M. Sobel and P. Groll (Bell System Technical Journal 38, 1959) did for the
-    mean. Computed for every n up to 160, the promise is kept for all numbers of harmful ops; only for n = 64 and
+    mean. Computed for every n up to 160, the promise holds for all numbers of harmful ops; only for n = 64 and
     124 to 128 four of them, and for n = 128 eight, may take one trial more.
 
     Args:

@@ -144,7 +144,7 @@ class _Knowledge:
 
 
 def likely_number(lost: float, losses: Sequence[float]) -> int:
-    """Return how many ops hurt if losses add up, or 0 where the losses do not tell.
+    """Return the number of ops that hurt if losses add up, or 0 where the losses do not tell.
 
     Args:
         lost: the loss with all of them in INT8.

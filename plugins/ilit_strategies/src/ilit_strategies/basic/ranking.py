@@ -77,7 +77,7 @@ def only(space: SearchSpace, base: Recipe, names: Sequence[str], config: OpConfi
 
 
 def foreseen_length(ranked: Sequence[RankedOp], enough: float) -> int:
-    """Return how many of ``ranked`` must change for the others' damage to add up to ``enough`` or less, at least 1.
+    """Return the number of ``ranked`` to change for the others' damage to add up to ``enough`` or less, at least 1.
 
     Distances are mean squares, and the output errors of ops are all but uncorrelated, so damages add up. Only ops that
     do a ``NOTABLE_DAMAGE`` count where there are such: the harm of many small errors is not what a few ops more can
@@ -94,7 +94,7 @@ def foreseen_length(ranked: Sequence[RankedOp], enough: float) -> int:
 
 
 def individually_fatal(ranked: Sequence[RankedOp], enough: float) -> int:
-    """Return how many of ``ranked``, its first, each do ``FATAL_DAMAGE``, so cannot stay as they are."""
+    """Return the number of ``ranked``, its first, that each do ``FATAL_DAMAGE``, so cannot stay as they are."""
     return sum(op.damage > FATAL_DAMAGE * enough for op in ranked)
 
 

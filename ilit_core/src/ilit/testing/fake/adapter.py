@@ -1,17 +1,11 @@
-"""A framework of forty lines of numpy with real quantization, and an adapter for it: the loop without torch.
-
-``fake_model`` makes a small chain of matrices, ``fake_data`` rows it is right about, ``FakeAdapter`` quantizes it.
-Quantizing an op really rounds its weights and its input. Ops named as ``sensitive`` get an input with one outlier
-channel, which leaves the float model as it is and ruins the op in INT8, so that a search has something to find.
-The module is also a plugin: register it, and ``framework: fake`` and ``metric: fake_accuracy`` work.
-"""
+"""The adapter of the fake framework: every method and every ability, with numpy alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,14 +15,12 @@ import numpy.typing as npt
 
 from ilit.adapter import Calibration, Cpu, Measurement
 from ilit.errors import ArtefactError, DataError, LoweringError, ModelError
-from ilit.hookspecs import hookimpl
 from ilit.metric import Metric
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.space import CalibrationSize, Op, SearchSpace
-from ilit.testing.fake_metric import FakeAccuracy
-from ilit.testing.tensors import Array, read_tensors, write_tensors
+from ilit.testing.fake.model import FakeModel, Range
+from ilit.testing.fake.tensors import Array, read_tensors, write_tensors
 
-OUTLIER = 2000.0
 _WEIGHT = QuantSpec("int8", "sym", "per_channel")
 _INPUT = QuantSpec("uint8", "asym", "per_tensor")
 CANDIDATES = (
@@ -38,169 +30,39 @@ CANDIDATES = (
     OpConfig("int8", "dynamic", _WEIGHT, _INPUT),
     FLOAT32,
 )
-Range = tuple[float, float]
-
-
-# --- The model -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class FakeModel:
-    """A chain ``x -> relu(x @ w0.T) -> ... -> x @ wn.T``; frozen, and its arrays are read-only.
-
-    Attributes:
-        weights: op name -> float32 of shape (out, in), in order.
-        rejects: ops whose INT8 lowering the "engine" refuses.
-        patched: ops whose forward somebody has replaced, so that they are none to the adapter and stay in float.
-        int8_speed: how many times as fast as float an INT8 op is.
-        training: whether it is in train mode, which changes nothing but itself.
-        recipe: what its ops run in; None for a model as trained.
-        ranges: op name -> range of its input, for static ops.
-    """
-
-    weights: Mapping[str, Array] = field(repr=False)
-    rejects: frozenset[str] = frozenset()
-    int8_speed: float = 2.0
-    training: bool = True
-    recipe: Recipe | None = field(default=None, repr=False)
-    ranges: Mapping[str, Range] = field(default_factory=dict, repr=False)
-    patched: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        for array in self.weights.values():
-            array.setflags(write=False)
-
-    def __call__(self, x: Array) -> Array:
-        """Return the logits, float32 of shape (rows, classes), of inputs of shape (rows, width)."""
-        for name, values in self.steps(x):
-            if name == "":
-                return values
-        raise ModelError("the fake model has no op; make it with fake_model")
-
-    def steps(self, x: Array) -> Iterable[tuple[str, Array]]:
-        """Yield each op's name with its input, and last ``""`` with the logits."""
-        last = list(self.weights)[-1]
-        for name in self.weights:
-            yield name, x
-            x = self.run(name, x)
-            x = x if name == last else np.maximum(x, np.float32(0))
-        yield "", x
-
-    def run(self, name: str, x: Array) -> Array:
-        """Return one op's output, shape (rows, out), on inputs of shape (rows, in)."""
-        config, weight = self.config(name), self.weights[name]
-        if config.activation is not None:
-            found = (float(x.min()), float(x.max())) if config.approach == "dynamic" else self.ranges[name]
-            x = _rounded(x, config.activation, *found)
-        if config.weight is not None:
-            weight = _rounded_weight(weight, config.weight)
-        product: Array = x @ weight.T  # (rows, in) @ (in, out)
-        return product
-
-    def config(self, name: str) -> OpConfig:
-        """Return what an op runs in."""
-        return FLOAT32 if self.recipe is None else self.recipe.ops.get(name, FLOAT32)
-
-
-def _rounded(values: Array, spec: QuantSpec, low: float, high: float) -> Array:
-    """Return ``values`` after quantization to the range and back."""
-    levels = 2**spec.bits - 1
-    if spec.scheme == "sym":
-        reach = max(abs(low), abs(high))
-        low, high = -reach, reach
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32((high - low) / levels or 1.0)
-    codes = np.clip(np.round((values - np.float32(low)) / scale), 0, levels)
-    return np.asarray(codes * scale + np.float32(low), np.float32)
-
-
-def _rounded_weight(weight: Array, spec: QuantSpec) -> Array:
-    """Return a weight of shape (out, in) after symmetric quantization and back, per row or as a whole."""
-    reach = np.abs(weight).max(axis=1, keepdims=True) if spec.granularity == "per_channel" else np.abs(weight).max()
-    scale = np.where(reach > 0, reach, 1) / (2 ** (spec.bits - 1) - 1)
-    return np.asarray(np.round(weight / scale) * scale, np.float32)
-
-
-def fake_model(
-    ops: int = 4,
-    sensitive: Sequence[str] = (),
-    width: int = 16,
-    classes: int = 4,
-    seed: int = 0,
-    rejects: Iterable[str] = (),
-    int8_speed: float = 2.0,
-    patched: Iterable[str] = (),
-) -> FakeModel:
-    """Return a model with ops ``layer0`` to ``layer{ops - 1}``, the same for the same arguments.
-
-    Each sensitive op, any but ``layer0``, reads one channel that the op before it has multiplied by 2000; its own
-    column for that channel is divided by as much, so that the float model's function stays.
-
-    Raises:
-        ValueError: a sensitive op that is not there, or ``layer0``, which has no op before it.
-    """
-    rng = np.random.default_rng(seed)
-    names = [f"layer{index}" for index in range(ops)]
-    sizes = [width] * ops + [classes]
-    weights = {
-        name: (rng.standard_normal((sizes[index + 1], sizes[index])) / np.sqrt(width / 2)).astype(np.float32)
-        for index, name in enumerate(names)
-    }
-    for name in sensitive:
-        if name not in names[1:]:
-            raise ValueError(f"{name!r} cannot be sensitive; choose among {', '.join(names[1:])}")
-        weights[names[names.index(name) - 1]][0, :] *= np.float32(OUTLIER)
-        weights[name][:, 0] /= np.float32(OUTLIER)
-    return FakeModel(weights, frozenset(rejects), int8_speed, patched=frozenset(patched))
-
-
-def fake_data(
-    model: FakeModel, rows: int = 256, batch_size: int = 32, seed: int = 1, wrong: float = 0.1
-) -> list[tuple[Array, npt.NDArray[np.int64]]]:
-    """Return batches ``(input, label)`` on which the float model scores about ``1 - wrong``.
-
-    The rows are random; of three times as many those are kept that the model is surest of, as a trained model would
-    be. ``input`` is float32 of shape (batch_size, width), ``label`` int64 of shape (batch_size,).
-    """
-    rng = np.random.default_rng(seed)
-    width = next(iter(model.weights.values())).shape[1]
-    inputs = rng.standard_normal((3 * rows, width)).astype(np.float32)
-    logits = model(inputs)
-    best = np.sort(logits, axis=1)
-    surest = np.sort(np.argsort(best[:, -2] - best[:, -1])[:rows])
-    inputs, labels = inputs[surest], logits[surest].argmax(axis=1)
-    spoiled = rng.random(rows) < wrong
-    labels = np.where(spoiled, (labels + 1) % logits.shape[1], labels).astype(np.int64)
-    return [(inputs[at : at + batch_size], labels[at : at + batch_size]) for at in range(0, rows, batch_size)]
-
-
-# --- The adapter ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FakeCalibration:
-    """Ranges of each op's input. ``ranges`` is size -> algorithm -> op -> range; ``kept`` are rows for probes."""
+    """Ranges of each op's input.
+
+    Attributes:
+        ranges: calibration size -> algorithm -> op -> range.
+        probe_rows: inputs for probes, float32 of shape (rows, width).
+        rows: rows the pass saw.
+        row_digests: a digest of each.
+    """
 
     ranges: Mapping[str, Mapping[str, Mapping[str, Range]]]
-    kept: Array
+    probe_rows: Array
     rows: int
     row_digests: frozenset[str]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of ranges and kept rows."""
+        """SHA-256 of ranges and probe rows."""
         text = json.dumps(self.ranges, sort_keys=True).encode()
-        return hashlib.sha256(text + self.kept.tobytes()).hexdigest()
+        return hashlib.sha256(text + self.probe_rows.tobytes()).hexdigest()
 
     def save(self, file: Path) -> None:
-        """Write ranges, float32 of shape (2,) each, and kept rows."""
+        """Write ranges, float32 of shape (2,) each, and probe rows."""
         flat = {
             f"{size}/{algorithm}/{op}": np.array(found, np.float32)
             for size, algorithms in self.ranges.items()
             for algorithm, ops in algorithms.items()
             for op, found in ops.items()
         }
-        write_tensors(file, {**flat, "kept": self.kept})
+        write_tensors(file, {**flat, "probe_rows": self.probe_rows})
 
 
 class FakeAdapter:
@@ -276,17 +138,17 @@ class FakeAdapter:
         return sum(model.config(name).quantized for name in model.weights)
 
     def probe(self, model: FakeModel, recipes: Sequence[Recipe], calibration: Calibration) -> list[float]:
-        """Return each recipe's relative output error on the kept rows."""
-        kept = _fake(calibration).kept
-        wanted = replace(model, recipe=None)(kept)
-        return [_distance(self.lower(model, recipe, calibration)(kept), wanted) for recipe in recipes]
+        """Return each recipe's relative output error on the probe rows."""
+        rows = _fake(calibration).probe_rows
+        wanted = replace(model, recipe=None)(rows)
+        return [_distance(self.lower(model, recipe, calibration)(rows), wanted) for recipe in recipes]
 
     def probe_ops(self, model: FakeModel, recipe: Recipe, calibration: Calibration) -> Mapping[str, float]:
         """Return each INT8 op's relative output error on its float input."""
         lowered, plain = self.lower(model, recipe, calibration), replace(model, recipe=None)
         return {
             name: _distance(lowered.run(name, x), plain.run(name, x))
-            for name, x in plain.steps(_fake(calibration).kept)
+            for name, x in plain.steps(_fake(calibration).probe_rows)
             if name in recipe.quantized_ops
         }
 
@@ -441,24 +303,3 @@ def _digests(inputs: Array) -> list[str]:
 
 def _distance(ours: Array, wanted: Array) -> float:
     return float(((ours - wanted) ** 2).mean() / (wanted.var() or 1.0))
-
-
-# --- The plugin ----------------------------------------------------------------------------------------------------
-
-
-@hookimpl
-def ilit_adapters() -> list[type[Any]]:
-    """Offer ``fake``."""
-    return [FakeAdapter]
-
-
-@hookimpl
-def ilit_metrics() -> list[type[Any]]:
-    """Offer ``fake_accuracy``."""
-    return [FakeAccuracy]
-
-
-@hookimpl
-def ilit_select_adapter(model: Any) -> str | None:
-    """Take fake models."""
-    return FakeAdapter.name if isinstance(model, FakeModel) else None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ilit.errors import DataError, EvaluationError
 from ilit.metric_units import Units, logit_margins, share_right
-from ilit.testing.tensors import Array
+from ilit.testing.fake.tensors import Array
 
 
 class FakeAccuracy:
