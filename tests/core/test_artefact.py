@@ -48,7 +48,7 @@ def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
     assert identical(ilit.load(str(moved))(DATA[0][0]), model(DATA[0][0]))
 
 
-# --- Keeping -------------------------------------------------------------------------------------------------------
+# --- Saving -------------------------------------------------------------------------------------------------------
 
 
 class Watching(FakeAdapter):
@@ -65,8 +65,8 @@ class Watching(FakeAdapter):
         return super().outputs(model, batch)
 
 
-def kept(adapter: Any, folder: Path, sample: Sample) -> SavedModel:
-    """Lower the fake model by the first choices and keep it."""
+def saved(adapter: Any, folder: Path, sample: Sample) -> SavedModel:
+    """Lower the fake model by the first choices and save it."""
     space = replace(adapter.describe(MODEL, DATA[0]), calibrations=(CalibrationSize(1, "batches"),))
     lowered = adapter.lower(MODEL, space.recipe({}), adapter.calibrate(MODEL, DATA, space))
     return save_and_verify(adapter, lowered, MODEL, folder / "best", sample, lambda _: None)
@@ -89,7 +89,7 @@ def test_the_model_read_back_is_run_beside_the_one_written(
 ) -> None:
     """On a few rows where these run alone; not at all where a model answers otherwise each time."""
     adapter = Watching(least)
-    found = kept(adapter, tmp_path, sample)
+    found = saved(adapter, tmp_path, sample)
     assert (adapter.rows, found.doubt) == (rows, "")
     assert (tmp_path / "best" / "recipe.json").exists()
 
@@ -101,11 +101,11 @@ def test_the_architecture_is_blank(tmp_path: Path) -> None:
         def load(self, folder: Path, model: Any = None) -> Any:
             return replace(super().load(folder), weights=model.weights)
 
-    found = kept(Lazy(), tmp_path, Sample(FEW, ALL))
+    found = saved(Lazy(), tmp_path, Sample(FEW, ALL))
     assert "the model read back gives another output" in found.doubt
 
 
-def test_what_cannot_be_compared_is_kept_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_compared_is_saved_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """By the leaf; the others are compared."""
 
     class WithCache(FakeAdapter):
@@ -113,11 +113,11 @@ def test_what_cannot_be_compared_is_kept_and_said(tmp_path: Path, caplog: pytest
             return {"logits": super().outputs(model, batch), "cache": object()}
 
     with caplog.at_level(logging.INFO, logger="ilit"):
-        assert kept(WithCache(), tmp_path, Sample(FEW, ALL)).doubt == ""
-    assert "best: kept without a comparison of output['cache'] (a object)" in caplog.text
+        assert saved(WithCache(), tmp_path, Sample(FEW, ALL)).doubt == ""
+    assert "best: saved without a comparison of output['cache'] (a object)" in caplog.text
 
 
-def test_an_int8_model_that_alone_is_random_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_int8_model_that_alone_is_random_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Before anything is said against its files, it is run a second time itself."""
 
     class Wavering(FakeAdapter):
@@ -127,7 +127,7 @@ def test_an_int8_model_that_alone_is_random_is_kept(tmp_path: Path, caplog: pyte
             self.calls += 1
             return super().outputs(model, batch) + np.float32(self.calls)
 
-    assert kept(Wavering(), tmp_path, Sample(FEW, ALL)).doubt == ""
+    assert saved(Wavering(), tmp_path, Sample(FEW, ALL)).doubt == ""
     assert "the INT8 model's outputs differ from call to call" in caplog.text
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_renamed_is_said_to_be_where_it_is(tmp_path: Path, monkey
     def refuse(self: Path, target: Path) -> Path:
         raise OSError(13, "Permission denied")
 
-    found = kept(Unreadable(), tmp_path, Sample(FEW, ALL))
+    found = saved(Unreadable(), tmp_path, Sample(FEW, ALL))
     assert "cannot be read back (damaged); what was written is in " in found.doubt
     assert f"{tmp_path / 'best'}, and the model itself in memory" in found.doubt
 

@@ -1,4 +1,4 @@
-"""Records of a run: one a trial, the latest."""
+"""Records of a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pytest
 from ilit.adapter import Measurement
 from ilit.objective import MODEL_SIZE, PERFORMANCE, Objective
 from ilit.recipe import Recipe
-from ilit.result import TrialRecord, relative_cost, with_record
-
-FIRST, SECOND = TrialRecord(1, Recipe(), "pruned", 0.8), TrialRecord(2, Recipe(), "missed", 0.7)
+from ilit.result import TrialRecord, relative_cost
 
 
 @pytest.mark.parametrize(
@@ -28,17 +26,6 @@ def test_accepted_is_passed_without_objection(record: TrialRecord, accepted: boo
     assert (record.accepted, record.why_not) == (accepted, why_not)
 
 
-def test_a_new_trial_comes_last() -> None:
-    """Records stay in the order of their trials."""
-    assert with_record((FIRST,), SECOND) == (FIRST, SECOND)
-
-
-def test_a_later_record_takes_the_place_of_the_earlier() -> None:
-    """A completed evaluation replaces the pruned one where that was."""
-    completed = TrialRecord(1, Recipe(), "missed", 0.75)
-    assert with_record((FIRST, SECOND), completed) == (completed, SECOND)
-
-
 @pytest.mark.parametrize(
     ("objective", "share"),
     [(PERFORMANCE, 0.5), (MODEL_SIZE, 0.25), (Objective("free", "", lambda cost: 0.0), 0.0)],
@@ -53,4 +40,4 @@ def test_a_cost_is_a_share_of_the_float_models_in_the_same_passes(objective: Obj
 def test_a_record_without_a_measured_cost_has_no_relative_one() -> None:
     """Only passed recipes are measured."""
     with pytest.raises(ValueError, match="trial 2 has no measured cost: its status is missed"):
-        relative_cost(SECOND, PERFORMANCE)
+        relative_cost(TrialRecord(2, Recipe(), "missed", 0.7), PERFORMANCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -410,7 +411,7 @@ def test_a_closest_that_is_not_saved_is_not_said_to_be(tuner: Make, monkeypatch:
 
 def test_a_full_disk_at_the_very_end_costs_no_model(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the run folder does not take the end of the run, that is a warning, and the model is returned."""
-    monkeypatch.setattr("ilit.tuner.write_front", raising(FULL))
+    monkeypatch.setattr("ilit.search.ledger.write_front", raising(FULL))
     tuned = tuner(only_layer2, metric="fake_accuracy")
     with pytest.warns(IlitWarning, match=r"the end of the run could not be written \(OSError: .*No space left"):
         assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is not None
@@ -498,7 +499,7 @@ def test_a_relative_loss_of_nothing_is_refused(tuner: Make) -> None:
 
 
 def test_max_trials_ends_the_search(tuner: Make) -> None:
-    """The closest so far is kept."""
+    """The closest so far is saved."""
     tuned = tuner(first_all_then_layer2, metric="fake_accuracy", max_trials=1)
     with pytest.warns(IlitWarning, match="tuning.max_trials 1 is reached after 1 trial"):
         assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is None
@@ -526,6 +527,46 @@ def test_the_timeout_ends_the_search_with_the_best(tuner: Make) -> None:
     assert tuned.result.best is tuned.result.trials[1]
     assert tuned.result.seconds == 30
     assert tuned.result.folder.name.startswith("2026-11-23_00-00-00")
+
+
+def test_the_time_counts_from_the_start(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibration and baseline belong to the timeout."""
+    now, original = [0.0], FakeAdapter.calibrate
+
+    def calibrate(self: FakeAdapter, *arguments: Any) -> Any:
+        now[0] += 100
+        return original(self, *arguments)
+
+    monkeypatch.setattr(FakeAdapter, "calibrate", calibrate)
+    clock = Clock(now=lambda: datetime(2026, 11, 23), seconds=lambda: now[0])
+    tuned = tuner(only_layer2, metric="fake_accuracy", clock=clock, timeout=90)
+    with pytest.warns(IlitWarning, match=r"tuning.timeout 90 s is reached after 0 trials\); none could be evaluated"):
+        assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is None
+
+
+def test_a_trial_cut_short_is_no_error(tuner: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Time runs out in the second trial: it failed, and the best so far is returned."""
+    now = [0.0]
+
+    def search(space: Any, baseline: Any) -> Iterator[Any]:
+        yield Trial(space.recipe({"layer2": FLOAT32}))
+        now[0] = 95.0
+        yield Trial(space.recipe({"layer1": FLOAT32, "layer2": FLOAT32}))
+
+    def seconds() -> float:
+        now[0] += 1e-3 if now[0] < 95 else 1.0
+        return now[0]
+
+    clock = Clock(now=lambda: datetime(2026, 11, 23), seconds=seconds)
+    tuned = tuner(search, metric="fake_accuracy", clock=clock, timeout=100)
+    with caplog.at_level(logging.INFO, logger="ilit"):
+        assert tuned.tune(MODEL, CALIBRATION, EVALUATION) is not None
+    result = tuned.result
+    assert result is not None
+    assert [trial.status for trial in result.trials] == ["passed", "failed"]
+    assert result.trials[1].reason.startswith("tuning.timeout is reached after ")
+    assert result.reason == "tuning.timeout 100 s is reached after 2 trials"
+    assert result.seconds < 105
 
 
 # --- What is refused or warned of ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from ilit.errors import ArtefactError, one_line
 from ilit.evaluation.fidelity import Sample, fresh
 from ilit.evaluation.outputs import ROUNDING, apart, compared
 from ilit.plugins.registry import installed_plugins
-from ilit.run.folder import UNVERIFIED, write_beside
+from ilit.recipe import Recipe
+from ilit.report.card import write_card
+from ilit.report.summary import summary_of_result, with_chosen
+from ilit.result import TuneResult
+from ilit.run.folder import BEST, CLOSEST, FRONT_MODELS, LOG, UNVERIFIED, write_beside
+from ilit.run.records import Header
+from ilit.search.context import Models
 
 __all__ = ["load"]
 
@@ -79,20 +86,71 @@ def save_and_verify(
     )
 
 
+@dataclass(frozen=True)
+class SavedModels:
+    """The models of a run after saving.
+
+    Attributes:
+        chosen: the best or the closest one; None where nothing was evaluated.
+        doubts: why a model is not proven, a line each.
+    """
+
+    chosen: Any = None
+    doubts: tuple[str, ...] = ()
+
+
+def save_models(result: TuneResult, models: Models, header: Header) -> SavedModels:
+    """Save the model of the best or the closest recipe, and those of the other members of the front.
+
+    Args:
+        result: names the recipes and the run folder.
+        models: lower recipes anew, since an ``eval_func`` may have changed the model it was given.
+        header: for the model cards.
+
+    Raises:
+        LoweringError: the chosen recipe cannot be lowered a second time; of another recipe that is a doubt.
+    """
+    chosen = result.best or result.closest
+    if chosen is None:
+        return SavedModels()
+    summary = summary_of_result(result)
+    card = partial(write_card, header=header, summary=summary)
+    saved = _save(chosen.recipe, models, card, result.folder / (BEST if result.met else CLOSEST))
+    doubts = [saved.doubt]
+    for number, recipe in ((record.number, record.recipe) for record in result.front if record.number != chosen.number):
+        card = partial(write_card, header=header, summary=with_chosen(summary, number))
+        doubts.append(_save_other(recipe, models, card, result.folder / FRONT_MODELS / f"{number:03d}"))
+    return SavedModels(saved.model, tuple(filter(None, doubts)))
+
+
+def _save(recipe: Recipe, models: Models, add_card: Callable[[Path], None], folder: Path) -> SavedModel:
+    return save_and_verify(models.adapter, models.lower(recipe), models.model, folder, models.sample, add_card)
+
+
+def _save_other(recipe: Recipe, models: Models, add_card: Callable[[Path], None], folder: Path) -> str:
+    """Save one more model; return the doubt about it, empty where all is well."""
+    try:
+        return _save(recipe, models, add_card, folder).doubt
+    except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
+        doubt = f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}"
+        _log.info("%s", doubt, exc_info=True)
+        return doubt
+
+
 def _skeleton(adapter: Adapter, model: Any) -> Any:
     """Return the architecture, no value in which is the model's own, so that what is read back is from the files."""
     return adapter.blank(model) if isinstance(adapter, BlanksModel) else model
 
 
 def _fault(adapter: Adapter, lowered: Any, read_back: Any, sample: Sample, folder: Path) -> str:
-    """Return what is wrong with the model read back; empty where nothing is, or nothing can be known."""
+    """Return the fault of the model read back; empty where there is none, or nothing can be known."""
     if not sample.repeats:
-        _log.info("%s: kept without comparison, since the model's outputs differ from call to call", folder)
+        _log.info("%s: saved without comparison, since the model's outputs differ from call to call", folder)
         return ""
     batch, wanted = _run(adapter, lowered, sample)
     found = compared(adapter.outputs(read_back, fresh(batch)), wanted)
     for leaf in found.unknown:
-        _log.info("%s: kept without a comparison of %s", folder, leaf)
+        _log.info("%s: saved without a comparison of %s", folder, leaf)
     if found.same:
         return ""
     answers = adapter.outputs(read_back, fresh(batch))
@@ -100,13 +158,13 @@ def _fault(adapter: Adapter, lowered: Any, read_back: Any, sample: Sample, folde
         _log.info("%s: reads back as the model written but for rounding", folder)
         return ""
     if not compared(adapter.outputs(lowered, fresh(batch)), wanted).same:
-        _log.warning("%s: kept without comparison, since the INT8 model's outputs differ from call to call", folder)
+        _log.warning("%s: saved without comparison, since the INT8 model's outputs differ from call to call", folder)
         return ""
     return f"read back gives another {found.differs} than the one written"
 
 
 def _run(adapter: Adapter, lowered: Any, sample: Sample) -> tuple[Any, Any]:
-    """Return what the lowered model was run on, a few rows or the whole batch, and its outputs."""
+    """Return the rows that the lowered model was run on, a few or the whole batch, and its outputs."""
     if sample.batch is not sample.whole:
         try:
             return sample.batch, adapter.outputs(lowered, fresh(sample.batch))

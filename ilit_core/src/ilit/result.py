@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,15 +59,6 @@ class TrialRecord:
     def why_not(self) -> str:
         """The objection, or why it failed; empty where there is neither."""
         return self.objection or self.reason
-
-
-def with_record(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:
-    """Return the records with one more; in the place of an older one of the same trial where there is one.
-
-    A trial has a second record where its pruned evaluation was completed, or where it was judged on held-out rows.
-    """
-    by_number = {old.number: old for old in records} | {record.number: record}
-    return tuple(by_number.values())
 
 
 @dataclass(frozen=True)

@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import math
-import platform
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ilit.adapter import Adapter, Calibration, DescribesAll, DigestsModel, SetsThreads
-from ilit.artefact import SavedModel, save_and_verify
+from ilit.adapter import Adapter, Calibration, DescribesAll, SetsThreads
+from ilit.artefact import SavedModels, save_models
 from ilit.config import Config, read_config, resolved_yaml
-from ilit.errors import ConfigError, IlitWarning, MissedError, UnsupportedError, one_line
-from ilit.evaluation.sanity import ignores_model
+from ilit.errors import ConfigError, MissedError, UnsupportedError, one_line, warn
 from ilit.narrowing.limits import narrow
 from ilit.narrowing.rules import apply_rules
 from ilit.plugins.loaders import Data, gather
 from ilit.plugins.registry import Registry, installed_plugins
-from ilit.plugins.selection import Components, select_components
-from ilit.report.card import write_card
-from ilit.report.summary import summary_of_result, with_chosen
+from ilit.plugins.selection import Components, choose_scoring, select_components
 from ilit.report.verdict import sentence
-from ilit.report.wording import left_in_float, score_in_full
-from ilit.result import TrialRecord, TuneResult, with_record
-from ilit.run.folder import (
-    BEST,
-    CALIBRATION,
-    CLOSEST,
-    FRONT_MODELS,
-    JOURNAL,
-    LOG,
-    Clock,
-    create_folder,
-    lock_folder,
-    try_folder,
-)
-from ilit.run.front import members, write_front
-from ilit.run.journal import JournalWriter
+from ilit.report.wording import left_in_float, miss_message
+from ilit.result import TuneResult
+from ilit.run.folder import CALIBRATION, LOG, Clock, create_folder, lock_folder, try_folder
 from ilit.run.log import RunLog, run_log
-from ilit.run.predictions import write_predictions
-from ilit.run.records import Finished, Header
-from ilit.run.state import Run
-from ilit.search.baseline import RunClock, Scoring, assess, choose_scoring
+from ilit.search.baseline import assess, models_of
 from ilit.search.choice import best_of, closest_of, front_of
-from ilit.search.context import RunContext
+from ilit.search.context import RunClock, RunContext, header_of
+from ilit.search.ledger import Ledger, open_ledger
 from ilit.search.loop import Budget, SearchEnd, search
+from ilit.search.trial import trial_of_ignored_model
 from ilit.space import SearchSpace
 
 __all__ = ["Tuner"]
@@ -129,47 +107,37 @@ class Tuner:
             raise ConfigError(f"tune: on_miss is {on_miss!r}; give 'none', 'closest' or 'raise'")
         self.result = None
         plugins = self._plugins or installed_plugins()
-        begun = self._clock.seconds()
+        config, clock = self.config, self._clock
+        begun = clock.seconds()
         with run_log() as log:
-            try_folder(self.config.run_folder)
-            scoring = choose_scoring(self.config, eval_dataloader, eval_func, plugins)
-            parts = select_components(self.config, model, plugins)
+            try_folder(config.run_folder)
+            scoring = choose_scoring(config, eval_dataloader, eval_func, plugins)
+            parts = select_components(config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
-            with _threads(parts.adapter, self.config.threads):
-                space = _describe(self.config, parts, model, data, plugins)
-                with _folder(self.config, self._clock, log) as folder:
+            with _threads(parts.adapter, config.threads):
+                space = _describe(config, parts.adapter, model, data, plugins)
+                with _folder(config, clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
-                    run = RunClock(folder, self._clock.seconds, _deadline(self.config, begun))
-                    context = assess(self.config, parts, scoring, model, data, space, calibration, run)
-                    _write_baseline(context)
-                    header = _header(self.config, parts, scoring, context, self._clock)
-                    with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
-                        live = RunEvents(folder, header, plugins, journal)
-                        live.started()
-                        ending = _search(self.config, parts, context, journal, live)
-                        self.result = _result(ending, context, header, folder, self._clock.seconds() - begun)
-                        saved = _save_and_finish(self.result, ending, context, live)
-        _warn_of_ignored_model(context)
-        _warn_of_doubts(saved.doubts)
-        if ending.error is not None:
-            raise ending.error
-        return saved.model if self.result.met else _missed(self.result, header, saved.model, on_miss)
+                    models = models_of(parts.adapter, model, space, calibration, data.example)
+                    time = RunClock(clock.seconds, _deadline(config, begun))
+                    context = assess(config, scoring, models, parts.objective, data, time, folder)
+                    header = header_of(context, config, parts.strategy.name, clock.now())
+                    with open_ledger(folder, header, plugins, parts.objective) as ledger:
+                        ledger.start()
+                        end = _search(config, parts, context, ledger)
+                        self.result = _result(end, context, ledger, clock.seconds() - begun)
+                        saved = _save_and_finish(self.result, end, context, ledger)
+        _warn_of_ignored_model(context, self.result)
+        for doubt in saved.doubts:
+            warn(doubt)
+        if end.error is not None:
+            raise end.error
+        return saved.chosen if self.result.met else _missed(self.result, saved.chosen, on_miss)
 
 
 def _deadline(config: Config, begun: float) -> float:
-    """Return when the time is up: calibration and baseline count."""
+    """Return the time on the run's clock when it is up: calibration and baseline count."""
     return begun + config.timeout if config.timeout > 0 else math.inf
-
-
-def _write_baseline(context: RunContext) -> None:
-    """Keep what recipes are compared with: the float model's predictions on the rows searched on, and the labels."""
-    reference, folder = context.reference, context.folder
-    if reference is None or folder is None:
-        return
-    write_predictions(folder, 0, reference.predictions)
-    write_predictions(folder, "labels", reference.labels)
-    if reference.units is not None:
-        write_predictions(folder, "units", reference.units)
 
 
 @contextlib.contextmanager
@@ -188,19 +156,16 @@ def _threads(adapter: Adapter, count: int | None) -> Iterator[None]:
         adapter.set_threads(before)
 
 
-def _describe(config: Config, parts: Components, model: Any, data: Data, plugins: Registry) -> SearchSpace:
+def _describe(config: Config, adapter: Adapter, model: Any, data: Data, plugins: Registry) -> SearchSpace:
     """Return the space that model, CPU, plugins' rules and the configuration allow."""
-    adapter = parts.adapter
     if isinstance(adapter, DescribesAll):
         offered = adapter.describe_all(model, data.calibration, config.calibrations)
     else:
         offered = adapter.describe(model, data.example)
     space = narrow(apply_rules(offered, model, config, plugins), config)
-    cpu = adapter.cpu()
+    cpu, ways = adapter.cpu(), max(len(op.candidates) for op in space.ops.values())
     _log.info("%s, %s, class %s, %d threads", cpu.model, cpu.isa, cpu.int8_class, cpu.threads)
-    _log.info(
-        "%d ops; each may run in up to %d ways", len(space.ops), max(len(op.candidates) for op in space.ops.values())
-    )
+    _log.info("%d ops; each may run in up to %d ways", len(space.ops), ways)
     for line in left_in_float(space.left_in_float):
         _log.info("%s", line)
     return space
@@ -228,228 +193,83 @@ def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, fol
     return calibration
 
 
-def _header(config: Config, parts: Components, scoring: Scoring, context: RunContext, clock: Clock) -> Header:
-    adapter, baseline = parts.adapter, context.baseline
-    digests = {
-        "config": hashlib.sha256(resolved_yaml(config).encode()).hexdigest(),
-        "calibration": context.calibration.digest,
-    }
-    if isinstance(adapter, DigestsModel):
-        digests["model"] = adapter.model_digest(context.model)
-    return Header(
-        created=clock.now().isoformat(timespec="seconds"),
-        adapter=adapter.name,
-        versions={"ilit": version("ilit-core"), "python": platform.python_version(), **adapter.versions()},
-        cpu=adapter.cpu(),
-        seed=config.random_seed,
-        digests=digests,
-        metric=scoring.name,
-        criterion=context.criterion.sentence(baseline.accuracy),
-        baseline=baseline.accuracy,
-        target=baseline.target,
-        higher_is_better=baseline.higher_is_better,
-        strategy=parts.strategy.name,
-        objective=parts.objective.name,
-        max_trials=config.max_trials,
-        ops=len(context.space.ops),
-        recipes=context.space.size(),
-        left_in_float=context.space.left_in_float,
-    )
-
-
-@dataclass
-class RunEvents:
-    """The run as event hooks see it while it goes on."""
-
-    folder: Path
-    header: Header
-    plugins: Registry
-    journal: JournalWriter
-    trials: tuple[TrialRecord, ...] = ()
-
-    def run(self) -> Run:
-        """Return the run as far as it has come."""
-        return Run(self.folder, self.header, self.trials)
-
-    def started(self) -> None:
-        """Tell that the search begins."""
-        self.plugins.notify("ilit_run_started", run=self.run())
-
-    def trial_finished(self, record: TrialRecord) -> None:
-        """Log one record, and tell of it."""
-        score = score_in_full(record, self.header.higher_is_better) or "-"
-        about = "; ".join(part for part in (record.why_not, record.why) if part)
-        _log.info(
-            "trial %d %s: %s %s, %.1f s; %s",
-            record.number,
-            record.status,
-            self.header.metric,
-            score,
-            record.seconds,
-            about,
-        )
-        self.trials = with_record(self.trials, record)
-        self.plugins.notify("ilit_trial_finished", run=self.run(), trial=record)
-
-    def finished(self, result: TuneResult, reason: str) -> None:
-        """Write the run's end into journal and front, and tell of it."""
-        end = Finished(
-            reason,
-            result.met,
-            best=result.best.number if result.best else None,
-            closest=result.closest.number if result.closest else None,
-            interrupted=result.interrupted,
-            seconds=result.seconds,
-        )
-        _log.info("ended: %s", reason)
-        front = members(result.front)
-        state: Literal["interrupted", "finished"] = "interrupted" if result.interrupted else "finished"
-        run = replace(self.run(), finished=end, front=front, state=state)
-        try:
-            self.journal.append(end)
-            write_front(self.folder, front)
-        finally:
-            self.plugins.notify("ilit_run_finished", run=run, result=result)
-
-
-def _search(
-    config: Config, parts: Components, context: RunContext, journal: JournalWriter, live: RunEvents
-) -> SearchEnd:
-    limits = Budget(config.max_trials, config.timeout, config.stop == "met")
+def _search(config: Config, parts: Components, context: RunContext, ledger: Ledger) -> SearchEnd:
+    budget = Budget(config.max_trials, config.timeout, config.stop == "met")
     rng = random.Random(config.random_seed)  # noqa: S311 - a search, not a secret
-    return search(context, parts.strategy, rng, parts.executor, limits, journal, live.trial_finished)
+    return search(context, parts.strategy, rng, parts.executor, budget, ledger)
 
 
-def _result(ending: SearchEnd, context: RunContext, header: Header, folder: Path, seconds: float) -> TuneResult:
-    best = best_of(ending.trials, context.objective, context.criterion)
-    closest = best or closest_of(ending.trials, context.criterion, header.baseline)
-    proof = closest.evidence if closest else None
-    if proof is not None:
-        _log.info("%s", sentence(proof))
+def _result(end: SearchEnd, context: RunContext, ledger: Ledger, seconds: float) -> TuneResult:
+    header, criterion = ledger.header, context.assessment.criterion
+    best = best_of(end.trials, context.assessment.objective, criterion)
+    closest = best or closest_of(end.trials, criterion, header.baseline)
+    evidence = closest.evidence if closest else None
+    if evidence is not None:
+        _log.info("%s", sentence(evidence))
     return TuneResult(
         met=best is not None,
-        reason=ending.reason,
+        reason=end.reason,
         metric=header.metric,
         baseline=header.baseline,
         target=header.target,
         best=best,
         closest=closest,
-        trials=ending.trials,
-        front=front_of(ending.trials, context.criterion),
-        probes=ending.probes,
-        evaluations=1 + sum(record.accuracy is not None for record in ending.trials),
+        trials=end.trials,
+        front=front_of(end.trials, criterion),
+        probes=end.probes,
+        evaluations=1 + sum(record.accuracy is not None for record in end.trials),
         seconds=seconds,
         cpu=header.cpu,
-        folder=folder,
-        interrupted=ending.interrupted,
-        evidence=proof,
+        folder=ledger.folder,
+        interrupted=end.interrupted,
+        evidence=evidence,
         left_in_float=dict(header.left_in_float),
         criterion=header.criterion,
         higher_is_better=header.higher_is_better,
     )
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """The chosen recipe's model, None where nothing was evaluated, and what could not be proven of the files."""
-
-    model: Any = None
-    doubts: tuple[str, ...] = ()
-
-
-def _save_and_finish(result: TuneResult, ending: SearchEnd, context: RunContext, live: RunEvents) -> _Saved:
+def _save_and_finish(result: TuneResult, end: SearchEnd, context: RunContext, ledger: Ledger) -> SavedModels:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
     try:
-        saved = _save(result, context, live.header)
+        saved = save_models(result, context.models, ledger.header)
     except BaseException as error:
-        _finish(live, result, f"{ending.reason}; the model could not be kept: {one_line(error)}")
-        if ending.error is not None:
-            raise ending.error from error
+        _finish(ledger, result, f"{end.reason}; the model could not be saved: {one_line(error)}")
+        if end.error is not None:
+            raise end.error from error
         raise
-    doubt = _finish(live, result, "; ".join([ending.reason, *saved.doubts]))
+    doubt = _finish(ledger, result, "; ".join([end.reason, *saved.doubts]))
     return replace(saved, doubts=(*saved.doubts, doubt)) if doubt else saved
 
 
-def _finish(live: RunEvents, result: TuneResult, reason: str) -> str:
-    """Tell that the run is over; return what kept the run folder from taking it, in one line."""
+def _finish(ledger: Ledger, result: TuneResult, reason: str) -> str:
+    """Tell that the run is over; return a line where the run folder does not take it, else an empty string."""
     try:
-        live.finished(result, reason)
+        ledger.finish(result, reason)
     except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a full disk
         _log.info("the run's end could not be written", exc_info=True)
-        return f"{live.folder}: the end of the run could not be written ({one_line(error)})"
+        return f"{ledger.folder}: the end of the run could not be written ({one_line(error)})"
     return ""
 
 
-def _save(result: TuneResult, context: RunContext, header: Header) -> _Saved:
-    """Save the chosen recipe's model, and those of the other members of the front; return the chosen one."""
-    chosen = result.best or result.closest
-    if chosen is None:
-        return _Saved()
-    summary = summary_of_result(result)
-    card = partial(write_card, header=header, summary=summary)
-    saved = _keep_one(chosen, context, card, result.folder / (BEST if result.met else CLOSEST))
-    doubts = [saved.doubt]
-    for record in result.front:
-        if record.number != chosen.number:
-            folder = result.folder / FRONT_MODELS / f"{record.number:03d}"
-            try:
-                card = partial(write_card, header=header, summary=with_chosen(summary, record.number))
-                doubts.append(_keep_one(record, context, card, folder).doubt)
-            except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
-                doubts.append(f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}")
-                _log.info("%s", doubts[-1], exc_info=True)
-    return _Saved(saved.model, tuple(filter(None, doubts)))
-
-
-def _keep_one(record: TrialRecord, context: RunContext, add_card: Callable[[Path], None], folder: Path) -> SavedModel:
-    """Lower a recipe anew, since an ``eval_func`` may have changed the model it was given, and keep the model."""
-    lowered = context.adapter.lower(context.model, record.recipe, context.calibration)
-    return save_and_verify(context.adapter, lowered, context.model, folder, context.sample, add_card)
-
-
-def _warn_of_doubts(doubts: tuple[str, ...]) -> None:
-    """Say what could not be proven of the saved models."""
-    for doubt in doubts:
-        warnings.warn(doubt, IlitWarning, stacklevel=3)
-
-
-def _warn_of_ignored_model(context: RunContext) -> None:
+def _warn_of_ignored_model(context: RunContext, result: TuneResult) -> None:
     """Warn where an ``eval_func`` gives the same score whatever model it is given."""
-    if not context.suspects:
-        return
-    score = context.baseline.accuracy
     try:
-        deaf = ignores_model(context.scorer, context.adapter.zeroed(context.float_model), score)
-    except Exception as error:  # noqa: BLE001 - the model is there, and must not be lost to a check
+        trial = trial_of_ignored_model(context, result.trials)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the model must not be lost to a check
         _log.info("whether eval_func notices its model is not known: %s", one_line(error), exc_info=True)
         return
-    if deaf:
-        message = (
-            f"eval_func: gives {score!r} for the float32 model, for an INT8 model whose outputs differ (trial "
-            f"{context.suspects[0]}), and for a model of zeros; check that it evaluates the model it is given"
+    if trial is not None:
+        warn(
+            f"eval_func: gives {result.baseline!r} for the float32 model, for an INT8 model whose outputs differ "
+            f"(trial {trial}), and for a model of zeros; check that it evaluates the model it is given"
         )
-        warnings.warn(message, IlitWarning, stacklevel=3)
 
 
-def _missed(result: TuneResult, header: Header, closest: Any, on_miss: OnMiss) -> Any:
+def _missed(result: TuneResult, closest: Any, on_miss: OnMiss) -> Any:
     """Say once that nothing met the criterion, how near the closest came, and how to get it."""
-    message = miss_message(result, header.criterion)
+    message = miss_message(result)
     if on_miss == "raise":
         raise MissedError(message)
-    warnings.warn(message, IlitWarning, stacklevel=3)
+    warn(message)
     return closest if on_miss == "closest" else None
-
-
-def miss_message(result: TuneResult, criterion: str) -> str:
-    """Return what a run that met nothing says, in one line."""
-    closest = result.closest
-    asked = f"no recipe met {result.metric} {criterion} ({result.reason})"
-    if closest is None:
-        failed = [record.reason for record in result.trials if record.reason]
-        why = f"; the first failed with: {failed[0]}" if failed else ""
-        return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
-    against = f", and passes, but {closest.objection}" if closest.objection else ""
-    scores = score_in_full(closest, result.higher_is_better)
-    saved = (result.folder / CLOSEST).is_dir()
-    where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
-    return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"

@@ -227,7 +227,7 @@ def test_random_answers_are_said_and_the_search_goes_on(tuner: Make, monkeypatch
     assert tuned.result is not None
     log = (tuned.result.folder / "log.txt").read_text()
     assert "rows stay in the loader's batches: its outputs differ from call to call" in log
-    assert "without comparison, since the model's outputs differ from call to call" in log
+    assert "best: saved without comparison, since the model's outputs differ from call to call" in log
     assert (tuned.result.folder / "best" / "recipe.json").exists()
 
 

@@ -167,7 +167,7 @@ def test_no_row_of_such_a_model_can_be_held_out(tuner: Make) -> None:
         ConfigError, match=r"^evaluation.holdout: a row's outputs depend on the rows beside it, by up "
     ) as e:
         ready.tune(Centred(PLAIN.weights), CALIBRATION, EVALUATION)
-    assert str(e.value).endswith("from the search; remove the key")
+    assert str(e.value).endswith("so no rows can be held out; remove the key")
     assert len(str(e.value).splitlines()) == 1
 
 

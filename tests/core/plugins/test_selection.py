@@ -1,4 +1,4 @@
-"""Which parts a run uses."""
+"""The parts a run uses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ilit.config import read_config
 from ilit.errors import ConfigError
 from ilit.objective import PERFORMANCE
 from ilit.plugins.registry import Registry
-from ilit.plugins.selection import select_adapter, select_components
-from ilit.testing import FakeAdapter, fake_model, fake_plugins
+from ilit.plugins.selection import ByFunction, ByMetric, choose_scoring, select_adapter, select_components
+from ilit.testing import FakeAccuracy, FakeAdapter, fake_model, fake_plugins
 
 
 @pytest.fixture
@@ -50,3 +50,22 @@ def test_no_adapter_is_an_error_with_what_is_installed(plugins: Registry, config
     """Neither a guess nor a default."""
     with pytest.raises(ConfigError, match=text):
         select_adapter(read_config(**config), object(), plugins)
+
+
+@pytest.mark.parametrize(
+    ("said", "by_metric", "by_function"),
+    [(None, True, True), (False, False, False), (True, True, True)],
+    ids=["nothing", "lower", "higher"],
+)
+def test_the_direction_is_the_configurations(
+    plugins: Registry, said: bool | None, by_metric: bool, by_function: bool
+) -> None:
+    """Else the metric's own; more is better of an ``eval_func``'s."""
+    criterion = {} if said is None else {"accuracy_criterion": {"higher_is_better": said}}
+    metric = choose_scoring(read_config(tuning={"metric": "fake_accuracy", **criterion}), [], None, plugins)
+    function = choose_scoring(read_config(tuning=criterion), None, len, plugins)
+    assert isinstance(metric, ByMetric)
+    assert isinstance(metric.make(), FakeAccuracy)
+    assert (metric.name, metric.higher_is_better) == ("fake_accuracy", by_metric)
+    assert function == ByFunction(len, by_function)
+    assert function.name == "eval_func"

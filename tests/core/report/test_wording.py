@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from ilit.adapter import Cpu
 from ilit.evidence.record import Evidence
 from ilit.recipe import Recipe
-from ilit.report.wording import drop, evaluation_rows, flips, left_in_float, pruned, score, score_in_full
-from ilit.result import TrialRecord
+from ilit.report.wording import (
+    drop,
+    evaluation_rows,
+    flips,
+    left_in_float,
+    miss_message,
+    pruned,
+    score,
+    score_in_full,
+)
+from ilit.result import TrialRecord, TuneResult
 
 PASSED = TrialRecord(1, Recipe(), "passed", 0.87, rows=1725)
 PRUNED = TrialRecord(2, Recipe(), "pruned", 0.8612, rows=512)
@@ -89,3 +100,45 @@ def test_flips_are_counted_in_units() -> None:
     assert flips(FOUND) == "12 rows fixed, 15 broken of 1725, McNemar p 0.7"
     assert flips(replace(FOUND, unit="units")).startswith("12 units fixed")
     assert flips(replace(FOUND, gained=None, lost=None, p_value=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("closest", "saved", "end"),
+    [
+        pytest.param(
+            replace(PASSED, status="missed"), True,
+            "the closest, trial 1, scores 0.8700; it is saved in {folder}/closest: get it by ilit.load or "
+            "on_miss='closest'", id="saved",
+        ),
+        pytest.param(
+            replace(PASSED, status="missed"), False,
+            "the closest, trial 1, scores 0.8700; it is not saved: get it by on_miss='closest'", id="not saved",
+        ),
+        pytest.param(
+            PRUNED, False,
+            "the closest, trial 2, scores at most 0.8612 (pruned after 512 rows); it is not saved: get it by "
+            "on_miss='closest'", id="pruned",
+        ),
+        pytest.param(
+            replace(PASSED, objection="slower"), False,
+            "the closest, trial 1, scores 0.8700, and passes, but slower; it is not saved: get it by on_miss='closest'",
+            id="objected to",
+        ),
+        pytest.param(
+            None, False, "none could be evaluated; the first failed with: engine: no; see {folder}/log.txt", id="none"
+        ),
+    ],
+)  # fmt: skip
+def test_a_miss_says_how_near_the_closest_came(
+    tmp_path: Path, closest: TrialRecord | None, saved: bool, end: str
+) -> None:
+    """And how to get its model, by a folder only where there is one; where nothing was evaluated, the first reason."""
+    if saved:
+        (tmp_path / "closest").mkdir()
+    result = TuneResult(
+        met=False, reason="no more recipes", metric="f1", baseline=0.9, target=0.891, best=None, closest=closest,
+        trials=(FAILED,), front=(), probes=0, evaluations=1, seconds=1.0, cpu=Cpu("", "", "V", 1), folder=tmp_path,
+        criterion="1 % relative of 0.9000: at least 0.8910",
+    )  # fmt: skip
+    start = "no recipe met f1 1 % relative of 0.9000: at least 0.8910 (no more recipes); "
+    assert miss_message(result) == start + end.format(folder=tmp_path)

@@ -1,4 +1,4 @@
-"""The loop: memo, budget, laws, and nothing found out is ever lost."""
+"""The loop: budget, laws, and nothing found out is ever lost."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from ilit.adapter import Measurement
 from ilit.criterion import Criterion
-from ilit.errors import EvaluationError, PluginError, RunError
+from ilit.errors import PluginError, RunError
 from ilit.evaluation.fidelity import Sample
 from ilit.evaluation.order import EvaluationOrder, EvaluationOrders
 from ilit.evaluation.scoring import FunctionScorer, MetricScorer, Scorer
 from ilit.executor import SerialExecutor
-from ilit.objective import PERFORMANCE, Objective
+from ilit.objective import PERFORMANCE
+from ilit.plugins.registry import Registry
 from ilit.recipe import FLOAT32, Recipe
 from ilit.result import TrialRecord, relative_cost
+from ilit.run.folder import JOURNAL
 from ilit.run.journal import JournalWriter, read_journal
 from ilit.run.records import Header, Probed, Started, Tried
-from ilit.search.context import RunContext
+from ilit.search.context import Assessment, Models, RunClock, RunContext
+from ilit.search.ledger import open_ledger
 from ilit.search.loop import Budget, SearchEnd, search
 from ilit.space import CalibrationSize
 from ilit.strategy import (
@@ -68,53 +70,45 @@ class Scripted:
 
 
 class Loop:
-    """One search over the fake model, in ``folder``."""
+    """One search over the fake model, with its journal in ``folder``; ``heard`` has what event hooks were told."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "journal.jsonl"
-        self.heard: list[TrialRecord] = []
+    def __init__(self, folder: Path, plugins: Registry, heard: list[TrialRecord]) -> None:
+        self.file, self.plugins, self.heard = folder / JOURNAL, plugins, heard
         self.seconds: Callable[[], float] = lambda: 0.0
         self.executor: Any = SerialExecutor()
         self.scorer: Scorer = MetricScorer(
             "fake_accuracy", ADAPTER, EvaluationOrders(EvaluationOrder(DATA)), FakeAccuracy
         )
-        self.context: RunContext | None = None
         self.baseline_seconds = 0.0
 
     def run(
         self, script: Callable[[random.Random], Any], trials: int = 100, seconds: float = 0, met: bool = False
     ) -> SearchEnd:
-        criterion = Criterion()
-        baseline = Baseline(SCORE, criterion.target(SCORE))
-        self.context = RunContext(
-            ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, self.scorer, criterion, baseline, PERFORMANCE,
-            DATA[:1], Sample(DATA[0], DATA[0]), lambda: self.seconds(),  # noqa: PLW0108 - the test sets it later
-            seconds or math.inf, self.baseline_seconds,
-        )  # fmt: skip
+        context = RunContext(
+            Models(ADAPTER, MODEL, FLOAT_MODEL, CALIBRATION, SPACE, Sample(DATA[0], DATA[0])),
+            Assessment(
+                self.scorer, Criterion(), Baseline(SCORE, Criterion().target(SCORE)), PERFORMANCE, tuple(DATA[:1])
+            ),
+            RunClock(self.seconds, seconds or math.inf, self.baseline_seconds),
+        )
         header = Header("", "fake", {}, ADAPTER.cpu(), 1, {}, "", "", 1, 1, True, "", "", 1, 1, 1)
-        journal = JournalWriter(self.file, header)
         rng = random.Random(9527)  # noqa: S311 - a search, not a secret
-        try:
-            return search(
-                self.context,
-                Scripted(script),
-                rng,
-                self.executor,
-                Budget(trials, seconds, met),
-                journal,
-                self.heard.append,
-            )
-        finally:
-            journal.close()
+        with open_ledger(self.file.parent, header, self.plugins, PERFORMANCE) as ledger:
+            return search(context, Scripted(script), rng, self.executor, Budget(trials, seconds, met), ledger)
 
     def entries(self, kind: type[Any]) -> list[Any]:
         return [entry for entry in read_journal(self.file).entries if isinstance(entry, kind)]
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Loop:
-    """Return a loop over the fake model that keeps its journal in ``tmp_path``."""
-    return Loop(tmp_path)
+def loop(tmp_path: Path, load: Callable[..., Registry], plugin: Callable[..., Any]) -> Loop:
+    """Return a loop over the fake model that has its journal in ``tmp_path``."""
+    heard: list[TrialRecord] = []
+
+    def ilit_trial_finished(trial: TrialRecord) -> None:
+        heard.append(trial)
+
+    return Loop(tmp_path, load(observer=plugin(ilit_trial_finished=ilit_trial_finished)), heard)
 
 
 def asking(*requests: Any, answers: list[Any] | None = None) -> Callable[[random.Random], Iterator[Any]]:
@@ -144,77 +138,6 @@ def test_each_trial_is_answered_with_what_it_gave(loop: Loop) -> None:
     assert ending.reason == "strategy scripted has no more recipes after 3 trials"
 
 
-@pytest.mark.parametrize(
-    ("given", "objection"),
-    [("area: too large", "area: too large"), (None, None), ("", None)],
-    ids=["text", "None", "empty"],
-)
-def test_what_the_objective_objects_to_is_passed_and_not_accepted(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, given: str | None, objection: str | None
-) -> None:
-    """Record and strategy have the objection apart from a failure's reason; an empty text, from a plugin, is none."""
-    monkeypatch.setattr(Objective, "objection", lambda self, int8, float32: given)
-    answers: list[Any] = []
-    (record,) = loop.run(asking(Trial(PASSES), answers=answers)).trials
-    assert (record.status, record.reason, record.objection) == ("passed", "", objection)
-    assert (answers[0].reason, answers[0].objection) == ("", objection)
-    assert record.accepted is answers[0].accepted is (objection is None)
-
-
-def test_only_passed_records_have_costs(loop: Loop) -> None:
-    """A recipe that passed is measured beside the float model; others cost no further pass."""
-    passed, missed = loop.run(asking(Trial(PASSES), Trial(MISSES))).trials
-    assert passed.cost is not None
-    assert passed.float_cost is not None
-    assert passed.cost.seconds < passed.float_cost.seconds
-    assert passed.int8_kernels == 2
-    assert missed.cost is None
-
-
-def test_all_float_is_never_a_success(loop: Loop) -> None:
-    """The recipe that quantizes nothing scores best of all, and fails with the reason."""
-    ending = loop.run(asking(Trial(FLOATS)), met=True)
-    assert ending.trials[0].status == "failed"
-    assert ending.trials[0].reason == "every op is in float32, so nothing runs in INT8"
-
-
-def test_a_model_without_int8_kernels_fails(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recipe of INT8 ops whose lowered model runs none of them is no success either, and is not evaluated."""
-    monkeypatch.setattr(FakeAdapter, "int8_kernels", lambda self, model: 0)
-    record = loop.run(asking(Trial(PASSES))).trials[0]
-    assert (record.status, record.accuracy) == ("failed", None)
-    assert record.reason == "nothing runs in INT8: the lowered model has no INT8 kernel"
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        pytest.param(EvaluationError("metric f1: not defined"), "eval_func: raised|metric f1: not defined", id="ours"),
-        pytest.param(
-            ZeroDivisionError("division\nby zero"), "eval_func: raised ZeroDivisionError: division", id="foreign"
-        ),
-        pytest.param(float("nan"), "eval_func: gave nan", id="NaN"),
-        pytest.param("good", "eval_func: gave 'good'", id="text"),
-    ],
-)
-def test_an_evaluation_that_fails_on_int8_only_is_one_failed_trial(loop: Loop, value: Any, reason: str) -> None:
-    """The reason is one line in the record, the next recipe is tried."""
-    given = [value, SCORE - 0.5]
-
-    def eval_func(model: Any) -> Any:
-        result = given.pop(0)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    loop.scorer = FunctionScorer(eval_func)
-    first, second = loop.run(asking(Trial(PASSES), Trial(ALSO_PASSES))).trials
-    assert first.status == "failed"
-    assert any(first.reason.startswith(text) for text in reason.split("|"))
-    assert len(first.reason.splitlines()) == 1
-    assert second.status == "missed"
-
-
 def test_each_kind_of_probe_is_answered_and_counted_apart(loop: Loop) -> None:
     """A probe gives the outcome of its kind, and is no trial."""
     answers: list[Any] = []
@@ -226,102 +149,6 @@ def test_each_kind_of_probe_is_answered_and_counted_apart(loop: Loop) -> None:
     assert set(errors.errors) == set(MISSES.quantized_ops)
     assert speeds == OpSpeedOutcome({})  # the fake adapter times no ops
     assert (ending.probes, ending.trials) == (3, ())
-
-
-class Timing(FakeAdapter):
-    """An adapter to which every op is twice as quick in INT8."""
-
-    def time_ops(self, model: Any, recipe: Recipe, calibration: Any) -> dict[str, float]:
-        return dict.fromkeys(recipe.quantized_ops, 2)
-
-
-@pytest.mark.parametrize(
-    ("adapter", "speedups"),
-    [
-        pytest.param(Timing(), dict.fromkeys(MISSES.quantized_ops, 2.0), id="able"),
-        pytest.param(ADAPTER, {}, id="not able"),
-    ],
-)
-def test_ops_are_timed_where_the_adapter_can(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, adapter: FakeAdapter, speedups: dict[str, float]
-) -> None:
-    """Each op's ratio is answered; none where the adapter cannot time ops, which is no failure."""
-    monkeypatch.setitem(globals(), "ADAPTER", adapter)
-    answers: list[Any] = []
-    loop.run(asking(OpSpeedProbe(MISSES), answers=answers))
-    assert (answers[0].speedups, answers[0].reason) == (speedups, "")
-
-
-def test_a_probe_that_fails_is_infinitely_far(loop: Loop) -> None:
-    """The reason is told, and the search goes on."""
-    answers: list[Any] = []
-    loop.run(asking(DistanceProbe(FAILS), DistanceProbe(PASSES), answers=answers))
-    assert answers[0].distance == float("inf")
-    assert "no INT8 kernel" in answers[0].reason
-    assert answers[1].distance < 0.1
-
-
-@pytest.mark.parametrize(
-    ("method", "probe", "outcome"),
-    [
-        ("probe", DistanceProbe(PASSES), DistanceOutcome(math.inf, "RuntimeError: no memory")),
-        ("probe_ops", OpErrorProbe(PASSES), OpErrorOutcome({}, "RuntimeError: no memory")),
-        ("time_ops", OpSpeedProbe(PASSES), OpSpeedOutcome({}, "RuntimeError: no memory")),
-    ],
-)
-def test_a_probe_that_raises_has_the_outcome_of_its_kind(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch, method: str, probe: Any, outcome: Any
-) -> None:
-    """Without figures and with the reason, so that a strategy need not tell failures by another type."""
-
-    def fail(*_: Any) -> Any:
-        raise RuntimeError("no memory")
-
-    monkeypatch.setattr(FakeAdapter, method, fail, raising=False)
-    answers: list[Any] = []
-    loop.run(asking(probe, answers=answers))
-    assert answers == [outcome]
-
-
-@pytest.mark.parametrize(
-    ("by_function", "score", "suspects"),
-    [
-        pytest.param(True, SCORE, [1, 2], id="the float score"),
-        pytest.param(True, SCORE - 0.25, [], id="another score"),
-        pytest.param(False, SCORE, [], id="a metric"),
-    ],
-)
-def test_a_function_that_gives_the_float_score_is_noted(
-    loop: Loop, by_function: bool, score: float, suspects: list[int]
-) -> None:
-    """Equal to the last digit though the outputs differ; where ilit evaluates itself, nothing is suspected."""
-    if by_function:
-        loop.scorer = FunctionScorer(lambda model: score)
-    loop.run(asking(Trial(PASSES), Trial(MISSES)))
-    assert loop.context is not None
-    assert loop.context.suspects == suspects
-
-
-def test_a_model_that_a_function_had_is_not_measured(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The function may have changed it in any way, so that costs are those of another one, lowered anew."""
-    had: list[Any] = []
-    measured: list[Any] = []
-    measure = FakeAdapter.measure
-
-    def eval_func(model: Any) -> float:
-        had.append(model)
-        return SCORE
-
-    def noted(self: FakeAdapter, model: Any, batch: Any) -> Measurement:
-        measured.append(model)
-        return measure(self, model, batch)
-
-    monkeypatch.setattr(FakeAdapter, "measure", noted)
-    loop.scorer = FunctionScorer(eval_func)
-    assert [record.status for record in loop.run(asking(Trial(PASSES))).trials] == ["passed"]
-    assert len(had) == 1
-    assert measured
-    assert not any(model is had[0] for model in measured)
 
 
 # --- Memo and tuples -------------------------------------------------------------------------------------------------
@@ -383,6 +210,14 @@ def test_a_strategy_that_only_repeats_itself_is_ended(loop: Loop, monkeypatch: p
     ending = loop.run(script)
     assert "strategy scripted: asked 50 times in a row for what it was told already" in ending.reason
     assert len(ending.trials) == 1
+
+
+def test_repeats_count_in_a_row_only(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new request between them shows that the strategy still gets somewhere."""
+    monkeypatch.setattr("ilit.search.loop.MOST_REPEATS", 3)
+    again = [Trial(MISSES)] * 3
+    ending = loop.run(asking(*again, Trial(PASSES), *again[1:], Trial(ALSO_PASSES)))
+    assert (ending.error, len(ending.trials)) == (None, 3)
 
 
 # --- The end ---------------------------------------------------------------------------------------------------------
@@ -545,20 +380,6 @@ def test_the_closest_is_seen_to_its_end(pruning: Loop) -> None:
     assert pruning.entries(Tried)[2:] == [Tried(completed.number, completed)]
     assert [record.number for record in ending.trials] == [1, 2]
     assert sum(record.status == "pruned" for record in ending.trials) == 1
-
-
-class Rounded(FakeAccuracy):
-    """A metric whose bound is rounded the other way than its result."""
-
-    def reachable(self, rest: Any) -> float:
-        return min(super().reachable(rest), math.nextafter(Criterion().target(SCORE), 0))
-
-
-def test_rounding_prunes_nothing(loop: Loop) -> None:
-    """A bound beyond the target by its last digit alone is not beyond it."""
-    loop.scorer = MetricScorer("rounded", ADAPTER, EvaluationOrders(EvaluationOrder(DATA, LABELS)), Rounded)
-    loop.run(asking(Trial(PASSES)))
-    assert [record.status for record in loop.heard] == ["passed"]
 
 
 def test_after_a_pass_nothing_is_completed(pruning: Loop) -> None:

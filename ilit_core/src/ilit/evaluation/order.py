@@ -105,6 +105,13 @@ def order_over(adapter: Adapter, cached: CachedRows, groups: Sequence[Sequence[i
     return EvaluationOrder(batches, None if labels is None else labels[rows], rows)
 
 
+def reordered(adapter: Adapter, cached: CachedRows, rows: Sequence[int] | None) -> EvaluationOrder | None:
+    """Return the order over some rows, about as they are given, in batches of one shape; None where that cannot be."""
+    if rows is None or cached.shapes is None:
+        return None
+    return order_over(adapter, cached, list(batched(rows, cached.shapes, max(cached.counts))))
+
+
 @dataclass(frozen=True)
 class _Regrouped:
     """Cached rows in new batches, each made when it is its turn, so that there is no second copy of all rows."""

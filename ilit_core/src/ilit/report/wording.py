@@ -1,4 +1,4 @@
-"""The wording of a trial's figures: its score, its drop, its flips, the modules left in float."""
+"""The wording of a run's figures: a trial's score, drop and flips, the modules left in float, and a miss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from ilit.evidence.record import Evidence
-from ilit.result import TrialRecord
+from ilit.result import TrialRecord, TuneResult
+from ilit.run.folder import CLOSEST, LOG
 
 MOST_LINES = 3
 
@@ -83,3 +84,18 @@ def flips(found: Evidence) -> str:
         return ""
     changed = f"{found.gained} {found.unit} fixed, {found.lost} broken of {found.units}"
     return f"{changed}, McNemar p {found.p_value:.2g}"
+
+
+def miss_message(result: TuneResult) -> str:
+    """Return a line for a run that met nothing: the criterion, the closest recipe's score, and how to get its model."""
+    closest = result.closest
+    asked = f"no recipe met {result.metric} {result.criterion} ({result.reason})"
+    if closest is None:
+        failed = [record.reason for record in result.trials if record.reason]
+        why = f"; the first failed with: {failed[0]}" if failed else ""
+        return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
+    against = f", and passes, but {closest.objection}" if closest.objection else ""
+    scores = score_in_full(closest, result.higher_is_better)
+    saved = (result.folder / CLOSEST).is_dir()
+    where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
+    return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"
