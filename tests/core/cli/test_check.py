@@ -69,7 +69,7 @@ def test_the_resolved_configuration_and_the_search_are_shown(conf, capsys):
         "calibration: 128 rows",
         "model: static; weight sym/asym; activation 7/8 bits",
         "transforms: smoothing of 0.7/0.9; bias correction as offered; activations per token forbidden",
-        "verdict: with 95 % confidence, on the 20 % of the rows kept from the search",
+        "verdict: with 95 % confidence, on the 20 % of the rows held out",
         "op *.fc: float32",
         "note: conf.yaml:10: tuning.metrics: the present name is tuning.metric",
         (

@@ -133,7 +133,7 @@ def _stop(config: Config) -> str:
 
 
 def _verdict(config: Config) -> str:
-    rows = f"the {config.holdout * 100:g} % of the rows kept from the search" if config.holdout else "all rows"
+    rows = f"the {config.holdout * 100:g} % of the rows held out" if config.holdout else "all rows"
     return f"with {config.confidence * 100:g} % confidence, on {rows}"
 
 
@@ -454,7 +454,7 @@ _EVALUATION = (
 _COMMENTS = {
     "calibration": "# How much calibration data the static ranges come from: samples (rows) or iterations (batches).",
     "quantization": "# What the search may use. What is left out is up to the search.",
-    "evaluation": "# What is proven about the model that is kept.",
+    "evaluation": "# What is proven about the model that is chosen.",
 }
 
 OPTIONS = OptionTable(Config, (*_MODEL, *_SPACE, *_TUNING, *_RUN, *_EVALUATION), _COMMENTS)
