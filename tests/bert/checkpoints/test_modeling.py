@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
+from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.space import CalibrationSize
 from ilit_bert.checkpoints.modeling import prepare
-from ilit_pytorch import QuantStub
+from ilit_pytorch import PyTorchAdapter, QuantStub
+from ilit_pytorch.engine import kernels
 
 LAYERS = 2
 SIZES = {
@@ -190,3 +197,194 @@ def test_other_models_are_returned_as_they_are(kind: str) -> None:
     model = OTHERS[kind]()
 
     assert prepare(model) is model
+
+
+# --- In INT8 ---------------------------------------------------------------------------------------------------------
+
+STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8", "asym"))
+SEVEN = replace(
+    STATIC, weight=replace(STATIC.weight, bits=8), activation=QuantSpec("uint8", "asym", bits=7)
+)  # on either class of CPU
+SMOOTHED = replace(STATIC, smoothing=1.0)
+FUSED = {"linear_codes": LAYERS, "linear_add": 2 * LAYERS}
+IN_FLOAT = {"gelu": LAYERS, "linear_add": 2 * LAYERS}
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A prepared BERT that recipes may lower."""
+
+    model: torch.nn.Module
+    adapter: PyTorchAdapter
+    calibration: Any
+
+    def lower(self, config: OpConfig, floats: str = " ") -> Any:
+        """Return the model with all Linears by one config, those whose path holds ``floats`` in float."""
+        sites = self.calibration.structure.sites
+        int8 = [name for name, site in sites.items() if site.kind == "linear" and floats not in name]
+        return self.adapter.lower(
+            self.model, Recipe({**dict.fromkeys(sites, FLOAT32), **dict.fromkeys(int8, config)}, "1 batches"),
+            self.calibration,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def calibrated() -> Callable[..., Calibrated]:
+    """Return a function that prepares and calibrates a small BERT."""
+
+    def make(**options: Any) -> Calibrated:
+        model, adapter, batch = prepare(tiny_bert(**options)), PyTorchAdapter(), [(padded_batch(), None)]
+        space = replace(adapter.describe(model, batch[0]), calibrations=(CalibrationSize(1, "batches"),))
+        return Calibrated(model, adapter, adapter.calibrate(model, batch, space))
+
+    return make
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return the calls of kernels that do more than a Linear, counted as they are made."""
+    count: Counter[str] = Counter()
+
+    def counted(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            key = args[4] if name == "linear" and len(args) > 4 else name
+            count.update([key] if key not in ("linear", "none") else [])
+            return plain(*args)
+
+        return call
+
+    for name in ("linear", "linear_codes", "linear_add"):
+        monkeypatch.setattr(kernels, name, counted(name, getattr(kernels, name)))
+    return count
+
+
+def in_plain_calls(model: torch.nn.Module, **options: Any) -> dict[str, torch.Tensor]:
+    """Return a model's outputs with a hook on all modules, which no fused call passes by."""
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        return tensors(model(**padded_batch(), **options))
+    finally:
+        handle.remove()
+
+
+def close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], atol: float) -> bool:
+    """Whether outputs of the same names are equal to float rounding and ``atol``."""
+    assert found.keys() == wanted.keys()
+    return all(torch.allclose(found[name], wanted[name], rtol=1e-5, atol=atol) for name in wanted)
+
+
+@pytest.mark.parametrize("config", [STATIC, SEVEN], ids=["8-bit codes", "7-bit codes"])
+@torch.no_grad()
+def test_a_static_layer_is_seven_kernels(
+    calibrated: Callable[..., Calibrated], called: Counter[str], config: OpConfig
+) -> None:
+    """Query, key, value, and three with what follows in them; the values are those of the plain calls."""
+    lowered = calibrated().lower(config)
+    found = tensors(lowered(**padded_batch(), output_hidden_states=True))
+    assert called == FUSED
+    called.clear()
+    wanted = in_plain_calls(lowered, output_hidden_states=True)
+    assert not called
+    assert close(found, wanted, atol=0.05)  # a code that lies between two may be one apart
+
+
+@torch.no_grad()
+def test_a_smoothed_layer_has_gelu_in_the_kernel(calibrated: Callable[..., Calibrated], called: Counter[str]) -> None:
+    """And gives the plain calls' values to float rounding."""
+    lowered = calibrated().lower(SMOOTHED)
+    found = tensors(lowered(**padded_batch()))
+    assert called == IN_FLOAT
+    assert close(found, in_plain_calls(lowered), atol=1e-5)
+
+
+ADDS = {"linear_add": 2 * LAYERS}
+ACTS = {"gelu": FUSED, "relu": FUSED, "gelu_new": ADDS, "gelu_pytorch_tanh": ADDS, "gelu_python": ADDS, "silu": ADDS}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@torch.no_grad()
+def test_other_activation_functions_are_called(
+    calibrated: Callable[..., Calibrated], called: Counter[str], act: str
+) -> None:
+    """Only the exact GELU and ReLU are in the kernel."""
+    lowered = calibrated(hidden_act=act).lower(STATIC)
+    found = tensors(lowered(**padded_batch()))
+    assert called == ACTS[act]
+    assert close(found, in_plain_calls(lowered), atol=0.05 if called == FUSED else 1e-5)
+
+
+@torch.no_grad()
+def test_feed_forward_in_chunks(calibrated: Callable[..., Calibrated], called: Counter[str]) -> None:
+    """A residual that is a part of a tensor is added after the kernel."""
+    lowered = calibrated(chunk_size_feed_forward=4).lower(STATIC)
+    assert close(tensors(lowered(**padded_batch())), in_plain_calls(lowered), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("floats", "left"),
+    [
+        ("intermediate.dense", {"linear_add": 2 * LAYERS}),
+        (".output.dense", {"gelu": LAYERS}),
+        ("layer.0.output.dense", {"linear_codes": LAYERS - 1, "gelu": 1, "linear_add": 2 * LAYERS - 1}),
+        ("query", FUSED),
+    ],
+)
+@torch.no_grad()
+def test_any_op_may_stay_in_float(
+    calibrated: Callable[..., Calibrated], called: Counter[str], floats: str, left: dict[str, int]
+) -> None:
+    """What is beside it is fused as far as it goes."""
+    lowered = calibrated().lower(STATIC, floats)
+    found = tensors(lowered(**padded_batch()))
+    assert called == left
+    assert close(found, in_plain_calls(lowered), atol=0.05)
+
+
+@pytest.mark.parametrize("block", ["intermediate", "output", "output.stub", "intermediate.intermediate_act_fn"])
+@torch.no_grad()
+def test_a_hook_within_the_feed_forward_sees_floats(
+    calibrated: Callable[..., Calibrated], called: Counter[str], block: str
+) -> None:
+    """As it did before layers were lowered, and its layer alone runs the plain calls that this takes."""
+    lowered, seen = calibrated().lower(STATIC), []
+    layer = lowered.bert.encoder.layer[0]
+    layer.get_submodule(block).register_forward_hook(lambda _module, args, _output: seen.append(args[0]))
+    lowered(**padded_batch())
+    assert len(seen) == 1
+    assert seen[0].dtype == torch.float32
+    assert called["linear_codes"] == LAYERS - 1
+
+
+@torch.no_grad()
+def test_a_block_put_in_place_of_one_is_called(calibrated: Callable[..., Calibrated], called: Counter[str]) -> None:
+    """Somebody's own output block, say, with an adapter in it."""
+    lowered, calls = calibrated().lower(STATIC), []
+
+    class Own(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, *given: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return self.inner(*given)
+
+    wanted = in_plain_calls(lowered)
+    lowered.bert.encoder.layer[1].output = Own(lowered.bert.encoder.layer[1].output)
+    assert close(tensors(lowered(**padded_batch())), wanted, atol=0.05)
+    assert calls == [1]
+
+
+@torch.no_grad()
+def test_an_artefact_answers_with_the_same_bits(
+    calibrated: Callable[..., Calibrated], called: Counter[str], tmp_path
+) -> None:
+    """Loaded into a freshly prepared model, by the same kernels."""
+    subject = calibrated()
+    lowered = subject.lower(STATIC)
+    wanted = lowered(**padded_batch()).logits
+    subject.adapter.save(lowered, tmp_path)
+    called.clear()
+    loaded = subject.adapter.load(tmp_path, model=prepare(tiny_bert()))
+    assert torch.equal(loaded(**padded_batch()).logits, wanted)
+    assert called == FUSED

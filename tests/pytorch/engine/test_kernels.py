@@ -39,6 +39,48 @@ def test_linear_sums_as_integers_do(shape: tuple[int, ...], bias: bool) -> None:
     assert torch.equal(relu, found.relu())
 
 
+def wide(*shape: int) -> tuple[kernels.Codes, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return an activation of this shape with a packed weight, scales and bias that give values of some -3 to 3."""
+    packed = kernels.pack_linear(weight(96, shape[-1]))
+    return kernels.Codes(codes(*shape), 0.02, 128), packed, torch.rand(96) * 0.006 / shape[-1] ** 0.5, torch.randn(96)
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (7, 64), (2, 3, 64), (64,)], ids=str)
+def test_gelu_in_the_kernel_is_torchs(shape: tuple[int, ...]) -> None:
+    """The exact one, to a few units in the last place of float32."""
+    parts = wide(*shape)
+    wanted = torch.nn.functional.gelu(kernels.linear(*parts))
+    torch.testing.assert_close(kernels.linear(*parts, "gelu"), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (7, 64), (2, 3, 64), (64,)], ids=str)
+def test_a_residual_is_added_in_the_kernel_and_left_as_it_was(shape: tuple[int, ...]) -> None:
+    """The sum is that of two steps, bit for bit."""
+    parts = wide(*shape)
+    plain = kernels.linear(*parts)
+    residual = torch.randn_like(plain)
+    before = residual.clone()
+    assert torch.equal(kernels.linear_add(*parts, residual), plain + residual)
+    assert torch.equal(residual, before)
+
+
+@pytest.mark.parametrize("post_op", kernels.LINEAR_POST_OPS)
+@pytest.mark.parametrize("grid", [(0.02, 40, 255), (0.01, 9, 255), (0.04, 40, 127), (0.01, 0, 127)], ids=str)
+def test_codes_made_in_the_kernel_are_those_of_its_float_output(post_op: str, grid: tuple[float, int, int]) -> None:
+    """One apart at most, three in 100,000 at most, and never above the largest code, which 16-bit sums rely on."""
+    parts, (scale, zero_point, largest) = wide(200, 64), grid
+    found = kernels.linear_codes(*parts, post_op, grid)
+    plain = kernels.linear(*parts, post_op)
+    wanted = (plain / scale + zero_point).round().clamp(0, largest)
+    apart = (found.codes - wanted).abs()
+    assert (found.scale, found.zero_point) == (scale, zero_point)
+    assert found.codes.dtype == torch.uint8
+    assert float(apart.max()) <= 1
+    assert float(apart.sum()) <= 3e-5 * apart.numel() + 1
+    assert scale > 0.01 or bool((plain > (largest - zero_point) * scale).any()), "nothing is out of range"
+    assert int(found.codes.max()) <= largest
+
+
 @pytest.mark.parametrize("layout", ["transposed", "sliced", "expanded"])
 def test_linear_reads_any_layout(layout: str) -> None:
     """Strides are no part of the promise."""
@@ -50,6 +92,7 @@ def test_linear_reads_any_layout(layout: str) -> None:
     packed, scale = kernels.pack_linear(weight(5, 64)), torch.ones(5)
     plain = kernels.linear(kernels.Codes(x.contiguous(), 1.0, 3), packed, scale, None)
     assert torch.equal(kernels.linear(kernels.Codes(x, 1.0, 3), packed, scale, None), plain)
+    assert torch.equal(kernels.linear_add(kernels.Codes(x, 1.0, 3), packed, scale, None, plain), plain + plain)
 
 
 CONVS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any]] = {
@@ -108,6 +151,23 @@ def _conv(input: torch.Tensor | None = None, **changes: Any) -> Callable[[], Any
     return call
 
 
+def _add(residual: torch.Tensor, **changes: Any) -> Callable[[], Any]:
+    def call() -> Any:
+        given = {"packed": kernels.pack_linear(weight(4, 8)), "weight_scale": torch.ones(4), "bias": None}
+        return kernels.linear_add(kernels.Codes(codes(2, 8), 1.0, 0), **{**given, **changes}, residual=residual)
+
+    return call
+
+
+def _to(*grid: Any, **changes: Any) -> Callable[[], Any]:
+    def call() -> Any:
+        given = {"packed": kernels.pack_linear(weight(4, 8)), "weight_scale": torch.ones(4), "bias": None}
+        changed = {**given, "post_op": "none", **changes}
+        return kernels.linear_codes(kernels.Codes(codes(2, 8), 1.0, 0), **changed, grid=grid)
+
+    return call
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "linear: unpacked weight": (_linear(packed=weight(4, 8)), "not packed"),
     "linear: int8 codes": (_linear(weight(2, 8)), "uint8 codes"),
@@ -117,6 +177,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "linear: double scales": (_linear(weight_scale=torch.ones(4).double()), "4 float32 weight scales"),
     "linear: short bias": (_linear(bias=torch.ones(1)), "bias"),
     "linear: post-op": (_linear(post_op="tanh"), "no post-op 'tanh'"),
+    "add: unpacked weight": (_add(torch.ones(2, 4), packed=weight(4, 8)), "not packed"),
+    "add: few scales": (_add(torch.ones(2, 4), weight_scale=torch.ones(1)), "4 float32 weight scales"),
+    "add: short residual": (_add(torch.ones(4)), "contiguous float32 (2, 4), not torch.float32 (4,)"),
+    "add: double residual": (_add(torch.ones(2, 4).double()), "contiguous float32 (2, 4), not torch.float64"),
+    "add: layout": (_add(torch.ones(4, 2).t()), "contiguous float32"),
+    "codes: post-op": (_to(1.0, 0, 255, post_op="tanh"), "no post-op 'tanh'"),
+    "codes: short bias": (_to(1.0, 0, 255, bias=torch.ones(1)), "bias"),
+    "codes: too large": (_to(1.0, 0, 256), "codes of 0 to 255"),
+    "codes: zero point": (_to(1.0, 128, 127), "codes of 0 to 255"),
+    "codes: scale": (_to(0.0, 0, 255), "codes of 0 to 255"),
     "conv: unpacked weight": (_conv(packed=weight(6, 4, 3)), "not packed"),
     "conv: float codes": (_conv(torch.ones(2, 4, 9)), "uint8 codes"),
     "conv: few scales": (_conv(weight_scale=torch.ones(1)), "6 float32 weight scales"),
@@ -157,3 +227,17 @@ def test_schemas_are_those_of_the_installed_torch(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(kernels, "_LINEAR", kernels._LINEAR.replace("float x_scale", "Tensor x_scale"))
     with pytest.raises(ModelError, match=r"qlinear_pointwise is not the operator.*install torch 2\.13"):
         kernels.check_schemas()
+
+
+def test_without_its_operator_the_sum_is_made_outside(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A torch that has not the one which adds is not refused: the log says it, and who asks is told."""
+    kernels.has_linear_add.cache_clear()
+    assert kernels.has_linear_add()
+    monkeypatch.setattr(kernels, "_LINEAR_ADD", kernels._LINEAR_ADD.replace("float other_scale", "Tensor other_scale"))
+    kernels.has_linear_add.cache_clear()
+    with caplog.at_level("INFO", "ilit.pytorch"):
+        assert not kernels.has_linear_add()
+    kernels.has_linear_add.cache_clear()
+    assert "residuals are added after INT8 Linears" in caplog.text

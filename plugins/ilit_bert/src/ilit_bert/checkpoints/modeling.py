@@ -19,7 +19,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert import modeling_bert as original
 
-from ilit_pytorch import QuantStub
+from ilit_pytorch import QuantStub, feed_forward, linear_activation, linear_add, unobserved
 
 
 class PreparedSelfAttention(original.BertSelfAttention):
@@ -64,8 +64,8 @@ class PreparedSelfOutput(original.BertSelfOutput):
 
     def forward(self, hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, hidden) from two of that shape."""
-        projected = self.dropout(self.dense(self.stub(hidden_states)))
-        normed: torch.Tensor = self.LayerNorm(projected + input_tensor)
+        summed = linear_add(self.dense, self.stub(hidden_states), input_tensor, dropout=self.dropout)
+        normed: torch.Tensor = self.LayerNorm(summed)
         return normed
 
 
@@ -76,8 +76,7 @@ class PreparedIntermediate(original.BertIntermediate):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, intermediate) from (rows, length, hidden)."""
-        activated: torch.Tensor = self.intermediate_act_fn(self.dense(self.stub(hidden_states)))
-        return activated
+        return linear_activation(self.dense, self.intermediate_act_fn, self.stub(hidden_states))
 
 
 class PreparedOutput(original.BertOutput):
@@ -87,8 +86,25 @@ class PreparedOutput(original.BertOutput):
 
     def forward(self, hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> torch.Tensor:
         """Return (rows, length, hidden) from (rows, length, intermediate) and (rows, length, hidden)."""
-        projected = self.dropout(self.dense(self.stub(hidden_states)))
-        normed: torch.Tensor = self.LayerNorm(projected + input_tensor)
+        summed = linear_add(self.dense, self.stub(hidden_states), input_tensor, dropout=self.dropout)
+        normed: torch.Tensor = self.LayerNorm(summed)
+        return normed
+
+
+class PreparedLayer(original.BertLayer):  # type: ignore[no-untyped-call]  # transformers has not typed it
+    """A layer whose second feed-forward projection may read what the first gives as codes."""
+
+    def feed_forward_chunk(self, attention_output: torch.Tensor) -> torch.Tensor:
+        """Return (rows, length, hidden) from that shape; both blocks are called where somebody watches one of them."""
+        up, down = self.intermediate, self.output
+        if type(up) is not PreparedIntermediate or type(down) is not PreparedOutput or not unobserved(up, down):
+            given: torch.Tensor = super().feed_forward_chunk(attention_output)  # type: ignore[no-untyped-call]  # as above
+            return given
+        shared = up.stub(attention_output)
+        summed = feed_forward(
+            up.dense, up.intermediate_act_fn, down.dense, shared, attention_output, down.stub, down.dropout
+        )
+        normed: torch.Tensor = down.LayerNorm(summed)
         return normed
 
 
@@ -108,6 +124,7 @@ PREPARED: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
     original.BertSelfOutput: PreparedSelfOutput,
     original.BertIntermediate: PreparedIntermediate,
     original.BertOutput: PreparedOutput,
+    original.BertLayer: PreparedLayer,
     original.BertPooler: PreparedPooler,
 }
 
@@ -128,5 +145,6 @@ def prepare(model: torch.nn.Module) -> torch.nn.Module:
         replacement = PREPARED.get(type(module))
         if replacement is not None:
             module.__class__ = replacement
-            module.add_module("stub", QuantStub())
+            if replacement is not PreparedLayer:
+                module.add_module("stub", QuantStub())
     return prepared

@@ -7,6 +7,8 @@ with the ones written below when this module is loaded, so that a torch that cha
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,17 +17,27 @@ import torch
 from ilit.errors import LoweringError, ModelError
 
 POST_OPS = ("none", "relu")
+LINEAR_POST_OPS = (*POST_OPS, "gelu")
+"""Those of a Linear; ``gelu`` is the exact one, with the error function."""
 
 _LINEAR = (
     "onednn::qlinear_pointwise(Tensor qx, float x_scale, int x_zero_point, Tensor qw, Tensor w_scale, "
     "Tensor w_zero_point, Tensor? bias, float output_scale, int output_zero_point, ScalarType? output_dtype, "
     "str post_op_name, Scalar?[] post_op_args, str post_op_algorithm) -> Tensor"
 )
+_LINEAR_ADD = (
+    "onednn::qlinear_pointwise.binary(Tensor qx, float x_scale, int x_zero_point, Tensor qw, Tensor w_scale, "
+    "Tensor w_zero_point, Tensor? other, Tensor? bias, float output_scale, int output_zero_point, "
+    "ScalarType? output_dtype, float other_scale, int other_zp, str binary_post_op, float binary_alpha, "
+    "str unary_post_op, Scalar?[] unary_post_op_args, str unary_post_op_algorithm) -> Tensor"
+)
 _CONV = (
     "onednn::qconv{}d_pointwise(Tensor qx, float x_scale, int x_zero_point, Tensor qw, Tensor w_scale, "
     "Tensor w_zero_point, Tensor? bias, int[] stride, int[] padding, int[] dilation, int groups, float output_scale, "
     "int output_zero_point, ScalarType? output_dtype, str attr, Scalar?[] scalars, str? algorithm) -> Tensor"
 )
+
+_log = logging.getLogger("ilit.pytorch")
 
 
 class Codes(NamedTuple):
@@ -55,6 +67,16 @@ def check_schemas() -> None:
                 f"torch {torch.__version__}: torch.ops.onednn.{name} is not the operator ilit-pytorch was written "
                 f"for (found {found}); install torch 2.13"
             )
+
+
+@functools.cache
+def has_linear_add() -> bool:
+    """Return whether the installed torch has the operator that ``linear_add`` calls; the log says where it has not."""
+    operator = getattr(torch.ops.onednn.qlinear_pointwise, "binary", None)
+    found = str(operator._schema) if operator is not None else "nothing"  # noqa: SLF001 - no public name
+    if found != _LINEAR_ADD:
+        _log.info("torch %s: residuals are added after INT8 Linears, not in them (found %s)", torch.__version__, found)
+    return found == _LINEAR_ADD
 
 
 def pack_linear(weight: torch.Tensor) -> torch.Tensor:
@@ -99,18 +121,84 @@ def linear(
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
-    codes, scale, zero_point = activation
-    out_features = packed.shape[1]
-    _check_call(codes, packed, weight_scale, bias, post_op, out_features)
-    if codes.shape[-1] != packed.shape[0]:
-        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
+    codes = activation.codes
+    _check_linear(codes, packed, weight_scale, bias, post_op)
     if codes.numel() == 0:
-        return torch.zeros(*codes.shape[:-1], out_features)
-    output: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-        codes, scale, zero_point, packed, weight_scale, _zeros(out_features), bias,
-        1.0, 0, torch.float32, post_op, [], "",
+        return torch.zeros(*codes.shape[:-1], packed.shape[1])
+    return _linear(activation, packed, weight_scale, bias, post_op, (1.0, 0, torch.float32))
+
+
+def linear_codes(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str,
+    grid: tuple[float, int, int],
+) -> Codes:
+    """Multiply as ``linear`` does and give the result as codes of the next op's input, without a float one between.
+
+    Args:
+        activation: codes (..., in).
+        packed: the weight.
+        weight_scale: float32 (out,).
+        bias: float32 (out,) or None.
+        post_op: one of ``LINEAR_POST_OPS``.
+        grid: scale, zero point and largest code of what is given, uint8 (..., out); values outside are clamped.
+
+    Raises:
+        LoweringError: a dtype, shape, post-op or grid the kernel would misread.
+    """
+    scale, zero_point, max_code = grid
+    _check_linear(activation.codes, packed, weight_scale, bias, post_op)
+    if not (0 <= zero_point <= max_code <= 255 and scale > 0.0):
+        raise LoweringError(f"an INT8 kernel gives codes of 0 to 255, not by scale, zero point, largest code {grid}")
+    codes = _linear(activation, packed, weight_scale, bias, post_op, (scale, zero_point, torch.uint8))
+    return Codes(codes if max_code == 255 else codes.clamp_max_(max_code), scale, zero_point)
+
+
+def linear_add(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    residual: torch.Tensor,
+) -> torch.Tensor:
+    """Multiply as ``linear`` does and add a residual, contiguous float32 (..., out), which is not written to.
+
+    Raises:
+        LoweringError: a dtype, shape or layout the kernel would misread.
+    """
+    codes, scale, zero_point = activation
+    _check_linear(codes, packed, weight_scale, bias, "none")
+    wanted = (*codes.shape[:-1], packed.shape[1])
+    if residual.dtype != torch.float32 or residual.shape != wanted or not residual.is_contiguous():
+        raise LoweringError(
+            f"INT8 linear: it adds contiguous float32 {wanted}, not {residual.dtype} {tuple(residual.shape)}"
+        )
+    output: torch.Tensor = torch.ops.onednn.qlinear_pointwise.binary(
+        codes, scale, zero_point, packed, weight_scale, _zeros(packed.shape[1]), residual, bias,
+        1.0, 0, torch.float32, 1.0, 0, "add", 1.0, "none", [], "",
     )  # fmt: skip
     return output
+
+
+def _linear(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str,
+    output: tuple[float, int, torch.dtype],
+) -> torch.Tensor:
+    """Call the operator; ``output``: scale, zero point and dtype of what it gives."""
+    codes, scale, zero_point = activation
+    algorithm = "none" if post_op == "gelu" else ""
+    given: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+        codes, scale, zero_point, packed, weight_scale, _zeros(packed.shape[1]), bias,
+        *output, post_op, [], algorithm,
+    )  # fmt: skip
+    return given
 
 
 def conv(
@@ -130,7 +218,8 @@ def conv(
     """
     codes, scale, zero_point = activation
     out_channels = packed.shape[0]
-    _check_call(codes, packed, weight_scale, bias, post_op, out_channels)
+    _check_call(codes, packed, weight_scale, bias, out_channels)
+    _check_post_op(post_op, POST_OPS)
     operator: Any = {
         3: torch.ops.onednn.qconv1d_pointwise,
         4: torch.ops.onednn.qconv2d_pointwise,
@@ -162,7 +251,6 @@ def _check_call(
     packed: torch.Tensor,
     weight_scale: torch.Tensor,
     bias: torch.Tensor | None,
-    post_op: str,
     out_channels: int,
 ) -> None:
     if not packed.is_mkldnn:
@@ -173,8 +261,20 @@ def _check_call(
         raise LoweringError(f"an INT8 kernel takes {out_channels} float32 weight scales, not {weight_scale.shape}")
     if bias is not None and (bias.shape != (out_channels,) or bias.dtype != torch.float32):
         raise LoweringError(f"an INT8 kernel takes a float32 bias of {out_channels}, not {bias.dtype} {bias.shape}")
-    if post_op not in POST_OPS:
-        raise LoweringError(f"an INT8 kernel has no post-op {post_op!r}; it has {', '.join(POST_OPS)}")
+
+
+def _check_post_op(post_op: str, known: tuple[str, ...]) -> None:
+    if post_op not in known:
+        raise LoweringError(f"an INT8 kernel has no post-op {post_op!r}; it has {', '.join(known)}")
+
+
+def _check_linear(
+    codes: torch.Tensor, packed: torch.Tensor, weight_scale: torch.Tensor, bias: torch.Tensor | None, post_op: str
+) -> None:
+    _check_call(codes, packed, weight_scale, bias, packed.shape[-1])
+    _check_post_op(post_op, LINEAR_POST_OPS)
+    if codes.shape[-1] != packed.shape[0]:
+        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
 
 
 def _check_window(
