@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -388,3 +389,148 @@ def test_an_artefact_answers_with_the_same_bits(
     loaded = subject.adapter.load(tmp_path, model=prepare(tiny_bert()))
     assert torch.equal(loaded(**padded_batch()).logits, wanted)
     assert called == FUSED
+
+
+# --- The first token alone -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lengths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the tokens a row of the activations that residuals are added to, two a layer, as it is added."""
+    found: list[int] = []
+    plain = kernels.linear_add
+
+    def noted(*args: Any) -> torch.Tensor:
+        found.append(args[-1].shape[1])
+        return plain(*args)
+
+    monkeypatch.setattr(kernels, "linear_add", noted)
+    return found
+
+
+WHOLE, LEFT_OUT = [12, 12, 12, 12], [12, 12, 1, 1]
+
+
+@pytest.mark.parametrize("config", [STATIC, SEVEN, SMOOTHED], ids=["8-bit", "7-bit", "smoothed"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@torch.no_grad()
+def test_the_last_layer_of_a_classifier_runs_for_the_first_token(
+    calibrated: Callable[..., Calibrated], lengths: list[int], config: OpConfig, attention: str
+) -> None:
+    """Logits and loss are those of all tokens to float rounding, on padded rows."""
+    lowered, labels = calibrated(attention=attention).lower(config), torch.tensor([0, 1, 1])
+    found = tensors(lowered(**padded_batch(), labels=labels))
+    assert lengths == LEFT_OUT
+    lengths.clear()
+    wanted = tensors(lowered.forward(**padded_batch(), labels=labels))  # past the hook that asks
+    assert lengths == WHOLE
+    assert close(found, wanted, atol=1e-3)
+
+
+@torch.no_grad()
+def test_more_than_logits_is_whole_when_asked_for(calibrated: Callable[..., Calibrated], lengths: list[int]) -> None:
+    """Hidden states, attentions, and the encoder called by itself."""
+    lowered = calibrated(attention="eager").lower(STATIC)
+    for model, options in (
+        (lowered.bert, {}),
+        (lowered.base_model, {"return_dict": False}),
+        (lowered, {"output_hidden_states": True}),
+        (lowered, {"output_attentions": True}),
+    ):
+        lengths.clear()
+        model(**padded_batch(), **options)
+        assert lengths == WHOLE
+    states = lowered(**padded_batch(), output_hidden_states=True).hidden_states
+    assert [tuple(state.shape) for state in states] == [(3, 12, 32)] * (LAYERS + 1)
+    assert torch.equal(states[-1], lowered.bert(**padded_batch()).last_hidden_state)
+
+
+def _config(name: str) -> Callable[[Any], Any]:
+    return lambda model: setattr(model.config, name, True)
+
+
+def _hooked(path: str) -> Callable[[Any], Any]:
+    return lambda model: model.get_submodule(path).register_forward_hook(lambda *_: None)
+
+
+class Reader(transformers.BertForSequenceClassification):
+    """A class whose forward might read anything."""
+
+
+LAST = f"bert.encoder.layer.{LAYERS - 1}"
+READ = {
+    "config.output_hidden_states": _config("output_hidden_states"),
+    "config.output_attentions": _config("output_attentions"),
+    **{
+        f"hook on {path}": _hooked(path)
+        for path in ("bert", "bert.encoder", "bert.pooler", LAST, f"{LAST}.attention", f"{LAST}.attention.self.key")
+    },
+    "training within": lambda model: model.get_submodule(LAST).attention.self.train(),
+    "a class of one's own": lambda model: setattr(model, "__class__", Reader),
+    "a forward of one's own": lambda model: setattr(model, "forward", model.forward),
+    "a layer used twice": lambda model: model.bert.encoder.layer.__setitem__(0, model.bert.encoder.layer[1]),
+    "an activation over tokens": lambda model: setattr(
+        model.get_submodule(LAST).intermediate, "intermediate_act_fn", torch.nn.Softmax(dim=1)
+    ),
+    "a norm of one's own": lambda model: setattr(model.get_submodule(LAST).output, "LayerNorm", torch.nn.Identity()),
+    "another dense": lambda model: setattr(
+        model.get_submodule(LAST).output, "dense", torch.nn.Sequential(model.get_submodule(LAST).output.dense)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", READ)
+@torch.no_grad()
+def test_where_tokens_may_be_read_none_is_left_out(
+    calibrated: Callable[..., Calibrated], lengths: list[int], way: str
+) -> None:
+    """By hooks, by another forward, by a block that mixes them."""
+    lowered = calibrated(attention="eager").lower(STATIC)
+    READ[way](lowered)
+    lowered(**padded_batch())
+    assert set(lengths) == {12}
+
+
+@torch.no_grad()
+def test_a_scale_for_all_tokens_takes_all_of_them(calibrated: Callable[..., Calibrated]) -> None:
+    """A dynamic op's codes depend on the widest token, so its recipe answers with the same bits as before."""
+    lowered = calibrated().lower(replace(STATIC, approach="dynamic"))
+    assert torch.equal(lowered(**padded_batch()).logits, lowered.forward(**padded_batch()).logits)
+
+
+@torch.no_grad()
+def test_removed_layers_make_another_one_the_last(calibrated: Callable[..., Calibrated], lengths: list[int]) -> None:
+    """The last is found at each call."""
+    lowered = calibrated().lower(STATIC)
+    lowered.bert.encoder.layer = lowered.bert.encoder.layer[:1]
+    found = lowered(**padded_batch()).logits
+    assert lengths == [1, 1]
+    torch.testing.assert_close(found, lowered.forward(**padded_batch()).logits, rtol=1e-5, atol=1e-3)
+
+
+@torch.no_grad()
+def test_heads_that_read_every_token_get_them(calibrated: Callable[..., Calibrated], lengths: list[int]) -> None:
+    """Question answering, for one."""
+    lowered = calibrated(head="question-answering").lower(STATIC)
+    lowered(**padded_batch())
+    assert lengths == WHOLE
+
+
+@torch.no_grad()
+def test_positions_copies_and_a_second_prepare(calibrated: Callable[..., Calibrated], lengths: list[int]) -> None:
+    """Arguments by position, deep copies and pickles are alike; preparing again asks once."""
+    lowered, batch = calibrated().lower(STATIC), padded_batch()
+    wanted = lowered(**batch).logits
+    assert len(prepare(prepare(tiny_bert()))._forward_pre_hooks) == 1
+    for again in (lowered, copy.deepcopy(lowered), pickle.loads(pickle.dumps(lowered))):  # noqa: S301 - our own
+        lengths.clear()
+        assert torch.equal(again(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]).logits, wanted)
+        assert lengths == LEFT_OUT
+
+
+@torch.no_grad()
+def test_an_exported_classifier_has_the_bits_of_plain_calls(calibrated: Callable[..., Calibrated]) -> None:
+    """A graph has every token, and no fused kernel."""
+    lowered, batch = calibrated().lower(STATIC), padded_batch()
+    program = torch.export.export(lowered, (), batch)
+    assert torch.equal(program.module()(**batch).logits, in_plain_calls(lowered)["logits.0"])

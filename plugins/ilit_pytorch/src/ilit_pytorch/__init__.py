@@ -4,7 +4,8 @@ What ``__all__`` names is public; all else may change from release to release.
 
 * ``QuantStub``: the mark for activations that several ops read.
 * ``linear_activation``, ``linear_add``, ``feed_forward``: calls for modeling code, of fewer kernels in INT8.
-* ``unobserved``: whether modeling code may run what is inside a module past its call.
+* ``unobserved``: whether modeling code may run what is inside a module past its call;
+  ``rowwise``: whether it may leave out rows that nobody reads.
 * ``PyTorchAdapter``: the adapter ``pytorch``, for who runs or loads models without a tuner.
 * ``add_files``, ``read_recipe``: further files in the folder of a tuned model, and its recipe with all digests checked.
 * ``TopK``, ``Accuracy``, ``F1``, ``MeanSquaredError``, ``RootMeanSquaredError``, ``MeanAbsoluteError``: the metrics.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ilit_pytorch.adapter import PyTorchAdapter
     from ilit_pytorch.artefact.files import add_files, read_recipe
     from ilit_pytorch.fused.calls import feed_forward, linear_activation, linear_add
-    from ilit_pytorch.fused.conditions import unobserved
+    from ilit_pytorch.fused.conditions import rowwise, unobserved
     from ilit_pytorch.metrics.f1 import F1
     from ilit_pytorch.metrics.inputs import refuse_nan, rows_with_nan
     from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
@@ -43,6 +44,7 @@ __all__ = [
     "read_recipe",
     "refuse_nan",
     "rows_with_nan",
+    "rowwise",
     "unobserved",
 ]
 
@@ -50,7 +52,7 @@ _MODULES = {
     "adapter": ("PyTorchAdapter",),
     "artefact.files": ("add_files", "read_recipe"),
     "fused.calls": ("feed_forward", "linear_activation", "linear_add"),
-    "fused.conditions": ("unobserved",),
+    "fused.conditions": ("rowwise", "unobserved"),
     "metrics.inputs": ("refuse_nan", "rows_with_nan"),
     "metrics.f1": ("F1",),
     "metrics.regression": ("MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"),

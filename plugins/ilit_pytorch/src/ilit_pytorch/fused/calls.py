@@ -132,7 +132,7 @@ def _grid(linear: Any) -> tuple[float, int, int]:
 
 
 def _parts(linear: Any, x: Input) -> tuple[Any, Any, Any, Any]:
-    """Return what a kernel is given for an INT8 Linear: codes of its input, packed weight, scales, bias."""
+    """Quantize the input of an INT8 Linear and add what its kernel takes beside: packed weight, scales, bias."""
     return codes_of(x, linear.quantizer), *_weights(linear)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.nn.modules import module as _every
 
-from ilit_pytorch.module_parts.activation import SharedActivation, StaticQuantizer
+from ilit_pytorch.module_parts.activation import DynamicQuantizer, SharedActivation, StaticQuantizer
 from ilit_pytorch.modules.linear import Int8Linear
-from ilit_pytorch.modules.stub import QuantStub, SharedSource
+from ilit_pytorch.modules.stub import FloatReader, QuantStub, SharedSource
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _PATCHES = ("forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "_compiled_call_impl")
@@ -44,6 +44,16 @@ def _is_plain(module: torch.nn.Module) -> bool:
     own = vars(module)
     watched = any(own.get(name) for name in _HOOKS) or any(own.get(name) is not None for name in _PATCHES)
     return not watched and type(module).__call__ is _PLAIN_CALL
+
+
+def rowwise(*linears: torch.nn.Module) -> bool:
+    """Return whether Linears, at least one of them in INT8, give each row of their input its output by itself.
+
+    So rows whose output nobody reads may be left out. One scale for a whole dynamic activation depends on all of them.
+    """
+    kinds = set(map(type, linears))
+    dynamic = any(type(linear) is Int8Linear and type(linear.quantizer) is DynamicQuantizer for linear in linears)
+    return Int8Linear in kinds and kinds <= {Int8Linear, FloatReader, torch.nn.Linear} and not dynamic
 
 
 def post_op_of(activation: Any) -> str | None:
