@@ -3,6 +3,7 @@
 The classes derive from those of transformers and hold no parameters of their own, so a prepared model has the same
 ``state_dict`` keys and, its top class untouched, saves the original class in ``architectures``. They are put under an
 already built model and never registered with transformers' auto classes: other code in the process sees plain BERT.
+In INT8 GELU and residuals are part of the kernels, and a classifier's last layer runs for the token that is read.
 
 The shapes relied on (``BertSelfAttention.forward(hidden_states, attention_mask, ...)`` and the ``dense`` layers of the
 four other blocks) are those of transformers 5.0 to 5.23; ``transformers>=5,<6`` is this package's requirement.
