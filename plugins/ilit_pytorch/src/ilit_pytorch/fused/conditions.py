@@ -15,7 +15,8 @@ from ilit_pytorch.modules.linear import Int8Linear
 from ilit_pytorch.modules.stub import FloatReader, QuantStub, SharedSource
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_PATCHES = ("forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "_compiled_call_impl")
+_EVERYWHERE = tuple(f"_global{name}" for name in _HOOKS)
+_PATCHES = frozenset({"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward", "_compiled_call_impl"})
 _PLAIN_CALL = torch.nn.Module.__call__
 _GELU, _RELU = torch.nn.functional.gelu, (torch.relu, torch.nn.functional.relu)
 
@@ -37,13 +38,14 @@ def _is_eager() -> bool:
 
 
 def _watched_everywhere() -> bool:
-    return any(vars(_every)[f"_global{name}"] for name in _HOOKS)
+    everywhere = _every.__dict__
+    return any([everywhere[name] for name in _EVERYWHERE])  # noqa: C419 - a list is quicker, and this runs at every call
 
 
 def _is_plain(module: torch.nn.Module) -> bool:
-    own = vars(module)
-    watched = any(own.get(name) for name in _HOOKS) or any(own.get(name) is not None for name in _PATCHES)
-    return not watched and type(module).__call__ is _PLAIN_CALL
+    own = module.__dict__
+    watched = any([own.get(name) for name in _HOOKS])  # noqa: C419 - as above
+    return not watched and not (_PATCHES & own.keys()) and type(module).__call__ is _PLAIN_CALL
 
 
 def rowwise(*linears: torch.nn.Module) -> bool:
