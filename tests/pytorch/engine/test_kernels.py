@@ -65,7 +65,9 @@ def test_a_residual_is_added_in_the_kernel_and_left_as_it_was(shape: tuple[int, 
 
 
 @pytest.mark.parametrize("post_op", kernels.LINEAR_POST_OPS)
-@pytest.mark.parametrize("grid", [(0.02, 40, 255), (0.01, 9, 255), (0.04, 40, 127), (0.01, 0, 127)], ids=str)
+@pytest.mark.parametrize(
+    "grid", [(0.02, 40, 255), (0.01, 9, 255), (0.04, 40, 127), (0.01, 0, 127), (1e-14, 9, 127)], ids=str
+)
 def test_codes_made_in_the_kernel_are_those_of_its_float_output(post_op: str, grid: tuple[float, int, int]) -> None:
     """One apart at most, three in 100,000 at most, and never above the largest code, which 16-bit sums rely on."""
     parts, (scale, zero_point, largest) = wide(200, 64), grid
