@@ -103,6 +103,7 @@ def is_plain_value(value: Any) -> bool:
     return (
         type(tensor) is torch.Tensor
         and tensor.dtype == torch.float32
+        and tensor.layout == torch.strided
         and tensor.numel() > 0
         and not (tensor.requires_grad and torch.is_grad_enabled())
     )
