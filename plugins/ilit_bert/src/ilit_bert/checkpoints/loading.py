@@ -72,6 +72,32 @@ def load_float(source: str | Path, kind: Kind) -> tuple[torch.nn.Module, Any]:
     return prepare(model).eval(), tokenizer
 
 
+def load_plain(source: str | Path) -> torch.nn.Module:
+    """Load a float checkpoint as transformers alone has it, in eval mode: no stubs, no tokenizer.
+
+    Weights stored in half precision become float32. A head without weights is random: enough to time the model.
+
+    Raises:
+        ModelError: as ``load_float``, but for head and tokenizer.
+    """
+    model_class = class_of(source)
+    with quiet(), _translated(str(source)):
+        model: torch.nn.Module = model_class.from_pretrained(str(source), use_safetensors=True, dtype=torch.float32)
+    return model.eval()
+
+
+def class_of(source: str | Path) -> Any:
+    """Return the class of transformers that the checkpoint's config names, ``AutoModel`` where it names none.
+
+    Raises:
+        ModelError: there is no readable checkpoint.
+    """
+    _check_source(str(source))
+    with _translated(str(source)), quiet():
+        names = transformers.AutoConfig.from_pretrained(str(source)).architectures or []
+    return getattr(transformers, next(iter(names), "AutoModel"), transformers.AutoModel)
+
+
 def load_tuned(folder: str | Path, kind: Kind | None = None) -> tuple[torch.nn.Module, Any]:
     """Load the INT8 model saved in ``folder`` and its tokenizer; neither float weights nor data are needed.
 
