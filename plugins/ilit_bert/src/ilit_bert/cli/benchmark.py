@@ -77,7 +77,7 @@ def show(found: Benchmark, console: Console) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     lines = [
         f"measured on {cpu.model}, {cpu.isa}, class {cpu.int8_class}, {cpu.threads} threads, with {versions}",
-        "torch dynamic is there to compare with: what torch's quantize_dynamic makes of float32, its accuracy not measured",
+        "torch dynamic is there to compare with: torch's quantize_dynamic of float32, its accuracy not measured",
     ]
     for line in lines if any("dynamic" in case.seconds for case in found.cases) else lines[:1]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
