@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import ilit
+from ilit.adapter import KernelProfile
 from ilit.artefact import SavedModel, save_and_verify
-from ilit.errors import ArtefactError, PluginError
+from ilit.errors import ArtefactError, IlitWarning, PluginError
 from ilit.evaluation.fidelity import SAMPLE_ROWS, Sample
 from ilit.evaluation.outputs import identical
 from ilit.plugins.registry import Registry
+from ilit.report.receipt import read_receipt
 from ilit.space import CalibrationSize
 from ilit.testing import FakeAdapter, fake, fake_data, fake_model
 from ilit.tuner import Tuner
@@ -145,6 +147,89 @@ def test_what_cannot_be_renamed_is_said_to_be_where_it_is(tmp_path: Path, monkey
     found = saved(Unreadable(), tmp_path, Sample(FEW, ALL))
     assert "cannot be read back (damaged); what was written is in " in found.doubt
     assert f"{tmp_path / 'best'}, and the model itself in memory" in found.doubt
+
+
+# --- The receipt --------------------------------------------------------------------------------------------------
+
+
+Make = Callable[..., Tuner]
+
+
+def tuned_with(tuner: Make, monkeypatch: pytest.MonkeyPatch, adapter: type[FakeAdapter]) -> Tuner:
+    """Tune the fake model with an adapter."""
+    monkeypatch.setattr(fake, "FakeAdapter", adapter)
+    made = tuner(only_first, metric="fake_accuracy")
+    assert made.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA) is not None
+    return made
+
+
+def folder_of(tuned: Tuner) -> Path:
+    """Return the folder of the best model."""
+    assert tuned.result is not None
+    return tuned.result.folder / "best"
+
+
+def test_the_receipt_stands_beside_the_model(best: tuple[Path, Any]) -> None:
+    """All four ops ran in INT8; the card says so, and the model loads whatever becomes of the receipt."""
+    folder, model = best
+    receipt = read_receipt(folder)
+    assert receipt is not None
+    assert [row.ops for row in receipt.profile.int8] == [(name,) for name in MODEL.weights]
+    assert f"| kernels | {receipt.sentence} |" in (folder / "README.md").read_text()
+    (folder / "receipt.json").write_text("{")
+    assert identical(ilit.load(folder)(DATA[0][0]), model(DATA[0][0]))
+
+
+@pytest.mark.filterwarnings("error:.*kernel")
+def test_an_adapter_that_cannot_tell_gives_none(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the ability, or where it fails, the model is saved without a receipt and without a warning."""
+
+    class CannotTell(FakeAdapter):
+        profile_kernels = None  # type: ignore[assignment]  # gives the ability up
+
+    class Fails(FakeAdapter):
+        def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+            raise RuntimeError("no profiler here")
+
+    for adapter in (CannotTell, Fails):
+        folder = folder_of(tuned_with(tuner, monkeypatch, adapter))
+        assert (folder / "README.md").exists()
+        assert read_receipt(folder) is None
+
+
+def test_kernels_that_did_not_run_are_warned_of(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, after the model is saved, with the folder; the model is returned all the same."""
+
+    class RunsFloat(FakeAdapter):
+        def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+            return KernelProfile((), super().profile_kernels(model, batch).int8, ("layer0",))
+
+    with pytest.warns(IlitWarning, match="best: no INT8 kernel ran in one batch, though 4 should") as caught:
+        folder = folder_of(tuned_with(tuner, monkeypatch, RunsFloat))
+    assert len([one for one in caught if one.category is IlitWarning and "INT8 kernel" in str(one.message)]) == 1
+    assert "none of layer0" in (folder / "README.md").read_text()
+
+
+def test_ops_that_the_search_has_timed_as_slower_are_named(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipt has them with their speed-ups; the search itself decides what to do about it."""
+
+    class Timing(FakeAdapter):
+        def time_ops(self, model: Any, recipe: Any, calibration: Any) -> dict[str, float]:
+            return {"layer0": 0.5, "layer1": 2.0}
+
+    def timed(space: Any, baseline: Any) -> Any:
+        yield ilit.OpSpeedProbe(space.recipe({}))
+        yield ilit.Trial(space.recipe({}))
+
+    monkeypatch.setattr(fake, "FakeAdapter", Timing)
+    made = tuner(timed, metric="fake_accuracy")
+    made.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA)
+    receipt = read_receipt(folder_of(made))
+    assert receipt is not None
+    assert dict(receipt.slower) == {"layer0": 0.5}
+
+
+# --- What is no tuned model ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

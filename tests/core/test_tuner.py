@@ -94,7 +94,7 @@ def test_what_is_returned_is_what_is_on_disk(tuner: Make) -> None:
     assert tuned.result is not None
     best = tuned.result.folder / "best"
     assert {path.name for path in best.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "recipe.json", "result.json",
+        "README.md", "config.json", "model.safetensors", "receipt.json", "recipe.json", "result.json",
     }  # fmt: skip
     assert identical(FakeAdapter().load(best)(EVALUATION[0][0]), model(EVALUATION[0][0]))
 

@@ -232,7 +232,7 @@ def _result(end: SearchEnd, context: RunContext, ledger: Ledger, seconds: float)
 def _save_and_finish(result: TuneResult, end: SearchEnd, context: RunContext, ledger: Ledger) -> SavedModels:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
     try:
-        saved = save_models(result, context.models, ledger.header)
+        saved = save_models(result, context.models, ledger.header, ledger.run.probes)
     except BaseException as error:
         _finish(ledger, result, f"{end.reason}; the model could not be saved: {one_line(error)}")
         if end.error is not None:

@@ -17,7 +17,9 @@ from ilit.adapter import (
     Cpu,
     DescribesAll,
     FindsFirstDifference,
+    KernelProfile,
     Measurement,
+    ProfilesKernels,
     RegroupsRows,
     RunsOwnModel,
     SetsThreads,
@@ -38,6 +40,7 @@ from ilit_pytorch.lowering.info import LoweringInfo, int8_kernels
 from ilit_pytorch.lowering.lower import lower
 from ilit_pytorch.lowering.session import LoweringCache, LoweringSession
 from ilit_pytorch.measuring.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.measuring.kernel_profile import profile_kernels
 from ilit_pytorch.measuring.op_speed import op_speedups
 from ilit_pytorch.measuring.probe import distance, op_distances
 from ilit_pytorch.model import batch as batches
@@ -206,6 +209,10 @@ class PyTorchAdapter:
         self._sizes[model] = (model_bytes(runnable), activations)
         return Measurement(seconds, *self._sizes[model])
 
+    def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+        """See ``ilit_pytorch.measuring.kernel_profile``."""
+        return profile_kernels(_runnable(model), batches.model_input(batch))
+
     def outputs(self, model: Any, batch: Any) -> Any:
         """Return the model's predictions on one batch as numpy arrays."""
         with torch.no_grad():
@@ -233,6 +240,7 @@ if TYPE_CHECKING:
         FindsFirstDifference,
         ChecksSavable,
         BlanksModel,
+        ProfilesKernels,
         Protocol,
     ):
         """What mypy holds the adapter to: every ability but ``DigestsModel``."""
