@@ -207,7 +207,7 @@ def test_kernels_that_did_not_run_are_warned_of(tuner: Make, monkeypatch: pytest
     with pytest.warns(IlitWarning, match="best: no INT8 kernel ran in one batch, though 4 should") as caught:
         folder = folder_of(tuned_with(tuner, monkeypatch, RunsFloat))
     assert len([one for one in caught if one.category is IlitWarning and "INT8 kernel" in str(one.message)]) == 1
-    assert "none of layer0" in (folder / "README.md").read_text()
+    assert "none for layer0" in (folder / "README.md").read_text()
 
 
 def test_ops_that_the_search_has_timed_as_slower_are_named(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:

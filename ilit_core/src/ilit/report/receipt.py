@@ -18,6 +18,7 @@ from ilit.strategy import OpSpeedOutcome
 RECEIPT = "receipt.json"
 FORMAT_VERSION = 1
 MOST_NAMED = 4
+SLOWER = 0.95  # timings of single ops are noisy
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Receipt:
     Attributes:
         profile: the kernels.
         int8_kernels: INT8 kernels that the lowered model says a pass runs, one for each op; several ops may share one.
-        slower: INT8 op -> its seconds in float32 over those in INT8, below 1; of ops that the search has timed.
+        slower: INT8 op -> its seconds in float32 over those in INT8, below 0.95; of ops that the search has timed.
     """
 
     profile: KernelProfile
@@ -41,7 +42,7 @@ class Receipt:
         many = "1 INT8 kernel" if profile.int8_calls == 1 else f"{profile.int8_calls} INT8 kernels"
         parts = [f"{many} ran in one batch, {profile.int8_share * 100:.0f} % of its time"]
         if profile.ops_without:
-            parts.append(f"none of {_few(profile.ops_without)}")
+            parts.append(f"none for {_few(profile.ops_without)}")
         if self.slower:
             ops = [f"{op} ({speedup:.2f} times as fast)" for op, speedup in self.slower.items()]
             parts.append(f"slower than in float32: {_few(ops)}")
@@ -73,7 +74,7 @@ def slower_ops(probes: Iterable[Probed], trials: Iterable[TrialRecord], recipe: 
         if probed is not None and isinstance(probe.outcome, OpSpeedOutcome):
             same = (name for name in recipe.quantized_ops if recipe.ops[name] == probed.ops.get(name))
             known |= {name: probe.outcome.speedups[name] for name in same if name in probe.outcome.speedups}
-    return {name: known[name] for name in recipe.quantized_ops if known.get(name, 1.0) < 1.0}
+    return {name: known[name] for name in recipe.quantized_ops if known.get(name, 1.0) < SLOWER}
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> None:
