@@ -17,8 +17,8 @@ PROJECTS = [ROOT / "ilit_core", *(ROOT / "plugins" / f"ilit_{name}" for name in 
 PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted(DOCS.rglob("*.md"))]
 TERMS = (
     "op", "recipe", "trial", "probe", "baseline", "criterion", "target", "objection", "objective", "holdout",
-    "Pareto front", "calibration", "observer", "scale", "zero point", "per-channel", "fold", "stub", "island", "smoothing",
-    "saturation", "evidence", "bound", "verdict", "comparison", "saved", "cached", "lower",
+    "Pareto front", "calibration", "observer", "scale", "zero point", "per-channel", "fold", "stub", "island",
+    "smoothing", "saturation", "evidence", "bound", "verdict", "comparison", "saved", "cached", "lower",
     "search space", "artefact",
 )  # fmt: skip
 
