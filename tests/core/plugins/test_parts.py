@@ -13,7 +13,7 @@ from ilit.errors import ConfigError, UnsupportedError
 from ilit.executor import SerialExecutor
 from ilit.hookspecs import hookimpl
 from ilit.objective import MODEL_SIZE, OBJECTIVES
-from ilit.plugins.components import check_names, find_objective, make_executor, make_metric, make_strategy
+from ilit.plugins.parts import check_names, find_objective, make_executor, make_metric, make_strategy
 
 OBJECTIVE_NAMES = ", ".join(sorted(one.name for one in OBJECTIVES))
 
