@@ -63,14 +63,14 @@ def test_tokens_are_the_same_for_all_and_none_is_padding(sentiment, monkeypatch)
 
     monkeypatch.setattr(work, "interleave", interleave)
     for seed in (1, 1, 2):
-        benchmark(job(sentiment, seed=seed, batch_sizes=(16,)))
+        benchmark(job(sentiment, seed=seed, batch_sizes=(256,)))
     (first, other), (again, _), (third, _) = batches
     vocabulary = transformers.AutoConfig.from_pretrained(sentiment / "checkpoint").vocab_size
     assert first is not third
     assert torch.equal(first["input_ids"], other["input_ids"])
     assert torch.equal(first["input_ids"], again["input_ids"])
     assert not torch.equal(first["input_ids"], third["input_ids"])
-    assert first["input_ids"].shape == first["attention_mask"].shape == (16, 8)
+    assert first["input_ids"].shape == first["attention_mask"].shape == (256, 8)
     assert 0 < int(first["input_ids"].min()) <= int(first["input_ids"].max()) < vocabulary
     assert bool(first["attention_mask"].all())
 
