@@ -21,7 +21,7 @@ from ilit_pytorch.engine import quantize as module
 from ilit_pytorch.engine.quantize import quantize, quantize_smoothed
 
 FLOAT32 = st.floats(width=32)
-SCALE = st.floats(2.0**-40, 2.0**119, width=32) | st.sampled_from([1.0, 0.5, 0.1, 1.0 / 59.0])
+SCALE = st.floats(1e-12, 6e35) | st.sampled_from([1.0, 0.5, 0.1, 1.0 / 59.0])
 TOP = st.sampled_from([127, 255])
 
 
@@ -66,7 +66,6 @@ def test_codes_are_the_exact_ones(
     scale: float, zero_point: int, top: int, values: list[float], data: st.DataObject
 ) -> None:
     """Every value has the code of exact arithmetic in every way: halves, NaN, infinities, subnormals, huge scales."""
-    scale = float(np.float32(scale))
     halves = data.draw(st.lists(st.sampled_from(near_halves(scale, zero_point)), max_size=40))
     wanted = [lawful(value, scale, zero_point, top) for value in values + halves]
     plain = torch.tensor(values + halves, dtype=torch.float32)
