@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from ilit_pytorch.engine.deprecation import silence_deprecation
 
-BLOCK = 1 << 17  # values our own passes take at a time: 512 KB, so that what is computed between stays in the L2 cache
+BLOCK = 1 << 20  # values at a time where there is more than one pass: what is computed between is in memory just used
 
 
 def quantize(values: torch.Tensor, scale: float, zero_point: int, max_code: int) -> torch.Tensor:
@@ -35,7 +35,7 @@ def quantize_smoothed(values: torch.Tensor, factor: torch.Tensor, offset: torch.
     """
     if not _takes_one_pass(values):
         return _in_own_passes(values, lambda x: torch.addcmul(offset, x, factor), max_code)
-    return quantize(torch.addcmul(offset, values, factor), 1.0, 0, max_code)
+    return _blockwise(values, lambda x: quantize(torch.addcmul(offset, x, factor), 1.0, 0, max_code))
 
 
 def _takes_one_pass(values: torch.Tensor) -> bool:
@@ -84,14 +84,19 @@ def _in_one_pass(values: torch.Tensor, scale: float, zero_point: int) -> torch.T
 
 
 def _in_own_passes(values: torch.Tensor, line: Callable[[torch.Tensor], torch.Tensor], max_code: int) -> torch.Tensor:
-    """Return the codes of ``line(values)`` by plain arithmetic, a large activation's made block by block."""
+    """Return the codes of ``line(values)`` by plain arithmetic."""
+    return _blockwise(values, lambda x: _rounded(line(x), max_code))
+
+
+def _blockwise(values: torch.Tensor, codes_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Return uint8 codes, a large activation's made block by block: fresh memory costs more than a pass."""
     if _is_traced() or values.numel() <= BLOCK or not values.is_contiguous():
-        return _rounded(line(values), max_code).to(torch.uint8)
+        return codes_of(values).to(torch.uint8)
     rows = values.view(-1, values.shape[-1])
     codes = torch.empty(rows.shape, dtype=torch.uint8, device=values.device)
     size = max(1, BLOCK // rows.shape[1])
     for start in range(0, len(rows), size):
-        codes[start : start + size] = _rounded(line(rows[start : start + size]), max_code)
+        codes[start : start + size] = codes_of(rows[start : start + size])
     return codes.view(values.shape)
 
 
