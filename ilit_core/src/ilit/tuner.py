@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration, DescribesAll, SetsThreads
-from ilit.artefact import SavedModels, save_models
+from ilit.artefact.saving import SavedModels, save_models
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, MissedError, UnsupportedError, one_line, warn
 from ilit.narrowing.limits import narrow

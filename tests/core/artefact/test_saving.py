@@ -1,8 +1,7 @@
-"""Loading tuned models by folder alone."""
+"""Saving tuned models: what is read back is compared with what was written."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +13,8 @@ import pytest
 
 import ilit
 from ilit.adapter import KernelProfile
-from ilit.artefact import SavedModel, save_and_verify
-from ilit.errors import ArtefactError, IlitWarning, PluginError
+from ilit.artefact.saving import SavedModel, save_and_verify
+from ilit.errors import ArtefactError, IlitWarning
 from ilit.evaluation.fidelity import SAMPLE_ROWS, Sample
 from ilit.evaluation.outputs import identical
 from ilit.plugins.registry import Registry
@@ -31,26 +30,6 @@ DATA = fake_data(MODEL)
 def only_first(space: Any, baseline: Any) -> Any:
     """Ask for the space's first choices."""
     yield ilit.Trial(space.recipe({}))
-
-
-@pytest.fixture
-def best(tuner: Callable[..., Tuner], installed: Callable[..., Registry]) -> tuple[Path, Any]:
-    """Return the folder of a tuned model and the model as ``tune`` returned it; the fake adapter is installed."""
-    installed(fake=fake)
-    tuned = tuner(only_first, metric="fake_accuracy")
-    model = tuned.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA)
-    assert tuned.result is not None
-    return tuned.result.folder / "best", model
-
-
-def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
-    """``recipe.json`` names the adapter; the folder may be moved, and nothing else of the run is needed."""
-    folder, model = best
-    moved = folder.rename(folder.parent.parent / "elsewhere")
-    assert identical(ilit.load(str(moved))(DATA[0][0]), model(DATA[0][0]))
-
-
-# --- Saving -------------------------------------------------------------------------------------------------------
 
 
 class Watching(FakeAdapter):
@@ -169,9 +148,11 @@ def folder_of(tuned: Tuner) -> Path:
     return tuned.result.folder / "best"
 
 
-def test_the_receipt_stands_beside_the_model(best: tuple[Path, Any]) -> None:
+def test_the_receipt_stands_beside_the_model(tuner: Make, installed: Callable[..., Registry]) -> None:
     """All four ops ran in INT8; the card says so, and the model loads whatever becomes of the receipt."""
-    folder, model = best
+    installed(fake=fake)
+    tuned = tuner(only_first, metric="fake_accuracy")
+    model, folder = tuned.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA), folder_of(tuned)
     receipt = read_receipt(folder)
     assert receipt is not None
     assert [row.ops for row in receipt.profile.int8] == [(name,) for name in MODEL.weights]
@@ -227,41 +208,3 @@ def test_ops_that_the_search_has_timed_as_slower_are_named(tuner: Make, monkeypa
     receipt = read_receipt(folder_of(made))
     assert receipt is not None
     assert dict(receipt.slower) == {"layer0": 0.5}
-
-
-# --- What is no tuned model ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        pytest.param(None, r"recipe.json: cannot be read .*give the folder of a tuned model, such as best/", id="none"),
-        pytest.param("{", "names no adapter, so it is damaged or not ilit's", id="no JSON"),
-        pytest.param("[]", "names no adapter", id="a list"),
-        pytest.param("{}", "names no adapter", id="no key"),
-        pytest.param(json.dumps({"adapter": 3}), "names no adapter", id="no text"),
-    ],
-)
-def test_what_is_no_tuned_model_is_refused(tmp_path: Path, content: str | None, text: str) -> None:
-    """One line with the file and what to give instead."""
-    if content is not None:
-        (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(ArtefactError, match=text) as caught:
-        ilit.load(tmp_path)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_a_missing_adapter_is_named(tmp_path: Path, installed: Callable[..., Registry]) -> None:
-    """A model of a framework that is not installed says what it needs."""
-    installed(fake=fake)
-    (tmp_path / "recipe.json").write_text(json.dumps({"adapter": "pytorch"}))
-    with pytest.raises(PluginError, match="no adapter 'pytorch'; installed: fake"):
-        ilit.load(tmp_path)
-
-
-def test_damage_is_the_adapters_to_find(best: tuple[Path, Any]) -> None:
-    """A folder without its weights is an error with the folder."""
-    (best[0] / "model.safetensors").unlink()
-    with pytest.raises(ArtefactError, match="best: is no saved fake model"):
-        ilit.load(best[0])
-    assert FakeAdapter.name == "fake"
