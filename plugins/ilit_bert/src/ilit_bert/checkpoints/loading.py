@@ -21,6 +21,11 @@ from ilit_bert.checkpoints.heads import AUTO_CLASSES, CLASSIFICATION, QUESTION_A
 from ilit_bert.checkpoints.modeling import prepare
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
 
+try:
+    from transformers.initialization import no_init_weights as _no_init_weights
+except ImportError:  # the first releases of transformers 5 have it elsewhere; then weights are drawn for nothing
+    _no_init_weights = contextlib.nullcontext  # type: ignore[assignment, unused-ignore] # used alike
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "tf_model.h5", "flax_model.msgpack")
@@ -130,7 +135,10 @@ def head_of(source: str | Path) -> str:
 
 
 def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
-    """Return the architecture a tuned folder's ``config.json`` names, with stubs, untrained and in eval mode.
+    """Return the architecture a tuned folder's ``config.json`` names, with stubs and in eval mode.
+
+    No weight is drawn for it, which would take most of the time of loading: parameters hold what was in memory, until
+    the artefact's reader has put every one of them there.
 
     Args:
         config: the content of ``config.json``: transformers' own keys, ``model_type`` and ``architectures`` among them.
@@ -144,7 +152,7 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
     architecture = getattr(transformers, names[0], None)
     if not isinstance(architecture, type) or not issubclass(architecture, transformers.PreTrainedModel):
         return None
-    with torch.random.fork_rng(devices=[]), quiet():  # initial weights are drawn, the caller's generator stays
+    with torch.random.fork_rng(devices=[]), quiet(), _no_init_weights():  # some draw all the same
         model = architecture(transformers.CONFIG_MAPPING[model_type].from_dict(dict(config)))
     return prepare(model).eval()
 
