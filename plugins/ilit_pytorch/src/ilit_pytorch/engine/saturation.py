@@ -4,11 +4,11 @@ What is emulated is oneDNN 3.12 as torch 2.13 has it, on a CPU with AVX2 and wit
 
 * Products. ``vpmaddubsw`` multiplies uint8 codes of the activation by int8 codes of the weight and sums two neighbours
   in 16 bits, which saturate at -32768 and 32767. ``vpmaddwd`` by ones widens and sums in 32 bits, where nothing is
-  lost. So only neighbours matter, not the blocks that a kernel works in. (``src/cpu/x64/gemm/s8x8s32/``
-  ``jit_avx2_gemm_s8u8s32_kern.cpp``; ``src/cpu/x64/jit_uni_x8s8s32x_conv_kernel.cpp`` and its 1x1 form.)
+  lost. So only neighbours matter, not the blocks that a kernel works in. (``compute_ker`` in
+  ``src/cpu/x64/jit_uni_x8s8s32x_conv_kernel.cpp``.)
 * A Linear's neighbours are features (0, 1), (2, 3), ...; a last one alone is paired with 0. From 257 to 767 features
   are summed in two parts, of which the first has half of them, rounded up; so in the second of two odd parts the
-  neighbours begin anew (``get_k_padded`` in ``src/cpu/x64/gemm/gemm_driver.cpp``).
+  neighbours begin anew (``get_k_padd`` in ``src/cpu/x64/gemm/gemm_driver.cpp``, sizes in ``gemm_info.cpp``).
 * A convolution's neighbours are input channels (0, 1), (2, 3), ... of a group, at each position of the kernel by
   itself. What lies on the padding is no part of the sum, and saturates nothing.
 * Convolutions that oneDNN's generated code does not take run in its reference code, which is exact: with groups, where
@@ -37,7 +37,7 @@ from ilit_pytorch.engine.cpu import INT16_MAX
 
 INT16_MIN = -INT16_MAX - 1
 ROWS, OUTPUTS, PRODUCTS = 1024, 1024, 1 << 20
-"""Rows and outputs summed at a time, and pairs of products held at a time: some 30 MB."""
+"""Rows and outputs summed at a time, and pairs of products held at a time: some 80 MB for 3,072 features."""
 
 ONE_PART, TWO_WHOLE_PARTS = 256, 768
 """Up to so many features are summed in one part; from so many on in parts of 384, which is even."""
@@ -74,7 +74,7 @@ def conv(
     geometry: Geometry,
     post_op: str = "none",
 ) -> torch.Tensor:
-    """Return what ``kernels.conv`` returns on a CPU with AVX2 and without VNNI, bit by bit.
+    """Return what ``kernels.conv`` returns on a CPU with AVX2 and without VNNI, but for the sign of zeros after ReLU.
 
     Raises:
         LoweringError: as there.
