@@ -1,8 +1,7 @@
-"""Tuned models on disk: written beside and renamed, read back, and compared bit by bit; never lost where that fails."""
+"""Saving of a tuned model: written beside and renamed, read back, compared bit by bit; never lost where that fails."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ilit.adapter import Adapter, BlanksModel
-from ilit.errors import ArtefactError, one_line
+from ilit.errors import one_line
 from ilit.evaluation.fidelity import Sample, fresh
 from ilit.evaluation.outputs import ROUNDING, apart, compared
-from ilit.plugins.registry import installed_plugins
 from ilit.recipe import Recipe
 from ilit.report.card import write_card
 from ilit.report.summary import summary_of_result, with_chosen
@@ -24,9 +22,6 @@ from ilit.run.folder import BEST, CLOSEST, FRONT_MODELS, LOG, UNVERIFIED, write_
 from ilit.run.records import Header
 from ilit.search.context import Models
 
-__all__ = ["load"]
-
-RECIPE = "recipe.json"
 _log = logging.getLogger(__name__)
 
 
@@ -182,33 +177,3 @@ def _set_aside(folder: Path) -> Path:
     except OSError as error:
         _log.warning("%s: cannot be renamed to %s (%s)", folder, aside, error.strerror)
         return folder
-
-
-def load(folder: str | Path, model: Any = None) -> Any:
-    """Return a tuned model, ready to use, from ``best/`` or ``closest/`` of a run or wherever it was moved to.
-
-    Args:
-        folder: holds ``recipe.json`` and ``model.safetensors``.
-        model: the float model it was tuned from; needed only where no installed plugin can build its architecture.
-
-    Raises:
-        ArtefactError: no tuned model is there, or it is damaged.
-        PluginError: the adapter it needs is not installed.
-    """
-    folder = Path(folder)
-    return installed_plugins().adapter(_adapter_name(folder))().load(folder, model=model)
-
-
-def _adapter_name(folder: Path) -> str:
-    file = folder / RECIPE
-    try:
-        name = json.loads(file.read_text(encoding="utf-8"))["adapter"]
-    except OSError as error:
-        raise ArtefactError(
-            f"{file}: cannot be read ({error.strerror}); give the folder of a tuned model, such as best/ of a run"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{file}: names no adapter, so it is damaged or not ilit's; tune again") from error
-    if not isinstance(name, str):
-        raise ArtefactError(f"{file}: names no adapter, so it is damaged or not ilit's; tune again")
-    return name
