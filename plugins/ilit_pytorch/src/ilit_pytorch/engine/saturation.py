@@ -52,7 +52,7 @@ def linear(
     bias: torch.Tensor | None,
     post_op: str = "none",
 ) -> torch.Tensor:
-    """Return what ``kernels.linear`` returns on a CPU with AVX2 and without VNNI, bit by bit.
+    """Compute ``kernels.linear`` as on a CPU with AVX2 and without VNNI, bit by bit.
 
     Raises:
         LoweringError: as there.
@@ -74,7 +74,7 @@ def conv(
     geometry: Geometry,
     post_op: str = "none",
 ) -> torch.Tensor:
-    """Return what ``kernels.conv`` returns on a CPU with AVX2 and without VNNI, but for the sign of zeros after ReLU.
+    """Compute ``kernels.conv`` as on a CPU with AVX2 and without VNNI, to the bit but for the sign of zeros after ReLU.
 
     Raises:
         LoweringError: as there.
