@@ -4,6 +4,7 @@ What ``__all__`` names is public; all else may change from release to release.
 
 * ``QuantStub``: the mark for activations that several ops read.
 * ``PyTorchAdapter``: the adapter ``pytorch``, for who runs or loads models without a tuner.
+* ``saturated_twin``: a copy of a tuned model that answers as on a CPU without VNNI, saturation included.
 * ``add_files``, ``read_recipe``: further files in the folder of a tuned model, and its recipe with all digests checked.
 * ``TopK``, ``Accuracy``, ``F1``, ``MeanSquaredError``, ``RootMeanSquaredError``, ``MeanAbsoluteError``: the metrics.
 * ``refuse_nan``, ``rows_with_nan``: checks for metrics of your own.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ilit_pytorch.adapter import PyTorchAdapter
     from ilit_pytorch.artefact.files import add_files, read_recipe
+    from ilit_pytorch.lowering.twin import saturated_twin
     from ilit_pytorch.metrics.f1 import F1
     from ilit_pytorch.metrics.inputs import refuse_nan, rows_with_nan
     from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
@@ -36,11 +38,13 @@ __all__ = [
     "read_recipe",
     "refuse_nan",
     "rows_with_nan",
+    "saturated_twin",
 ]
 
 _MODULES = {
     "adapter": ("PyTorchAdapter",),
     "artefact.files": ("add_files", "read_recipe"),
+    "lowering.twin": ("saturated_twin",),
     "metrics.inputs": ("refuse_nan", "rows_with_nan"),
     "metrics.f1": ("F1",),
     "metrics.regression": ("MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"),

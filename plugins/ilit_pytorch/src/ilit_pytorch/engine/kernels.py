@@ -99,11 +99,9 @@ def linear(
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
+    check_linear(activation, packed, weight_scale, bias, post_op)
     codes, scale, zero_point = activation
     out_features = packed.shape[1]
-    _check_call(codes, packed, weight_scale, bias, post_op, out_features)
-    if codes.shape[-1] != packed.shape[0]:
-        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
     if codes.numel() == 0:
         return torch.zeros(*codes.shape[:-1], out_features)
     output: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
@@ -128,23 +126,57 @@ def conv(
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
+    check_conv(activation, packed, weight_scale, bias, geometry, post_op)
     codes, scale, zero_point = activation
-    out_channels = packed.shape[0]
-    _check_call(codes, packed, weight_scale, bias, post_op, out_channels)
     operator: Any = {
         3: torch.ops.onednn.qconv1d_pointwise,
         4: torch.ops.onednn.qconv2d_pointwise,
         5: torch.ops.onednn.qconv3d_pointwise,
-    }.get(codes.ndim)
-    if operator is None:
-        raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
-    _check_window(codes, packed, geometry)
+    }[codes.ndim]
     fused = post_op if codes.ndim < 5 else "none"  # torch's 3d kernel has no post-ops
     output: torch.Tensor = operator(
-        codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
+        codes, scale, zero_point, packed, weight_scale, _zeros(packed.shape[0]), bias,
         *geometry, 1.0, 0, torch.float32, fused, [], "",
     )  # fmt: skip
     return output if fused == post_op else output.relu_()
+
+
+def check_linear(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str,
+) -> None:
+    """Check what ``linear`` is given.
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    codes = activation.codes
+    _check_call(codes, packed, weight_scale, bias, post_op, packed.shape[1])
+    if codes.shape[-1] != packed.shape[0]:
+        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
+
+
+def check_conv(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+    post_op: str,
+) -> None:
+    """Check what ``conv`` is given.
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    codes = activation.codes
+    _check_call(codes, packed, weight_scale, bias, post_op, packed.shape[0])
+    if codes.ndim not in (3, 4, 5):
+        raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
+    _check_window(codes, packed, geometry)
 
 
 def _zeros(count: int) -> torch.Tensor:

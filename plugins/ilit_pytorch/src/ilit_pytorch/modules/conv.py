@@ -41,6 +41,7 @@ class Int8Conv(Lowered):
     kind: ClassVar[str] = "conv"
     made = frozenset({"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "axes"})
     int8_kernels = 1
+    convolve = staticmethod(kernels.conv)
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Int8Conv(Lowered):
         unbatched = codes.codes.ndim == self.axes - 1
         if unbatched:
             codes = kernels.Codes(codes.codes.unsqueeze(0), codes.scale, codes.zero_point)
-        output = kernels.conv(codes, self.packed, self.weight_scale, self.int8_bias, self.geometry, self.post_op)
+        output = self.convolve(codes, self.packed, self.weight_scale, self.int8_bias, self.geometry, self.post_op)
         return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Int8Linear(Lowered):
     kind: ClassVar[str] = "linear"
     made = frozenset({"packed", "weight_scale", "int8_bias", "quantizer", "post_op", "in_features", "out_features"})
     int8_kernels = 1
+    multiply = staticmethod(kernels.linear)
 
     def __init__(
         self,
@@ -80,9 +81,9 @@ class Int8Linear(Lowered):
         codes = codes_of(activation, self.quantizer)
         scale = codes.scale
         if not isinstance(scale, torch.Tensor):
-            return kernels.linear(codes, self.packed, self.weight_scale, self.int8_bias, self.post_op)
+            return self.multiply(codes, self.packed, self.weight_scale, self.int8_bias, self.post_op)
         plain = kernels.Codes(codes.codes, 1.0, codes.zero_point)
-        product = kernels.linear(plain, self.packed, self.weight_scale, None)  # (..., out)
+        product = self.multiply(plain, self.packed, self.weight_scale, None)  # (..., out)
         output = product.mul_(scale) if self.int8_bias is None else torch.addcmul(self.int8_bias, product, scale)
         return output.relu_() if self.post_op == "relu" else output
 
