@@ -26,6 +26,7 @@ from ilit_pytorch.lowering.session import LoweringCache, LoweringSession
 from ilit_pytorch.model.batch import call, first_rows, predictions
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.model.structure import Island, Structure
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.module_parts.dequantized import Dequantized
 from ilit_pytorch.module_parts.lowered import Lowered, frozen
 from ilit_pytorch.module_parts.output import float_output
@@ -98,7 +99,7 @@ class _FloatForm(Lowered):
         super().__init__()
         vars(self)["op"] = op  # past torch's __setattr__: it is no submodule, as an INT8 op has none
         inner, bias = inner_op(op), getattr(inner_op(op), "bias", None)
-        self._parameters.update(weight_scale=frozen(torch.ones(inner.weight.shape[0])))
+        self._parameters.update(weight_scale=frozen(torch.ones(output_first(inner).shape[0])))
         self._parameters.update(int8_bias=None if bias is None else frozen(bias))
 
     @property

@@ -13,6 +13,7 @@ from ilit_pytorch.engine import kernels
 from ilit_pytorch.lowering.packs import Pack
 from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.clone import own_copy
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.module_parts.activation import Quantizer, quantizer_for
 from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
 from ilit_pytorch.modules.embedding import Int8Embedding
@@ -31,7 +32,7 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     op = session.float_op(name)
     spec = weight_spec(name, config)
     if config.approach == "static" and site.island >= 0:
-        weight, scale = quantize_weight(op.weight, spec)
+        weight, scale = quantize_weight(output_first(op), spec)
         params = session.params(recipe.calibration, f"{name}:out", activation_spec(name, config))
         shape = None if site.kind == "linear" else geometry(op)
         return IslandOp((site.kind, site.relu), weight, scale, _bias(op), shape, params)
@@ -64,7 +65,8 @@ def round_weight(session: LoweringSession, name: str, recipe: Recipe) -> Pack:
     """Return an op's weight as plain int8 codes of its shape, with what rounding and smoothing add to the bias."""
     config, size, op = recipe.ops[name], recipe.calibration, session.float_op(name)
     smoothing = session.smoothing(size, name, config.smoothing)
-    weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
+    plain = output_first(op).detach()
+    weight = plain if smoothing is None else plain * smoothing.vector
     codes, scale = weight_codes(weight, weight_spec(name, config))
     channels = session.calibration.channels(size, session.structure.input_of(name))
     shift = centre = None
@@ -72,7 +74,7 @@ def round_weight(session: LoweringSession, name: str, recipe: Recipe) -> Pack:
         mean = channels.mean if smoothing is None else (channels.mean - smoothing.centre) / smoothing.vector
         shift = bias_shift(weight, codes, scale, mean, getattr(op, "groups", 1))
     if smoothing is not None:
-        centre = op.weight.detach().float() @ smoothing.centre  # (out,)
+        centre = plain.float() @ smoothing.centre  # (out,)
     return Pack(codes.to(torch.int8), scale, shift, centre)
 
 

@@ -15,6 +15,7 @@ from ilit_pytorch.lowering.replay import Replay
 from ilit_pytorch.model.clone import submodule
 from ilit_pytorch.model.computed_weights import SettledClone
 from ilit_pytorch.model.structure import Structure
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.quantization.observers import ChannelStats
 from ilit_pytorch.quantization.qparams import ActivationParams
 from ilit_pytorch.quantization.smoothing import Smoothing, smoothing_for
@@ -111,7 +112,7 @@ class LoweringSession:
     def _new_smoothing(self, size: str, name: str, strength: float) -> Smoothing:
         source = self.structure.input_of(name)
         stats = self.calibration.channels(size, source)
-        readers = [self.float_op(reader).weight for reader in self.structure.readers_of(name)]
+        readers = [output_first(self.float_op(reader)) for reader in self.structure.readers_of(name)]
         if stats is None and source in self.calibration.unseen.get(size, {}):
             stats = ChannelStats.zeros(readers[0].shape[1])
         if stats is None:

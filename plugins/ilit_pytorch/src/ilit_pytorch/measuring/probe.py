@@ -23,6 +23,7 @@ from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.batch import call, flat_predictions
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone
 from ilit_pytorch.model.padding import padding_of
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.modules.torch_quantized import quantize
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
@@ -108,7 +109,7 @@ def _linear_outputs(session: LoweringSession, name: str, recipe: Recipe) -> Both
     values = (codes.float() - zero_point) * scale  # (rows, in)
     weight = rounded.codes.float().mul_(rounded.scale[:, None])  # (out, in)
     found = torch.nn.functional.linear(values, weight, lowered_bias(op, rounded, recipe))
-    expected = torch.nn.functional.linear(rows, op.weight, op.bias)
+    expected = torch.nn.functional.linear(rows, output_first(op), op.bias)
     return (expected.relu_(), found.relu_()) if site.relu else (expected, found)
 
 

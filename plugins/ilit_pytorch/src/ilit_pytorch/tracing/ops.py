@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.ao.nn.intrinsic as fused
 
+from ilit_pytorch.model.weights import has_transposed_forward, is_transposed
 from ilit_pytorch.modules.conv import geometry
 
 _BY_FORWARD: dict[Any, str] = {
@@ -23,8 +24,8 @@ _STATE_HOOKS = (
     "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 RESERVED = frozenset({
-    "axes", "biased", "codes", "computed", "computing", "dtype", "geometry", "int8_bias", "int8_kernels", "kind",
-    "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+    "axes", "biased", "codes", "computed", "computing", "dtype", "geometry", "input_first", "int8_bias", "int8_kernels",
+    "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
 })  # fmt: skip
 """What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
@@ -34,8 +35,12 @@ def op_kind(module: torch.nn.Module) -> str | None:
     """Return the op's kind, or None where a kernel could not stand for this module."""
     if isinstance(module, torch.jit.ScriptModule):
         return None
-    kind = _BY_FORWARD.get(type(inner_op(module)).forward)
+    kind = _kind_of(inner_op(module))
     return kind if kind is not None and not why_float(module) else None
+
+
+def _kind_of(inner: Any) -> str | None:
+    return "linear" if has_transposed_forward(inner) else _BY_FORWARD.get(type(inner).forward)
 
 
 def inner_op(module: torch.nn.Module) -> Any:
@@ -62,12 +67,12 @@ def why_float(module: torch.nn.Module) -> str:
         scripted = getattr(module, "original_name", "") in {cls.__name__ for cls in _CLASSES}
         return "it is scripted or traced; put the eager module there" if scripted else ""
     inner = inner_op(module)
-    if not isinstance(inner, _CLASSES):
+    if not isinstance(inner, _CLASSES) and not is_transposed(inner):
         return ""
     patched = next(filter(None, map(_patch, {module, inner})), "")
     if patched:
         return patched
-    if _BY_FORWARD.get(type(inner).forward) is None:
+    if _kind_of(inner) is None:
         return f"its class {type(inner).__name__} has a forward of its own"
     own = next(filter(None, map(_own_state, {module, inner})), "")
     if own:
@@ -77,7 +82,7 @@ def why_float(module: torch.nn.Module) -> str:
     if isinstance(inner, torch.nn.Embedding):
         if inner.max_norm is not None:
             return "its max_norm changes the weight when it is read"
-    elif not isinstance(inner, torch.nn.Linear) and geometry(inner) is None:
+    elif _kind_of(inner) != "linear" and geometry(inner) is None:
         return f"the INT8 kernels cannot pad as it does ({inner.padding_mode}, {inner.padding})"
     return _weight_problem(inner)
 
