@@ -31,6 +31,7 @@ from ilit_pytorch.artefact import files
 from ilit_pytorch.calibration.calibrate import calibrate
 from ilit_pytorch.calibration.result import TorchCalibration
 from ilit_pytorch.describing.fidelity import check_savable, first_difference, own_outputs
+from ilit_pytorch.describing.folding import with_folds
 from ilit_pytorch.describing.replaceable import replaceable
 from ilit_pytorch.describing.space import describe
 from ilit_pytorch.engine import cpu, kernels
@@ -91,8 +92,8 @@ class PyTorchAdapter:
         return self._described(model, structure, first[0])
 
     def _described(self, model: torch.nn.Module, structure: Structure, example: Any) -> SearchSpace:
-        eager = uncompiled(model)
-        self._structures[model] = replaceable(eager, structure, batches.model_input(example))
+        eager, inputs = uncompiled(model), batches.model_input(example)
+        self._structures[model] = with_folds(eager, replaceable(eager, structure, inputs), inputs)
         return describe(eager, self._structures[model])
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:

@@ -19,6 +19,7 @@ from ilit_pytorch.model.clone import leave_fast_path, structural_clone, uncompil
 from ilit_pytorch.model.weights import is_transposed, output_first
 from ilit_pytorch.module_parts.lowered import RESTORE
 from ilit_pytorch.modules.conv import geometry
+from ilit_pytorch.modules.folded import FLOAT_FORMS
 from ilit_pytorch.quantization.checks import check_numbers
 from ilit_pytorch.tracing.ops import inner_op
 
@@ -104,7 +105,8 @@ def _check_kind(
 ) -> None:
     """Compare an INT8 module with the float one it is to stand for: kind, geometry, whether there is a bias."""
     inner = inner_op(original)
-    wanted: Any = {"linear": torch.nn.Linear, "embedding": torch.nn.Embedding, "conv": _CONVOLUTIONS}.get(kind)
+    wanted: Any = {"linear": torch.nn.Linear, "embedding": torch.nn.Embedding, "conv": _CONVOLUTIONS, **FLOAT_FORMS}
+    wanted = wanted.get(kind)
     if wanted is not None and not isinstance(inner, wanted) and not (kind == "linear" and is_transposed(inner)):
         raise ArtefactError(f"{place} is an INT8 {kind}, the architecture given has a {type(inner).__name__} there")
     if kind == "conv":

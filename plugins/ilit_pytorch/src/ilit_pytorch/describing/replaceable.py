@@ -89,7 +89,7 @@ def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
 # --- Ops that the forward looks at ---------------------------------------------------------------------------------
 
 
-class _FloatForm(Lowered):
+class FloatForm(Lowered):
     """An INT8 op from outside, the float op inside."""
 
     kind: ClassVar[str] = "float_form"
@@ -104,14 +104,17 @@ class _FloatForm(Lowered):
 
     @property
     def weight(self) -> torch.Tensor:
+        """The float weight, read only."""
         weight = inner_op(vars(self)["op"]).weight
         return Dequantized(tuple(weight.shape), self.dtype, weight.detach)
 
     @property
     def bias(self) -> torch.Tensor | None:
+        """The float bias; None where the op has none."""
         return self.int8_bias if self.biased else None
 
     def forward(self, input: Any) -> Any:  # noqa: A002 - named as torch names it
+        """Return the float op's output, in the form in which an INT8 one gives it."""
         op: Any = vars(self)["op"]
         with torch.no_grad():
             output = type(op).forward(op, input)  # past its hooks, which this module has taken over
@@ -138,7 +141,7 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
 
 def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) -> str:
     """Return the objection to replacing all of these ops at once, an empty string where there is none."""
-    new = {op: _FloatForm(submodule(reference.clone, op)) for op in ops}
+    new = {op: FloatForm(submodule(reference.clone, op)) for op in ops}
     for op, form in new.items():
         site = structure.sites[op]
         vars(form).update(computed=site.computed, computing=site.computing)

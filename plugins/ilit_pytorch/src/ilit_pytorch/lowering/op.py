@@ -44,10 +44,12 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     if site.kind == "embedding":
         return Int8Embedding(own_copy(pack.codes), own_copy(pack.scale))
     quantizer = input_quantizer(session, name, recipe)
-    bias, post_op = lowered_bias(op, pack, recipe), "relu" if site.relu else "none"
+    fold = session.structure.folds.get(name)
+    relu = site.relu or (fold is not None and bool(fold.relu))
+    bias, post_op = lowered_bias(op, pack, recipe), "relu" if relu else "none"
     if site.kind == "linear":
         return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
-    return Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op)
+    return Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op, fold is not None)
 
 
 def input_quantizer(session: LoweringSession, name: str, recipe: Recipe) -> Quantizer:

@@ -129,6 +129,6 @@ def dequantized(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def transposed(weight: Dequantized) -> Dequantized:
-    """Return what stands for the transpose of a weight of two axes."""
+    """Return a stand-in for the transpose of a weight of two axes."""
     dequantize = weight.dequantize_now
     return Dequantized((weight.shape[1], weight.shape[0]), weight.dtype, lambda: dequantize().t().contiguous())

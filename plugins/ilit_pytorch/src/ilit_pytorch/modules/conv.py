@@ -39,7 +39,7 @@ class Int8Conv(Lowered):
     """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "conv"
-    made = frozenset({"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "axes"})
+    made = frozenset({"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "folded", "axes"})
     int8_kernels = 1
 
     def __init__(
@@ -50,6 +50,7 @@ class Int8Conv(Lowered):
         shape: Geometry,
         quantizer: Quantizer,
         post_op: str = "none",
+        folded: bool = False,
     ) -> None:
         """Put the parts together.
 
@@ -61,19 +62,20 @@ class Int8Conv(Lowered):
             shape: stride, padding, dilation and groups, as ``geometry`` gives them.
             quantizer: how the input becomes codes.
             post_op: ``none`` or ``relu``.
+            folded: weight and bias have a BatchNorm folded in, and the ReLU, if any, is a module behind that.
         """
         super().__init__()
         self.packed = packed
         self.weight_scale: torch.Tensor
         self.int8_bias: torch.Tensor | None
         self._parameters.update(weight_scale=frozen(weight_scale), int8_bias=None if bias is None else frozen(bias))
-        self.geometry, self.quantizer, self.post_op = shape, quantizer, post_op
+        self.geometry, self.quantizer, self.post_op, self.folded = shape, quantizer, post_op, folded
         self.axes = len(shape[0]) + 2
 
     @read_only
     def bias(self) -> torch.Tensor | None:
-        """The float32 bias (out,) with what correction and smoothing add; None where the op has none."""
-        return self.int8_bias if self.biased else None
+        """The float32 bias (out,) with what correction and folding add; None where the op has none."""
+        return self.int8_bias if self.biased or self.folded else None
 
     @read_only
     def weight(self) -> torch.Tensor:
@@ -105,8 +107,10 @@ class Int8Conv(Lowered):
         return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:
-        """Return quantizer, geometry and post-op."""
-        meta = {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
+        """Return quantizer, geometry and post-op, and whether a BatchNorm is folded in."""
+        meta: dict[str, Any] = {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
+        if self.folded:
+            meta["folded"] = True
         return {**meta, **dict(zip(("stride", "padding", "dilation", "groups"), self.geometry, strict=True))}
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -124,4 +128,5 @@ class Int8Conv(Lowered):
         shape = (meta["stride"], meta["padding"], meta["dilation"], meta["groups"])
         quantizer, scale = quantizer_from(meta["quantizer"], tensors), tensors["weight_scale"]
         packed = kernels.pack_conv(tensors["weight"], scale, shape)
-        return Int8Conv(packed, scale, tensors.get("bias"), shape, quantizer, meta["post_op"])
+        bias, folded = tensors.get("bias"), bool(meta.get("folded"))
+        return Int8Conv(packed, scale, bias, shape, quantizer, meta["post_op"], folded)

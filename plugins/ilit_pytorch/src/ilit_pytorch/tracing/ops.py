@@ -24,8 +24,8 @@ _STATE_HOOKS = (
     "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 RESERVED = frozenset({
-    "axes", "biased", "codes", "computed", "computing", "dtype", "geometry", "input_first", "int8_bias", "int8_kernels",
-    "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+    "axes", "biased", "codes", "computed", "computing", "dtype", "folded", "geometry", "input_first", "int8_bias",
+    "int8_kernels", "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
 })  # fmt: skip
 """What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
@@ -87,6 +87,13 @@ def why_float(module: torch.nn.Module) -> str:
     return _weight_problem(inner)
 
 
+def why_irreplaceable(module: torch.nn.Module, kind: type[torch.nn.Module]) -> str:
+    """Return the reason for which nothing can stand for a module of torch's class ``kind``, else an empty string."""
+    if hasattr(module, "parametrizations"):
+        return "its parameters are computed"
+    return _patch(module) or _own_state(module, kind)
+
+
 def _patch(module: torch.nn.Module) -> str:
     """Say that a module's owner has replaced its call, in the instance or in its class; else return an empty string."""
     if {"forward", "_call_impl", "_wrapped_call_impl", "_slow_forward"} & vars(module).keys():
@@ -96,12 +103,12 @@ def _patch(module: torch.nn.Module) -> str:
     return ""
 
 
-def _own_state(module: torch.nn.Module) -> str:
+def _own_state(module: torch.nn.Module, kind: type[torch.nn.Module] = torch.nn.Module) -> str:
     """Name a state or attribute of a module that an INT8 module could not take over; else return an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"
-    if any(getattr(type(module), name) is not getattr(torch.nn.Module, name) for name in _STATE_METHODS):
+    if any(getattr(type(module), name) is not getattr(kind, name) for name in _STATE_METHODS):
         return f"its class {type(module).__name__} has a state dict of its own"
     if any(not _is_torchs(hook) for name in _STATE_HOOKS for hook in vars(module).get(name, {}).values()):
         return "hooks on its state dict speak of its float weight"
