@@ -77,13 +77,6 @@ def test_only_folds_that_leave_the_answers_are_made(nets: Any, caplog: pytest.Lo
     assert text in caplog.text
 
 
-def test_a_model_of_a_fixed_number_of_rows_is_run_whole(nets: Any) -> None:
-    """Where it does not take a few rows."""
-    net, x = nets.settled(Net(plain), 3, 8, 8).eval(), torch.randn(6, 3, 8, 8)
-    net.run = lambda net, x: plain(net, x.reshape(6, 3, 8, 8))
-    assert with_folds(net, trace(net, (x, None)), x).folds == BOTH
-
-
 def test_a_model_without_norms_has_no_folds(nets: Any) -> None:
     """Nor is it run for that."""
     net = nets.mlp().eval()

@@ -19,6 +19,7 @@ def test_json_has_the_names_of_saved_statistics() -> None:
     }  # fmt: skip
     folded = replace(structure, folds={"a": Fold("b", "c")}).to_json()
     assert folded == {**structure.to_json(), "folds": {"a": {"norm": "b", "relu": "c"}}}
+    assert replace(structure, channels_last=True).to_json() == {**structure.to_json(), "channels_last": True}
 
 
 @pytest.mark.parametrize(

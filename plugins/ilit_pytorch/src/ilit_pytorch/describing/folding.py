@@ -18,11 +18,10 @@ from ilit.evaluation import ROUNDING, apart
 from ilit_pytorch.describing.replaceable import FloatForm
 from ilit_pytorch.lowering.fold import folded
 from ilit_pytorch.lowering.lower import folded_modules
-from ilit_pytorch.model.batch import call, first_rows, predictions
+from ilit_pytorch.model.batch import call, predictions
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.model.structure import Fold, Structure
 from ilit_pytorch.tracing.folds import find_folds
-from ilit_pytorch.tracing.trace import TRACED_ROWS
 
 _log = logging.getLogger("ilit.pytorch")
 _WITH_RELU: dict[str, Any] = {"conv1d": ConvReLU1d, "conv2d": ConvReLU2d, "conv3d": ConvReLU3d}
@@ -34,14 +33,9 @@ def with_folds(model: torch.nn.Module, structure: Structure, inputs: Any) -> Str
     Args:
         model: the user's.
         structure: what its forward calls.
-        inputs: of a forward; a few of their rows are taken where the model takes so few.
+        inputs: of a forward, few rows best.
     """
-    few = first_rows(inputs, TRACED_ROWS)
-    try:
-        folds, inputs = find_folds(model, structure, inputs if few is None else few), inputs if few is None else few
-    except Exception as error:  # noqa: BLE001 - the whole batch is tried then
-        _log.info("the model does not take %d rows: %s", TRACED_ROWS, error)
-        folds = find_folds(model, structure, inputs)
+    folds = find_folds(model, structure, inputs)
     if not folds:
         return structure
     wanted = _answers(structural_clone(model), inputs)

@@ -39,16 +39,9 @@ _log = logging.getLogger("ilit.pytorch")
 _STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8"))
 
 
-def replaceable(model: torch.nn.Module, structure: Structure, inputs: Any) -> Structure:
-    """Return the structure without what cannot be replaced; ``Structure.left`` says why.
-
-    Args:
-        model: the user's.
-        structure: what its forward calls.
-        inputs: of a forward; a few of their rows are taken where the model takes so few.
-    """
-    reference = _reference(model, inputs)
-    structure = _passable_islands(model, structure, reference.inputs)
+def replaceable(structure: Structure, reference: Reference) -> Structure:
+    """Return the structure of the reference's model without what cannot be replaced; ``Structure.left`` says why."""
+    structure = _passable_islands(reference.model, structure, reference.inputs)
     reasons = _looked_at(structure, reference)
     if not reasons:
         return structure
@@ -58,7 +51,7 @@ def replaceable(model: torch.nn.Module, structure: Structure, inputs: Any) -> St
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """A forward of the float model.
 
     Attributes:
@@ -74,16 +67,17 @@ class _Reference:
     wanted: Any
 
 
-def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
+def reference_of(model: torch.nn.Module, inputs: Any) -> Reference:
+    """Return a forward on a few of the rows, or on all where the model does not take so few."""
     clone = structural_clone(model)
     leave_fast_path(clone)
     few = first_rows(inputs, TRACED_ROWS)
     if few is not None:
         try:
-            return _Reference(model, clone, few, _answers(clone, few))
+            return Reference(model, clone, few, _answers(clone, few))
         except Exception as error:  # noqa: BLE001 - the whole batch is tried then
             _log.info("the model does not take %d rows: %s", TRACED_ROWS, error)
-    return _Reference(model, clone, inputs, _answers(clone, inputs))
+    return Reference(model, clone, inputs, _answers(clone, inputs))
 
 
 # --- Ops that the forward looks at ---------------------------------------------------------------------------------
@@ -121,7 +115,7 @@ class FloatForm(Lowered):
         return output if isinstance(op, torch.nn.Embedding) else float_output(output, input, self.weight_scale)
 
 
-def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
+def _looked_at(structure: Structure, reference: Reference) -> dict[str, str]:
     """Return the ops outside islands that the forward does not take an INT8 module for, each with the reason."""
     ops = [name for name, site in structure.sites.items() if site.island < 0]
     if not _objection(ops, structure, reference):
@@ -139,7 +133,7 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
     return reasons
 
 
-def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) -> str:
+def _objection(ops: Sequence[str], structure: Structure, reference: Reference) -> str:
     """Return the objection to replacing all of these ops at once, an empty string where there is none."""
     new = {op: FloatForm(submodule(reference.clone, op)) for op in ops}
     for op, form in new.items():

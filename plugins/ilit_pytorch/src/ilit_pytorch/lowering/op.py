@@ -49,7 +49,9 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     bias, post_op = lowered_bias(op, pack, recipe), "relu" if relu else "none"
     if site.kind == "linear":
         return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
-    return Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op, fold is not None)
+    conv = Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op, fold is not None)
+    conv.channels_last = session.structure.channels_last and site.kind != "conv1d"
+    return conv
 
 
 def input_quantizer(session: LoweringSession, name: str, recipe: Recipe) -> Quantizer:

@@ -7,6 +7,7 @@ from typing import Any
 
 ESCAPING_IN_JSON = "leaky"
 """The name of ``Structure.escaping_stubs`` in saved statistics and their digest."""
+_OF_CONVOLUTIONS = ("folds", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Structure:
         dequant_stubs: paths of torch's ``DeQuantStub``s.
         left: paths of modules of a quantizable kind that stay in float -> why.
         folds: path of a convolution -> what is folded into it.
+        channels_last: convolutions of two and three axes may answer in that memory format, whatever they are given.
     """
 
     sites: dict[str, OpSite]
@@ -81,6 +83,7 @@ class Structure:
     dequant_stubs: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
     folds: dict[str, Fold] = field(default_factory=dict)
+    channels_last: bool = False
 
     def input_of(self, name: str) -> str:
         """Return the name that calibration gives the activation op ``name`` reads."""
@@ -101,7 +104,7 @@ class Structure:
     def to_json(self) -> dict[str, Any]:
         """Return the structure as a JSON object, under the names that saved statistics have had from the first.
 
-        ``folds`` is in it only where there are some, so that the digest of other models stays what it was.
+        What concerns convolutions alone is in it only where there is some, so that other models' digests stay.
         """
-        fields = {name: value for name, value in asdict(self).items() if name != "folds" or value}
+        fields = {name: value for name, value in asdict(self).items() if name not in _OF_CONVOLUTIONS or value}
         return {ESCAPING_IN_JSON if name == "escaping_stubs" else name: value for name, value in fields.items()}

@@ -13,9 +13,10 @@ from ilit_pytorch.engine import kernels
 from ilit_pytorch.module_parts.activation import Quantizer, SharedActivation, codes_of, quantizer_from, quantizer_meta
 from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
 from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
-from ilit_pytorch.module_parts.output import float_output
+from ilit_pytorch.module_parts.output import channels_last, float_output
 
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
+_FLAGS = ("folded", "channels_last")
 Geometry = tuple[list[int], list[int], list[int], int]
 
 
@@ -39,8 +40,12 @@ class Int8Conv(Lowered):
     """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "conv"
-    made = frozenset({"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "folded", "axes"})
+    made = frozenset(
+        {"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "folded", "axes", "channels_last"}
+    )
     int8_kernels = 1
+    channels_last: bool = False
+    """Whether it answers in that memory format, in which oneDNN computes, whatever its input's is."""
 
     def __init__(
         self,
@@ -89,12 +94,16 @@ class Int8Conv(Lowered):
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (rows, out, *size) for (rows, in, *size); a single unbatched row works as well.
 
-        Computed from float32; dtype and memory format are those that the float op gives.
+        Computed from float32; dtype and, unless ``channels_last`` says otherwise, memory format are the float op's.
         """
         with torch.no_grad():
             output = self._int8(input)
         plain = input.tensor if isinstance(input, SharedActivation) else input
-        return float_output(output.contiguous(memory_format=suggest_memory_format(plain)), input, self.weight_scale)
+        if self.channels_last and output.ndim == self.axes:
+            output = channels_last(output)
+        else:
+            output = output.contiguous(memory_format=suggest_memory_format(plain))
+        return float_output(output, input, self.weight_scale)
 
     def _int8(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - as above
         codes = codes_of(input, self.quantizer)
@@ -107,10 +116,9 @@ class Int8Conv(Lowered):
         return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:
-        """Return quantizer, geometry and post-op, and whether a BatchNorm is folded in."""
+        """Return quantizer, geometry and post-op, and which of ``folded`` and ``channels_last`` are so."""
         meta: dict[str, Any] = {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
-        if self.folded:
-            meta["folded"] = True
+        meta.update((name, True) for name in _FLAGS if getattr(self, name))
         return {**meta, **dict(zip(("stride", "padding", "dilation", "groups"), self.geometry, strict=True))}
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -129,4 +137,6 @@ class Int8Conv(Lowered):
         quantizer, scale = quantizer_from(meta["quantizer"], tensors), tensors["weight_scale"]
         packed = kernels.pack_conv(tensors["weight"], scale, shape)
         bias, folded = tensors.get("bias"), bool(meta.get("folded"))
-        return Int8Conv(packed, scale, bias, shape, quantizer, meta["post_op"], folded)
+        module = Int8Conv(packed, scale, bias, shape, quantizer, meta["post_op"], folded)
+        module.channels_last = bool(meta.get("channels_last"))
+        return module

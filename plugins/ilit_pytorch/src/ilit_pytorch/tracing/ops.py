@@ -24,8 +24,8 @@ _STATE_HOOKS = (
     "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 RESERVED = frozenset({
-    "axes", "biased", "codes", "computed", "computing", "dtype", "folded", "geometry", "input_first", "int8_bias",
-    "int8_kernels", "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+    "axes", "biased", "channels_last", "codes", "computed", "computing", "dtype", "folded", "geometry", "input_first",
+    "int8_bias", "int8_kernels", "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
 })  # fmt: skip
 """What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
