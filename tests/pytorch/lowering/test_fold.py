@@ -14,6 +14,11 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any], tuple[int, ...]]] =
     "1d": (lambda: torch.nn.Conv1d(4, 6, 3), lambda: torch.nn.BatchNorm1d(6), (5, 4, 9)),
     "2d": (lambda: torch.nn.Conv2d(4, 6, 3, padding=1), lambda: torch.nn.BatchNorm2d(6), (5, 4, 9, 9)),
     "3d": (lambda: torch.nn.Conv3d(4, 6, 3), lambda: torch.nn.BatchNorm3d(6), (5, 4, 5, 5, 5)),
+    "reflected": (
+        lambda: torch.nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+        lambda: torch.nn.BatchNorm2d(6),
+        (5, 4, 9, 9),
+    ),
     "no bias": (lambda: torch.nn.Conv2d(4, 6, 3, bias=False), lambda: torch.nn.BatchNorm2d(6, eps=0.1), (5, 4, 9, 9)),
     "plain": (lambda: torch.nn.Conv2d(4, 6, 3), lambda: torch.nn.BatchNorm2d(6, affine=False), (5, 4, 9, 9)),
     "groups": (lambda: torch.nn.Conv2d(4, 6, 3, groups=2), lambda: torch.nn.BatchNorm2d(6), (5, 4, 9, 9)),

@@ -18,7 +18,7 @@ from ilit_pytorch.lowering.info import LoweringInfo, say_in_config
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, uncompiled
 from ilit_pytorch.model.weights import is_transposed, output_first
 from ilit_pytorch.module_parts.lowered import RESTORE
-from ilit_pytorch.modules.conv import geometry
+from ilit_pytorch.modules.conv import geometry, padding_before
 from ilit_pytorch.modules.folded import FLOAT_FORMS
 from ilit_pytorch.quantization.checks import check_numbers
 from ilit_pytorch.tracing.ops import inner_op
@@ -112,8 +112,11 @@ def _check_kind(
     if kind == "conv":
         found = [meta[name] for name in ("stride", "padding", "dilation", "groups")]
         there = geometry(inner)
-        if there is None or list(there) != found:
-            raise ArtefactError(f"{place} has the geometry {found}, the architecture given {there and list(there)}")
+        if list(there) != found:
+            raise ArtefactError(f"{place} has the geometry {found}, the architecture given {list(there)}")
+        padded = padding_before(inner)
+        if (padded and list(padded)) != meta.get("padded"):
+            raise ArtefactError(f"{place} is padded by {meta.get('padded')} before, in the architecture by {padded}")
     if kind in ("linear", "conv") and inner._parameters.get("bias") is not None and "bias" not in own:  # noqa: SLF001 - reading might compute
         raise ArtefactError(f"{place} lacks its bias; write the model again")
 

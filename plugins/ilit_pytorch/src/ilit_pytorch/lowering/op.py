@@ -15,7 +15,7 @@ from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.clone import own_copy
 from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.module_parts.activation import Quantizer, quantizer_for
-from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
+from ilit_pytorch.modules.conv import Int8Conv, geometry, padding_before
 from ilit_pytorch.modules.embedding import Int8Embedding
 from ilit_pytorch.modules.island import IslandOp
 from ilit_pytorch.modules.linear import Int8Linear
@@ -49,7 +49,8 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     bias, post_op = lowered_bias(op, pack, recipe), "relu" if relu else "none"
     if site.kind == "linear":
         return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
-    conv = Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op, fold is not None)
+    conv = Int8Conv(pack.codes, own_copy(pack.scale), bias, geometry(op), quantizer, post_op, fold is not None)
+    conv.padded = padding_before(op)
     conv.channels_last = session.structure.channels_last and site.kind != "conv1d"
     return conv
 
@@ -114,15 +115,8 @@ def _packed(op: Any, kind: str, rounded: Pack) -> Pack:
         return rounded
     packed = kernels.pack_linear(rounded.codes) if kind == "linear" else None
     if packed is None:
-        packed = kernels.pack_conv(rounded.codes, rounded.scale, _geometry(op))
+        packed = kernels.pack_conv(rounded.codes, rounded.scale, geometry(op))
     return replace(rounded, codes=packed)
-
-
-def _geometry(op: Any) -> Geometry:
-    shape = geometry(op)
-    if shape is None:
-        raise LoweringError(f"{type(op).__name__}: the INT8 kernels cannot pad as this convolution does")
-    return shape
 
 
 def _bias(op: Any, *shifts: torch.Tensor | None) -> torch.Tensor | None:

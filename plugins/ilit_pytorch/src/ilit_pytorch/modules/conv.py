@@ -18,21 +18,36 @@ from ilit_pytorch.module_parts.output import channels_last, float_output
 Convolution = torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Conv3d
 _FLAGS = ("folded", "channels_last")
 Geometry = tuple[list[int], list[int], list[int], int]
+Padding = tuple[str, list[int]]
+"""Mode and amounts as ``torch.nn.functional.pad`` takes them."""
 
 
-def geometry(conv: Convolution) -> Geometry | None:
-    """Return stride, padding, dilation and groups, or None where the kernel cannot pad as this module does."""
+def geometry(conv: Convolution) -> Geometry:
+    """Return stride, padding, dilation and groups of the kernel's call; no padding where ``padding_before`` has it."""
     dilation = [int(d) for d in conv.dilation]
-    if conv.padding_mode != "zeros":
-        return None
-    if isinstance(conv.padding, str):
-        spans = [d * (k - 1) for d, k in zip(dilation, conv.kernel_size, strict=True)]
-        if conv.padding == "same" and any(span % 2 for span in spans):
-            return None
-        padding = [span // 2 if conv.padding == "same" else 0 for span in spans]
+    if padding_before(conv) is not None or conv.padding == "valid":
+        padding = [0] * len(dilation)
+    elif isinstance(conv.padding, str):
+        padding = [span // 2 for span in _spans(conv)]
     else:
         padding = [int(p) for p in conv.padding]
     return [int(s) for s in conv.stride], padding, dilation, int(conv.groups)
+
+
+def padding_before(conv: Convolution) -> Padding | None:
+    """Return the padding of the input before the kernel's call; None where the kernel pads.
+
+    The kernel pads with zeros, as many at both ends; ``same`` with an even kernel has one more at the far end.
+    """
+    amounts = [int(one) for one in conv._reversed_padding_repeated_twice]  # noqa: SLF001 - what torch itself pads by
+    if conv.padding_mode != "zeros":
+        return (str(conv.padding_mode), amounts) if any(amounts) else None
+    return ("constant", amounts) if conv.padding == "same" and any(span % 2 for span in _spans(conv)) else None
+
+
+def _spans(conv: Convolution) -> list[int]:
+    """Return the padding of ``same`` along each axis, both ends together."""
+    return [int(d) * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
 
 
 @restorable
@@ -40,12 +55,15 @@ class Int8Conv(Lowered):
     """``post_op(conv(x) + bias)`` on uint8 codes of ``x`` and int8 codes of the weight, summed in int32."""
 
     kind: ClassVar[str] = "conv"
-    made = frozenset(
-        {"packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "folded", "axes", "channels_last"}
-    )
+    made = frozenset({
+        "packed", "weight_scale", "int8_bias", "geometry", "quantizer", "post_op", "folded", "axes", "channels_last",
+        "padded",
+    })  # fmt: skip
     int8_kernels = 1
     channels_last: bool = False
     """Whether it answers in that memory format, in which oneDNN computes, whatever its input's is."""
+    padded: Padding | None = None
+    """How its input is padded before it is quantized, where the kernel cannot."""
 
     def __init__(
         self,
@@ -106,6 +124,9 @@ class Int8Conv(Lowered):
         return float_output(output, input, self.weight_scale)
 
     def _int8(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - as above
+        if self.padded is not None:
+            plain = input.tensor if isinstance(input, SharedActivation) else input
+            input = torch.nn.functional.pad(plain, self.padded[1], mode=self.padded[0])  # noqa: A001 - as above
         codes = codes_of(input, self.quantizer)
         if isinstance(codes.scale, torch.Tensor):
             raise LoweringError("INT8 convolution: one scale per token has no meaning here; use per_tensor")
@@ -116,9 +137,11 @@ class Int8Conv(Lowered):
         return output.squeeze(0) if unbatched else output
 
     def meta(self) -> dict[str, Any]:
-        """Return quantizer, geometry and post-op, and which of ``folded`` and ``channels_last`` are so."""
+        """Return quantizer, geometry and post-op, with ``folded``, ``channels_last``, ``padded`` where so."""
         meta: dict[str, Any] = {"quantizer": quantizer_meta(self.quantizer), "post_op": self.post_op}
         meta.update((name, True) for name in _FLAGS if getattr(self, name))
+        if self.padded is not None:
+            meta["padded"] = list(self.padded)
         return {**meta, **dict(zip(("stride", "padding", "dilation", "groups"), self.geometry, strict=True))}
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -139,4 +162,5 @@ class Int8Conv(Lowered):
         bias, folded = tensors.get("bias"), bool(meta.get("folded"))
         module = Int8Conv(packed, scale, bias, shape, quantizer, meta["post_op"], folded)
         module.channels_last = bool(meta.get("channels_last"))
+        module.padded = (str(meta["padded"][0]), list(meta["padded"][1])) if "padded" in meta else None
         return module

@@ -8,7 +8,6 @@ import torch
 import torch.ao.nn.intrinsic as fused
 
 from ilit_pytorch.model.weights import has_transposed_forward, is_transposed
-from ilit_pytorch.modules.conv import geometry
 
 _BY_FORWARD: dict[Any, str] = {
     torch.nn.Linear.forward: "linear",
@@ -25,7 +24,8 @@ _STATE_HOOKS = (
 )  # fmt: skip
 RESERVED = frozenset({
     "axes", "biased", "channels_last", "codes", "computed", "computing", "dtype", "folded", "geometry", "input_first",
-    "int8_bias", "int8_kernels", "kind", "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+    "int8_bias", "int8_kernels", "kind", "made", "packed", "padded", "post_op", "quantized", "quantizer",
+    "weight_scale",
 })  # fmt: skip
 """What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
@@ -79,11 +79,8 @@ def why_float(module: torch.nn.Module) -> str:
         return own
     if is_fused(module) and any(map(has_hooks, module.children())):
         return "hooks stand on what is fused in it"
-    if isinstance(inner, torch.nn.Embedding):
-        if inner.max_norm is not None:
-            return "its max_norm changes the weight when it is read"
-    elif _kind_of(inner) != "linear" and geometry(inner) is None:
-        return f"the INT8 kernels cannot pad as it does ({inner.padding_mode}, {inner.padding})"
+    if isinstance(inner, torch.nn.Embedding) and inner.max_norm is not None:
+        return "its max_norm changes the weight when it is read"
     return _weight_problem(inner)
 
 
