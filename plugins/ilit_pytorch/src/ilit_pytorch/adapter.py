@@ -33,7 +33,9 @@ from ilit_pytorch.artefact import files
 from ilit_pytorch.calibration.calibrate import calibrate
 from ilit_pytorch.calibration.result import TorchCalibration
 from ilit_pytorch.describing.fidelity import check_savable, first_difference, own_outputs
-from ilit_pytorch.describing.replaceable import replaceable
+from ilit_pytorch.describing.folding import with_folds
+from ilit_pytorch.describing.layout import with_layout
+from ilit_pytorch.describing.replaceable import reference_of, replaceable
 from ilit_pytorch.describing.space import describe
 from ilit_pytorch.engine import cpu, kernels
 from ilit_pytorch.lowering.info import LoweringInfo, int8_kernels
@@ -95,8 +97,12 @@ class PyTorchAdapter:
 
     def _described(self, model: torch.nn.Module, structure: Structure, example: Any) -> SearchSpace:
         eager = uncompiled(model)
-        self._structures[model] = replaceable(eager, structure, batches.model_input(example))
-        return describe(eager, self._structures[model])
+        reference = reference_of(eager, batches.model_input(example))
+        structure = replaceable(structure, reference)
+        for found_out in (with_folds, with_layout):
+            structure = found_out(eager, structure, reference.inputs)
+        self._structures[model] = structure
+        return describe(eager, structure)
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
         """See ``ilit_pytorch.calibration.calibrate``."""

@@ -72,7 +72,7 @@ def content_of(model: Any) -> Content:
 def _guard(path: str, module: Lowered) -> str:
     """Return the name of the float weight; in torch's fused forms the op is the first of two."""
     meta = module.meta()
-    fused = meta.get("post_op") == "relu" or meta.get("op", (None, False))[1]
+    fused = (meta.get("post_op") == "relu" and not meta.get("folded")) or meta.get("op", (None, False))[1]
     return f"{path}.0.weight" if fused else f"{path}.weight"
 
 

@@ -16,7 +16,7 @@ from ilit_pytorch.module_parts.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized, transposed
 from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
 from ilit_pytorch.module_parts.output import float_output
 
@@ -66,10 +66,11 @@ class Int8Linear(Lowered):
 
     @read_only
     def weight(self) -> torch.Tensor:
-        """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
+        """The dequantized weight, (out, in) or as the float one is; its values are computed when it is read."""
         packed, scale = self.packed, self.weight_scale
         shape = (int(packed.shape[1]), int(packed.shape[0]))
-        return Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_linear(packed), scale))
+        found = Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_linear(packed), scale))
+        return transposed(found) if self.input_first else found
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""
