@@ -16,9 +16,9 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PROJECTS = [ROOT / "ilit_core", *(ROOT / "plugins" / f"ilit_{name}" for name in ("pytorch", "strategies", "bert"))]
 PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted(DOCS.rglob("*.md"))]
 TERMS = (
-    "op", "recipe", "trial", "probe", "baseline", "criterion", "target", "objection", "objective", "front", "holdout",
-    "calibration", "observer", "scale", "zero point", "per-channel", "fold", "stub", "island", "smoothing",
-    "saturation", "evidence", "bound", "verdict", "comparison", "saved", "cached", "retained", "lower",
+    "op", "recipe", "trial", "probe", "baseline", "criterion", "target", "objection", "objective", "holdout",
+    "Pareto front", "calibration", "observer", "scale", "zero point", "per-channel", "fold", "stub", "island",
+    "smoothing", "saturation", "evidence", "bound", "verdict", "comparison", "saved", "cached", "lower",
     "search space", "artefact",
 )  # fmt: skip
 
@@ -94,7 +94,9 @@ def test_contributors_run_what_runs_elsewhere() -> None:
     ci = text(ROOT / ".ci" / "run")
     checks = re.findall(r'"(.+)"', ci[ci.index("checks=(") :].partition("\n)")[0])
     installs = [line.replace(" --quiet", "") for line in ci.splitlines() if line.startswith("pip install")]
-    pages = {f"python docs/{script.name}" for script in DOCS.glob("*.py")}
+    pages = {f"python docs/{script.name}" for script in DOCS.glob("*.py")} | {
+        "python tests/strategies/record_conversations.py"
+    }
     known = {*commands(ROOT / "README.md"), *checks, *installs, *sessions(), *pages}
 
     assert [command for command in commands(CONTRIBUTING) if command not in known] == []

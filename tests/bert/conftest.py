@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -12,8 +13,11 @@ import torch
 import transformers
 from transformers import BertTokenizerFast
 
+from ilit.space import CalibrationSize
+from ilit_bert.checkpoints.loading import load_float
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
 from ilit_bert.demo.model import plant
+from ilit_pytorch import PyTorchAdapter
 
 WORDS = ["who", "what", "was", "is", "born", "the", "a", "king", "of", "normandy", "in", "film", "good", "bad"]
 WORDS += ["very", "not", "and", "old", "he", "ran"]
@@ -120,3 +124,17 @@ def _trained(tokenizer, rows):
         loss.backward()
         optimizer.step()
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tuned_sentiment(sentiment, tmp_path_factory):
+    """A folder with the model of ``sentiment`` in INT8 by the first choices, as ``ilit bert tune`` writes it."""
+    adapter = PyTorchAdapter()
+    model, tokenizer = load_float(sentiment / "checkpoint", "classification")
+    batches = [(dict(tokenizer(["the film was good", "a very bad old king"], padding=True, return_tensors="pt")), None)]
+    space = dataclasses.replace(adapter.describe(model, batches[0]), calibrations=(CalibrationSize(1, "batches"),))
+    lowered = adapter.lower(model, space.recipe({}), adapter.calibrate(model, batches, space))
+    folder = tmp_path_factory.mktemp("tuned")
+    adapter.save(lowered, folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from ilit.adapter import Measurement
@@ -28,11 +30,17 @@ def test_accepted_is_passed_without_objection(record: TrialRecord, accepted: boo
 
 @pytest.mark.parametrize(
     ("objective", "share"),
-    [(PERFORMANCE, 0.5), (MODEL_SIZE, 0.25), (Objective("free", "", lambda cost: 0.0), 0.0)],
-    ids=["time", "size", "float costs nothing"],
+    [
+        (PERFORMANCE, 0.5),
+        (MODEL_SIZE, 0.25),
+        (Objective("free", "", lambda cost: 0.0), 1.0),
+        (Objective("of INT8 alone", "", lambda cost: 1.0 if cost.bytes == 100 else 0.0), math.inf),
+        (Objective("of float alone", "", lambda cost: 1.0 if cost.bytes == 400 else 0.0), 0.0),
+    ],
+    ids=["time", "size", "both cost nothing", "float costs nothing", "INT8 costs nothing"],
 )
 def test_a_cost_is_a_share_of_the_float_models_in_the_same_passes(objective: Objective, share: float) -> None:
-    """So that records measured minutes apart can be compared; without a cost of float it is the cost itself."""
+    """So that records measured minutes apart can be compared; a share of nothing is infinite, of equals 1."""
     cost = {"cost": Measurement(0.01, 100, 50), "float_cost": Measurement(0.02, 400, 60)}
     assert relative_cost(TrialRecord(1, Recipe(), "passed", 0.9, **cost), objective) == pytest.approx(share)
 

@@ -32,6 +32,8 @@ from ilit.errors import (
 from ilit.evaluation.outputs import identical
 from ilit.recipe import FLOAT32
 from ilit.run.folder import Clock
+from ilit.run.journal import JournalWriter
+from ilit.run.records import Started
 from ilit.run.state import open_run
 from ilit.testing import FakeAccuracy, FakeAdapter, FakeModel, fake_data, fake_model
 
@@ -94,7 +96,7 @@ def test_what_is_returned_is_what_is_on_disk(tuner: Make) -> None:
     assert tuned.result is not None
     best = tuned.result.folder / "best"
     assert {path.name for path in best.iterdir()} == {
-        "README.md", "config.json", "model.safetensors", "recipe.json", "result.json",
+        "README.md", "config.json", "model.safetensors", "receipt.json", "recipe.json", "result.json",
     }  # fmt: skip
     assert identical(FakeAdapter().load(best)(EVALUATION[0][0]), model(EVALUATION[0][0]))
 
@@ -245,7 +247,9 @@ def test_a_recipe_slower_than_float_is_never_best(tuner: Make) -> None:
     """Under ``performance`` what passes and costs more is objected to, and the warning says so."""
     slow = fake_model(int8_speed=0.5)
     tuned = tuner(first_all_then_layer2, metric="fake_accuracy")
-    with pytest.warns(IlitWarning, match=r"scores 0.8828, and passes, but performance: INT8 costs .* s, float32"):
+    with pytest.warns(
+        IlitWarning, match=r"^no recipe was accepted: .* meets .*, but performance: INT8 costs .* s, float32"
+    ):
         assert tuned.tune(slow, CALIBRATION, fake_data(slow)) is None
     assert tuned.result is not None
     assert [trial.status for trial in tuned.result.trials] == ["passed", "passed"]
@@ -339,6 +343,29 @@ def test_a_broken_strategy_loses_nothing(tuner: Make) -> None:
         tuned.tune(MODEL, CALIBRATION, EVALUATION)
     assert tuned.result is not None
     assert tuned.result.met
+    assert (tuned.result.folder / "best" / "recipe.json").exists()
+
+
+def test_a_bug_in_a_search_loses_nothing(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found before is saved; then the exception is raised as it was, and nobody is blamed for it."""
+    bug, append = TypeError("no JSON"), JournalWriter.append
+
+    def broken(self: JournalWriter, entry: Any) -> None:
+        if isinstance(entry, Started) and entry.trial == 3:
+            raise bug
+        append(self, entry)
+
+    def search(space: Any, baseline: Any) -> Iterator[Any]:
+        yield from first_all_then_layer2(space, baseline)
+        yield Trial(space.recipe({"layer1": FLOAT32, "layer2": FLOAT32}))
+
+    monkeypatch.setattr(JournalWriter, "append", broken)
+    tuned = tuner(search, metric="fake_accuracy", stop="budget")
+    with pytest.raises(TypeError) as caught:
+        tuned.tune(MODEL, CALIBRATION, EVALUATION)
+    assert caught.value is bug
+    assert tuned.result is not None
+    assert (tuned.result.met, tuned.result.reason) == (True, "TypeError: no JSON")
     assert (tuned.result.folder / "best" / "recipe.json").exists()
 
 

@@ -164,6 +164,7 @@ FAMILIES = {
     "t5": Family("T5ForSequenceClassification", {**TEXT, **T5}, ended_tokens),
     "t5-generates": Family("T5ForConditionalGeneration", {**TEXT, **T5}, tokens_to_answer),
     "gpt2": text("GPT2ForSequenceClassification"),
+    "gpt2-generates": text("GPT2LMHeadModel"),
     "opt": text("OPTForSequenceClassification", ffn_dim=64, word_embed_proj_dim=16),
     "llama": text("LlamaForSequenceClassification", num_key_value_heads=2),
     "qwen2": text("Qwen2ForSequenceClassification", num_key_value_heads=2),

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.pytorch_utils import Conv1D
 
 import ilit
 from ilit_bert.plugin import FLOAT_EMBEDDINGS
 
 ROWS, CALIBRATION_BATCHES, EVALUATION_BATCHES = 16, 2, 5
-OPS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Embedding)
+OPS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Embedding, Conv1D)
 
 
 @dataclass(frozen=True)

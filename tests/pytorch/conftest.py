@@ -116,6 +116,13 @@ def mlp() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(16, 3))
 
 
+def transposed() -> torch.nn.Module:
+    """Return two of transformers' Linears whose weights are (in, out), as GPT-2's are."""
+    from transformers.pytorch_utils import Conv1D
+
+    return torch.nn.Sequential(Conv1D(16, 8), torch.nn.ReLU(), Conv1D(3, 16))
+
+
 def conv_net(width: int = 8) -> torch.nn.Module:
     """Return two convolutions and a Linear, without stubs."""
     return torch.nn.Sequential(
@@ -152,6 +159,7 @@ def _two_inputs() -> tuple[torch.Tensor, torch.Tensor]:
 
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "mlp": lambda: Sample(mlp(), _labelled(lambda: torch.randn(6, 8), 3), Accuracy),
+    "transposed": lambda: Sample(transposed(), _labelled(lambda: torch.randn(6, 8), 3), Accuracy),
     "conv": lambda: Sample(
         settled(conv_net(), 1, 8, 8), _labelled(lambda: torch.randn(6, 1, 8, 8), 10), Accuracy
     ),
@@ -234,7 +242,7 @@ def nets() -> SimpleNamespace:
     """Return this file's model classes and functions by name."""
     return SimpleNamespace(
         StubbedConvNet=StubbedConvNet, SharedReaders=SharedReaders, TiedEmbedding=TiedEmbedding, TwoInputs=TwoInputs,
-        mlp=mlp, conv_net=conv_net, settled=settled, STATIC=STATIC, DYNAMIC=DYNAMIC,
+        mlp=mlp, transposed=transposed, conv_net=conv_net, settled=settled, STATIC=STATIC, DYNAMIC=DYNAMIC,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from ilit.adapter import ABILITIES, DigestsModel
 from ilit.testing import AdapterCase, AdapterContract
 from ilit_pytorch.adapter import PyTorchAdapter
 
-NAMES = ("mlp", "conv", "stubbed-conv", "shared-stub", "tuple-input", "dict-input", "tied-embedding")
+NAMES = ("mlp", "transposed", "conv", "stubbed-conv", "shared-stub", "tuple-input", "dict-input", "tied-embedding")
 
 
 def state(model: torch.nn.Module) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ilit.testing import ANSWERS, SPACES, simulate
+from ilit_strategies import plugin
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "write-a-strategy.md"
@@ -30,7 +31,7 @@ def test_the_how_to_page_runs_from_top_to_bottom() -> None:
             assert all(request.recipe in space for request in simulate(greedy(greedy.Options()), space, answer))
 
 
-@pytest.mark.parametrize("name", ["basic", "exhaustive", "random", "mse"])
+@pytest.mark.parametrize("name", [strategy.name for strategy in plugin.ilit_strategies()])
 def test_the_how_to_page_names_every_strategy(name: str) -> None:
     """The table of strategies to read is complete."""
     assert f"| `{name}` |" in PAGE.read_text()
@@ -38,10 +39,11 @@ def test_the_how_to_page_names_every_strategy(name: str) -> None:
 
 def test_the_template_passes_its_own_tests() -> None:
     """The template, a project of its own with its own settings, is lawful as it is copied."""
+    paths = [str(TEMPLATE / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TEMPLATE)],
         cwd=TEMPLATE,
-        env={**os.environ, "PYTHONPATH": str(TEMPLATE / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

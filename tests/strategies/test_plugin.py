@@ -23,11 +23,11 @@ for strategy in plugin.ilit_strategies():
 """
 
 
-def test_the_four_strategies_are_registered() -> None:
+def test_the_strategies_are_registered() -> None:
     """The hook offers them by the names users write."""
     offered = plugin.ilit_strategies()
 
-    assert [strategy.name for strategy in offered] == ["basic", "exhaustive", "mse", "random"]
+    assert {"basic", "exhaustive", "mse", "random"} <= {strategy.name for strategy in offered}
     assert all(isinstance(strategy(strategy.Options()), Strategy) for strategy in offered)
 
 

@@ -31,7 +31,10 @@ __all__ = [
     "DescribesAll",
     "DigestsModel",
     "FindsFirstDifference",
+    "KernelCalls",
+    "KernelProfile",
     "Measurement",
+    "ProfilesKernels",
     "RegroupsRows",
     "RunsOwnModel",
     "SetsThreads",
@@ -71,6 +74,55 @@ class Cpu:
     threads: int
 
 
+@dataclass(frozen=True)
+class KernelCalls:
+    """The calls of one kernel for the same ops in one forward pass.
+
+    Attributes:
+        kernel: its name in the framework, such as ``onednn::qlinear_pointwise``.
+        ops: paths of the ops whose INT8 weights it read; empty where that is not known, or it read none.
+        calls: how many there were.
+        seconds: wall time of all of them.
+        bytes: read and written by all of them, from shapes and dtypes.
+    """
+
+    kernel: str
+    ops: tuple[str, ...]
+    calls: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class KernelProfile:
+    """The kernels that one forward pass of a lowered model really ran.
+
+    Attributes:
+        int8: those that computed with INT8 weights, in running order.
+        others: all others, the slowest first.
+        ops_without: paths of INT8 ops that no INT8 kernel ran for.
+    """
+
+    int8: tuple[KernelCalls, ...]
+    others: tuple[KernelCalls, ...]
+    ops_without: tuple[str, ...] = ()
+
+    @property
+    def int8_calls(self) -> int:
+        """The number of INT8 kernels run."""
+        return sum(row.calls for row in self.int8)
+
+    @property
+    def seconds(self) -> float:
+        """The time spent in all kernels."""
+        return sum(row.seconds for row in (*self.int8, *self.others))
+
+    @property
+    def int8_share(self) -> float:
+        """The share of that time in INT8 kernels; 0 where nothing ran."""
+        return sum(row.seconds for row in self.int8) / self.seconds if self.seconds else 0.0
+
+
 class Calibration(Protocol):
     """Statistics of one pass over calibration data, good for every recipe of the space; opaque to the core."""
 
@@ -99,10 +151,10 @@ class Adapter(Protocol):
 
     What an adapter need not be able to do, each a protocol of this module and used where ``isinstance`` finds it:
     ``SetsThreads``, ``DigestsModel``, ``RegroupsRows``, ``TimesOps``, ``DescribesAll``, ``RunsOwnModel``,
-    ``FindsFirstDifference``, ``ChecksSavable``, ``BlanksModel``. Their methods are defined in the class, since what
-    ``__getattr__`` hands on is not always found, and are called with arguments by position. A class that has only some
-    methods of an ability, or one that cannot take the call, is refused when its plugin is asked for adapters; a
-    subclass gives an inherited ability up by setting its methods to None.
+    ``FindsFirstDifference``, ``ChecksSavable``, ``BlanksModel``, ``ProfilesKernels``. Their methods are defined in
+    the class, since what ``__getattr__`` hands on is not always found, and are called with arguments by position. A
+    class that has only some methods of an ability, or one that cannot take the call, is refused when its plugin is
+    asked for adapters; a subclass gives an inherited ability up by setting its methods to None.
     """
 
     name: ClassVar[str]
@@ -298,6 +350,14 @@ class BlanksModel(Protocol):
         """Return a copy with every tensor overwritten."""
 
 
+@runtime_checkable
+class ProfilesKernels(Protocol):
+    """An adapter that can tell which kernels a lowered model really runs, for the receipt beside a saved model."""
+
+    def profile_kernels(self, model: Any, batch: Any, /) -> KernelProfile:
+        """Return the kernels of one forward pass of a lowered model, the model being warm."""
+
+
 ABILITIES: tuple[type, ...] = (
     SetsThreads,
     DigestsModel,
@@ -308,4 +368,5 @@ ABILITIES: tuple[type, ...] = (
     FindsFirstDifference,
     ChecksSavable,
     BlanksModel,
+    ProfilesKernels,
 )

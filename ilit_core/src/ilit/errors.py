@@ -5,10 +5,10 @@ IlitError
 ├── PluginError        a plugin that is missing, misspelt or clashes with another
 ├── DataError          a data loader, a data file or its rows
 ├── ModelError         a model that cannot be read, described or quantized
-├── EvaluationError    an ``eval_func`` or metric that gives no usable number
+├── EvaluationError    an ``eval_func``, a metric or a measurement that gives no usable number
 ├── LoweringError      one recipe that the engine rejects; its trial is ``failed``, the search goes on
 ├── RunError           a run folder: journal, lock, damaged record
-├── MissedError        no recipe met the criterion, and ``on_miss="raise"`` asked to hear of it this way
+├── MissedError        no recipe was accepted, and ``on_miss="raise"`` asked to hear of it this way
 └── ArtefactError      a saved model that cannot be written or read back
     UnsupportedError   also a ConfigError: known and planned, but not built yet
 
@@ -70,7 +70,7 @@ class ModelError(IlitError):
 
 
 class EvaluationError(IlitError):
-    """An ``eval_func`` or metric raised, or returned something that is not a finite number."""
+    """An ``eval_func`` or metric raised, or it or a measurement gave something that is not a finite number."""
 
 
 class LoweringError(IlitError):
@@ -82,7 +82,7 @@ class RunError(IlitError):
 
 
 class MissedError(IlitError):
-    """No recipe met the criterion; raised only where ``on_miss="raise"`` was given. ``Tuner.result`` tells all."""
+    """No recipe was accepted; raised only where ``on_miss="raise"`` was given. ``Tuner.result`` tells all."""
 
 
 class ArtefactError(IlitError):

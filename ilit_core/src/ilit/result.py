@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,12 +67,13 @@ class TuneResult:
     """Everything a run found out, whether it met its criterion or not.
 
     Attributes:
-        met: a recipe passed and is admissible under the objective.
+        met: a recipe was accepted (``TrialRecord.accepted``): it met the criterion, and the objective has no objection.
+            More than ``Criterion.is_met``, which looks at the accuracy alone.
         reason: why the search ended, in one line.
         metric: the metric's name, ``eval_func`` where a function scored.
         baseline: the float32 model's accuracy.
         target: the accuracy that passes.
-        best: the best record that meets the criterion by the objective, or None.
+        best: the accepted record of least cost by the objective, or None.
         closest: the record with the smallest shortfall among those evaluated; ``best`` where met, None where none ran.
         trials: all records in order.
         front: the accepted records that no other one beats in accuracy, latency and size; the fastest first.
@@ -113,9 +115,14 @@ def relative_cost(record: TrialRecord, objective: Objective) -> float:
     """Return a passed record's cost as a share of the float model's from the same interleaved passes.
 
     Costs of two records were measured minutes apart; each one's ratio to its own float measurement is what can be
-    compared.
+    compared. Where the float model costs nothing it is 1 for a recipe that costs nothing either, else infinite.
+
+    Raises:
+        ValueError: the record did not pass, so nothing was measured.
     """
     if record.cost is None or record.float_cost is None:
         raise ValueError(f"trial {record.number} has no measured cost: its status is {record.status}")
-    theirs = objective.cost(record.float_cost)
-    return objective.cost(record.cost) / theirs if theirs else objective.cost(record.cost)
+    ours, theirs = objective.cost(record.cost), objective.cost(record.float_cost)
+    if theirs:
+        return ours / theirs
+    return math.inf if ours else 1.0

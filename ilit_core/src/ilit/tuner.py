@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilit.adapter import Adapter, Calibration, DescribesAll, SetsThreads
-from ilit.artefact import SavedModels, save_models
+from ilit.artefact.saving import SavedModels, save_models
 from ilit.config import Config, read_config, resolved_yaml
 from ilit.errors import ConfigError, MissedError, UnsupportedError, one_line, warn
 from ilit.narrowing.limits import narrow
 from ilit.narrowing.rules import apply_rules
 from ilit.plugins.loaders import Data, gather
 from ilit.plugins.registry import Registry, installed_plugins
-from ilit.plugins.selection import Components, choose_scoring, select_components
+from ilit.plugins.selection import Parts, choose_scoring, select_parts
 from ilit.report.verdict import sentence
 from ilit.report.wording import left_in_float, miss_message
 from ilit.result import TuneResult
 from ilit.run.folder import CALIBRATION, LOG, Clock, create_folder, lock_folder, try_folder
 from ilit.run.log import RunLog, run_log
-from ilit.search.baseline import assess, models_of
+from ilit.search.baseline import evaluate_baseline, models_of
 from ilit.search.choice import best_of, closest_of, front_of
 from ilit.search.context import RunClock, RunContext, header_of
 from ilit.search.ledger import Ledger, open_ledger
@@ -81,7 +81,7 @@ class Tuner:
         *,
         on_miss: OnMiss = "none",
     ) -> Any:
-        """Return the best INT8 model that meets the criterion, or None.
+        """Return the best INT8 model that meets the criterion and is accepted by the objective, or None.
 
         Exactly one of ``eval_dataloader`` (with a ``tuning.metric``) and ``eval_func`` is given. The model itself is
         never changed. Ctrl-C during the search ends it, and the best so far is returned.
@@ -91,14 +91,14 @@ class Tuner:
             q_dataloader: calibration data: iterable again and again, yielding ``(input, label)``.
             eval_dataloader: evaluation data of the same form.
             eval_func: ``eval_func(model)`` returns one finite number.
-            on_miss: what to do where nothing met the criterion: ``none`` warns and returns None, ``closest`` warns
+            on_miss: what to do where no recipe was accepted: ``none`` warns and returns None, ``closest`` warns
                 and returns the model that came closest, ``raise`` raises.
 
         Raises:
             ConfigError: the configuration does not fit model, data or arguments.
             DataError: a loader that is empty, iterable only once, or does not fit the model.
             EvaluationError: the float model's score is no finite number, or the metric notices nothing.
-            MissedError: nothing met the criterion and ``on_miss`` is ``raise``.
+            MissedError: no recipe was accepted and ``on_miss`` is ``raise``.
             RunError: ``run.folder`` cannot be written.
             ModelError: the model cannot be tuned, or ilit's float32 copy of it is another function.
             IlitError: the other classes of ``ilit.errors``, each in one line with its cure.
@@ -112,15 +112,15 @@ class Tuner:
         with run_log() as log:
             try_folder(config.run_folder)
             scoring = choose_scoring(config, eval_dataloader, eval_func, plugins)
-            parts = select_components(config, model, plugins)
+            parts = select_parts(config, model, plugins)
             data = gather(model, q_dataloader, eval_dataloader, plugins)
             with _threads(parts.adapter, config.threads):
                 space = _describe(config, parts.adapter, model, data, plugins)
                 with _folder(config, clock, log) as folder:
                     calibration = _calibrate(parts.adapter, model, data, space, folder)
                     models = models_of(parts.adapter, model, space, calibration, data.example)
-                    time = RunClock(clock.seconds, _deadline(config, begun))
-                    context = assess(config, scoring, models, parts.objective, data, time, folder)
+                    run_clock = RunClock(clock.seconds, _deadline(config, begun))
+                    context = evaluate_baseline(config, scoring, models, parts.objective, data, run_clock, folder)
                     header = header_of(context, config, parts.strategy.name, clock.now())
                     with open_ledger(folder, header, plugins, parts.objective) as ledger:
                         ledger.start()
@@ -193,7 +193,7 @@ def _calibrate(adapter: Adapter, model: Any, data: Data, space: SearchSpace, fol
     return calibration
 
 
-def _search(config: Config, parts: Components, context: RunContext, ledger: Ledger) -> SearchEnd:
+def _search(config: Config, parts: Parts, context: RunContext, ledger: Ledger) -> SearchEnd:
     budget = Budget(config.max_trials, config.timeout, config.stop == "met")
     rng = random.Random(config.random_seed)  # noqa: S311 - a search, not a secret
     return search(context, parts.strategy, rng, parts.executor, budget, ledger)
@@ -232,7 +232,7 @@ def _result(end: SearchEnd, context: RunContext, ledger: Ledger, seconds: float)
 def _save_and_finish(result: TuneResult, end: SearchEnd, context: RunContext, ledger: Ledger) -> SavedModels:
     """Save the best or the closest model, read it back, then tell journal and plugins that the run is over."""
     try:
-        saved = save_models(result, context.models, ledger.header)
+        saved = save_models(result, context.models, ledger.header, ledger.run.probes)
     except BaseException as error:
         _finish(ledger, result, f"{end.reason}; the model could not be saved: {one_line(error)}")
         if end.error is not None:
@@ -267,7 +267,7 @@ def _warn_of_ignored_model(context: RunContext, result: TuneResult) -> None:
 
 
 def _missed(result: TuneResult, closest: Any, on_miss: OnMiss) -> Any:
-    """Say once that nothing met the criterion, how near the closest came, and how to get it."""
+    """Say once that no recipe was accepted, how near the closest came, and how to get it."""
     message = miss_message(result)
     if on_miss == "raise":
         raise MissedError(message)

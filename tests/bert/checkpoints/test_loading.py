@@ -210,6 +210,20 @@ def test_build_gives_the_architecture_of_a_config(name, saved):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_build_draws_no_weights(saved, monkeypatch):
+    """They would be written over: what initializes a Linear is not reached, nor is the caller's generator used."""
+    config = json.loads((saved("bert") / "config.json").read_text())
+    drawn = []
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, *_, **__: drawn.append(tensor))
+    monkeypatch.setattr(torch.nn.init, "normal_", lambda tensor, *_, **__: drawn.append(tensor))
+    before = torch.random.get_rng_state()
+
+    build(config)
+
+    assert drawn == []
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     "config",
     [

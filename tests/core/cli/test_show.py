@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ilit.adapter import Cpu, Measurement
+from ilit.adapter import Cpu, KernelCalls, KernelProfile, Measurement
 from ilit.cli import main
 from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
+from ilit.report.receipt import Receipt, write_receipt
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
 from ilit.run.front import members, write_front
@@ -105,6 +106,18 @@ def test_a_run_that_met_its_target_is_shown(capsys):
         "best: trial 3, f1 0.8950, saved in run/best",
         "2 ops, in float: a",
     ]
+
+
+def test_the_kernels_that_ran_are_shown(capsys):
+    """By the receipt beside the model; a model without one says nothing of them."""
+    folder = run_folder(finished=Finished("the end", True, best=3, closest=3))
+    (folder / "best").mkdir()
+    write_receipt(folder / "best", Receipt(KernelProfile((KernelCalls("mul", ("b",), 1, 0.5, 8),), ()), 1))
+    assert main(["show", str(folder)]) == 0
+    assert "1 INT8 kernel ran in one batch, 100 % of its time" in capsys.readouterr().out
+    (folder / "best" / "receipt.json").unlink()
+    assert main(["show", str(folder)]) == 0
+    assert "INT8 kernel" not in capsys.readouterr().out
 
 
 def test_a_run_that_missed_shows_its_closest(capsys):

@@ -69,7 +69,7 @@ WRONG: dict[str, tuple[str, str]] = {
         "title: a\nformer: {name: b}",
         "f:2: former.name: cannot stand beside title (line 1); keep one",
     ),
-    "rivals": (
+    "exclusive": (
         "part:\n  width: 1\n  inches: 2",
         "f:3: part.inches: cannot stand beside part.width (line 2); keep one",
     ),
@@ -85,7 +85,7 @@ def test_the_first_mistake_is_told_by_place(given: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_an_overlay_replaces_its_keys_and_their_rivals() -> None:
+def test_an_overlay_replaces_its_keys_and_those_they_exclude() -> None:
     """What stands beside them stays."""
     under = collect(from_python({"depth": 1, "part": {"width": 2, "name": "x"}}), TABLE)
     over = collect(from_python({"part": {"inches": 3, "name": "y"}}), TABLE)

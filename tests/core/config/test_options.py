@@ -46,9 +46,9 @@ def test_whole_fields_are_filled_before_parts_of_them() -> None:
     assert not read_config(tuning={"accuracy_criterion": said}).criterion.higher_is_better
 
 
-def test_rivals_are_the_two_amounts_and_the_two_tolerances() -> None:
+def test_the_keys_that_exclude_each_other_are_the_two_amounts_and_the_two_tolerances() -> None:
     """And no other keys exclude each other."""
-    pairs = {frozenset({key, *rivals}) for key, rivals in OPTIONS.rivals.items() if rivals}
+    pairs = {frozenset({key, *others}) for key, others in OPTIONS.exclusive.items() if others}
     assert pairs == {
         frozenset({"calibration.samples", "calibration.iterations"}),
         frozenset({"tuning.accuracy_criterion.relative", "tuning.accuracy_criterion.absolute"}),

@@ -58,11 +58,11 @@ def test_the_way_back_has_every_value_but_what_says_nothing() -> None:
     }
 
 
-def test_options_that_fill_the_same_field_are_rivals() -> None:
+def test_options_that_fill_the_same_field_exclude_each_other() -> None:
     """And no others are."""
-    assert TABLE.rivals["width"] == {"b.c.half"}
-    assert TABLE.rivals["b.c.half"] == {"width"}
-    assert TABLE.rivals["a.size"] == TABLE.rivals["b.checked"] == frozenset()
+    assert TABLE.exclusive["width"] == {"b.c.half"}
+    assert TABLE.exclusive["b.c.half"] == {"width"}
+    assert TABLE.exclusive["a.size"] == TABLE.exclusive["b.checked"] == frozenset()
 
 
 def test_older_names_lead_to_present_ones() -> None:

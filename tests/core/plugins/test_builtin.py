@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ilit import hookspecs
 from ilit.executor import SerialExecutor
-from ilit.objective import FOOTPRINT, MODEL_SIZE, PERFORMANCE
+from ilit.objective import FOOTPRINT, MODEL_SIZE, OBJECTIVES, PERFORMANCE
 from ilit.plugins import builtin, load_plugins
 from ilit.plugins.validation import misuse, spec_names
 
@@ -15,16 +15,11 @@ def test_it_is_a_plugin_like_any_other() -> None:
 
 
 def test_its_parts_are_there_without_any_other_plugin() -> None:
-    """Three objectives and the serial executor, under the name of ilit's own distribution."""
+    """The objectives and the serial executor, under the name of ilit's own distribution."""
     found = load_plugins([])
 
-    assert [found.objective(one.name) for one in (PERFORMANCE, FOOTPRINT, MODEL_SIZE)] == [
-        PERFORMANCE,
-        FOOTPRINT,
-        MODEL_SIZE,
-    ]
+    assert {PERFORMANCE, FOOTPRINT, MODEL_SIZE} <= {found.objective(one.name) for one in OBJECTIVES}
     assert found.executor("serial") is SerialExecutor
-    assert found.names("objective") == ("footprint", "modelsize", "performance")
     assert found.origin("executor", "serial").distribution == "ilit-core"
 
 

@@ -11,7 +11,7 @@ from ilit.config import read_config
 from ilit.errors import ConfigError
 from ilit.objective import PERFORMANCE
 from ilit.plugins.registry import Registry
-from ilit.plugins.selection import ByFunction, ByMetric, choose_scoring, select_adapter, select_components
+from ilit.plugins.selection import ByFunction, ByMetric, choose_scoring, select_adapter, select_parts
 from ilit.testing import FakeAccuracy, FakeAdapter, fake_model, fake_plugins
 
 
@@ -23,7 +23,7 @@ def plugins(plugin: Callable[..., Any], strategy_of: Callable[..., Any]) -> Regi
 
 def test_the_parts_are_those_the_configuration_names(plugins: Registry) -> None:
     """Strategy, objective and executor by name, the adapter by the model."""
-    parts = select_components(read_config(tuning={"strategy": "scripted"}), fake_model(), plugins)
+    parts = select_parts(read_config(tuning={"strategy": "scripted"}), fake_model(), plugins)
     assert isinstance(parts.adapter, FakeAdapter)
     assert parts.strategy.name == "scripted"
     assert parts.objective is PERFORMANCE

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Iterator
 from functools import partialmethod
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ilit.adapter import RegroupsRows, TimesOps
-from ilit.plugins.validation import incomplete, parts_in
+from ilit.errors import PluginError
+from ilit.plugins.validation import KINDS, Kind, check_part, incomplete, parts_in
 
 
 def takes(*arguments: Any) -> Any:
@@ -112,3 +114,48 @@ def test_a_new_part_is_a_new_module(package: ModuleType) -> None:
     importlib.invalidate_caches()
 
     assert [part.name for part in parts_in(package, "strategy")] == ["mine", "deep", "new"]
+
+
+NEARLY = {
+    "strategy": ("    def search(self): ...\n", "Options"),
+    "metric": ("    higher_is_better = True\n    def result(self): ...\n", "update"),
+}
+NOT_MEANT = {
+    "a name alone": ("Some", "    name = 'some'\n", "metric"),
+    "less than half": ("Some", "    name = 'some'\n    def result(self): ...\n", "metric"),
+    "a name of each instance": ("Some", "    name = property()\n    def search(self): ...\n", "strategy"),
+    "no name": ("Some", "    def search(self): ...\n", "strategy"),
+    "private": ("_Some", "    name = 'some'\n    def search(self): ...\n", "strategy"),
+}
+
+
+def add(package: ModuleType, text: str) -> None:
+    """Add a module ``third`` to the package."""
+    (Path(package.__path__[0]) / "third.py").write_text(text)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize(("kind", "body", "missing"), [(k, *v) for k, v in NEARLY.items()], ids=NEARLY)
+def test_what_is_nearly_a_part_is_a_mistake(package: ModuleType, kind: str, body: str, missing: str) -> None:
+    """Left out in silence its author would not know why it cannot be found; so class and gap are named, in one line."""
+    add(package, f"class Half:\n    name = 'half'\n{body}")
+    message = f"ilit_.*: some_plugin.third.Half is nearly a {kind}, but has no '{missing}'; add it"
+    with pytest.raises(PluginError, match=message) as caught:
+        parts_in(package, kind)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "body", "kind"), NOT_MEANT.values(), ids=NOT_MEANT)
+def test_what_was_not_meant_as_a_part_is_left_alone(package: ModuleType, name: str, body: str, kind: str) -> None:
+    """Many classes have a name, or a method called like one of a part."""
+    before = parts_in(package, kind)
+    add(package, f"class {name}:\n{body}")
+    assert parts_in(package, kind) == before
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_a_refusal_refers_to_exists(kind: Kind) -> None:
+    """Its reader can look it up by that name."""
+    assert pkgutil.resolve_name(kind.see).__doc__
+    with pytest.raises(PluginError, match=rf"has no '{kind.needs[0]}'; see {kind.see}$"):
+        check_part(SimpleNamespace(name="mine", __name__="Mine"), kind)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ilit.adapter import Cpu, Measurement
+from ilit.adapter import Cpu, KernelCalls, KernelProfile, Measurement
 from ilit.evidence.record import Evidence
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
 from ilit.report.card import card, result_json, write_card
+from ilit.report.receipt import RECEIPT, Receipt, read_receipt
 from ilit.report.summary import Summary, summary_of_run
 from ilit.report.verdict import sentence
 from ilit.result import TrialRecord
@@ -119,6 +120,18 @@ def test_programs_find_the_objection() -> None:
     assert (slow["objection"], slow["passed"]) == ("performance: slower", False)
     fast = result_json(HEADER, told(PASSED))
     assert (fast["objection"], fast["passed"]) == (None, True)
+
+
+def test_the_kernels_that_ran_are_told_where_they_are_known(tmp_path: Path) -> None:
+    """In one line of the card, and in a file of their own."""
+    write_card(tmp_path, HEADER, told(PASSED))
+    assert "| kernels |" not in card(HEADER, told(PASSED))
+    assert not (tmp_path / RECEIPT).exists()
+    calls = (KernelCalls("mul", ("a",), 2, 0.03, 8), KernelCalls("mul", ("c",), 1, 0.03, 4))
+    receipt = Receipt(KernelProfile(calls, (KernelCalls("add", (), 1, 0.04, 4),)), 2)
+    write_card(tmp_path, HEADER, told(PASSED), receipt)
+    assert "| kernels | 3 INT8 kernels ran in one batch, 60 % of its time |" in (tmp_path / "README.md").read_text()
+    assert read_receipt(tmp_path) == receipt
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:

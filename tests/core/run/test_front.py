@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +68,22 @@ def test_what_was_written_is_read_back(tmp_path: Path, front: Any) -> None:
     write_front(tmp_path, front)
     assert read_front(tmp_path) == front
     assert [file.name for file in tmp_path.iterdir()] == ["front.json"]
+
+
+def test_a_share_of_nothing_is_null_in_the_file(tmp_path: Path) -> None:
+    """JSON has no infinity; read back it is one again."""
+    front = (replace(FRONT[0], relative_size=math.inf),)
+    write_front(tmp_path, front)
+    assert json.loads((tmp_path / "front.json").read_text())["members"][0]["relative_size"] is None
+    assert read_front(tmp_path) == front
+
+
+def test_file_and_folder_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the content is there, and so is its name in the folder."""
+    synced: list[bool] = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(stat.S_ISDIR(os.fstat(handle).st_mode)))
+    write_front(tmp_path, FRONT)
+    assert synced == [False, True]
 
 
 def test_the_file_is_readable_by_programs(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ilit.errors import RunError
-from ilit.run.predictions import read_predictions, write_predictions
+from ilit.run import read_predictions
+from ilit.run.predictions import write_predictions
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
@@ -26,6 +27,7 @@ def test_labels_have_a_file_of_their_own(tmp_path: Path) -> None:
     """Any tool that reads numpy's files can score a trial anew."""
     write_predictions(tmp_path, "labels", np.array([1, 0], np.uint8))
     assert np.load(tmp_path / "predictions" / "labels.npy", allow_pickle=False).tolist() == [1, 0]
+    assert read_predictions(str(tmp_path), "labels").tolist() == [1, 0]
 
 
 def test_no_pickle_is_written(tmp_path: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ilit.adapter import Measurement
+from ilit.errors import EvaluationError
 from ilit.search.cost import CLEAR_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, interleave
 
 
 class Stopwatch:
     """An adapter that only measures: each pass of a model takes what the script says."""
+
+    name = "stopwatch"
 
     def __init__(self, seconds: dict[str, list[float]]) -> None:
         self.seconds = seconds
@@ -60,3 +66,29 @@ def test_the_time_spent_is_bounded(seconds: float, pairs: int) -> None:
     watch = Stopwatch({"int8": [seconds], "float": [seconds]})
     interleave(watch, "int8", "float", [1])  # type: ignore[arg-type]
     assert len(watch.calls) / 2 - 1 == pytest.approx(pairs, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        pytest.param(Measurement(math.nan, 1, 1), "seconds nan", id="NaN"),
+        pytest.param(Measurement(math.inf, 1, 1), "seconds inf", id="infinite"),
+        pytest.param(Measurement(-0.5, 1, 1), "seconds -0.5", id="negative time"),
+        pytest.param(Measurement(1.0, -1, 1), "bytes -1", id="negative size"),
+        pytest.param(Measurement(1.0, 1, -1), "activation_bytes -1", id="negative activations"),
+    ],
+)
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_what_cannot_be_a_cost_is_refused(measured: Measurement, told: str, warm: bool) -> None:
+    """With the adapter's name and the figure, whichever pass gave it."""
+    adapter = SimpleNamespace(name="mine", measure=lambda model, batch: measured)
+    with pytest.raises(EvaluationError, match=f"^adapter mine: measure gave {told}; .* report it to the adapter"):
+        interleave(adapter, "int8", "float", [1], warm=warm)  # type: ignore[arg-type]
+
+
+def test_costs_are_plain_numbers() -> None:
+    """Whatever numbers the adapter counts in, a journal takes them."""
+    measured = Measurement(np.float32(0.5), np.int64(10), np.int32(5))  # type: ignore[arg-type]
+    adapter = SimpleNamespace(name="mine", measure=lambda model, batch: measured)
+    for cost in interleave(adapter, "int8", "float", [1]):  # type: ignore[arg-type]
+        assert [type(figure) for figure in (cost.seconds, cost.bytes, cost.activation_bytes)] == [float, int, int]

@@ -18,7 +18,7 @@ from ilit.run.folder import JOURNAL
 from ilit.run.journal import JournalWriter, read_journal
 from ilit.run.records import Header, Probed, Started, Tried
 from ilit.run.state import Run
-from ilit.search.ledger import Ledger, known, open_ledger, outcome_of
+from ilit.search.ledger import Ledger, open_ledger, outcome_of, state_of
 from ilit.strategy import (
     DistanceOutcome,
     DistanceProbe,
@@ -45,7 +45,7 @@ def heard() -> list[tuple[Run, TrialRecord]]:
 def ledger(
     tmp_path: Path, load: Callable[..., Registry], plugin: Callable[..., Any], heard: list[Any]
 ) -> Iterator[Ledger]:
-    """Yield a ledger that knows nothing yet."""
+    """Yield an empty ledger."""
 
     def ilit_trial_finished(run: Run, trial: TrialRecord) -> None:
         heard.append((run, trial))
@@ -57,16 +57,16 @@ def ledger(
 
 def fill(ledger: Ledger) -> None:
     """Enter a probe, a trial that is completed later, another probe, and a trial that does not end."""
-    ledger.close(ledger.open(DistanceProbe(ONE, why="look")), DistanceOutcome(0.5))
-    ledger.close(ledger.open(Trial(ONE)), TrialRecord(1, ONE, "pruned", 0.85))
-    ledger.close(ledger.open(OpErrorProbe(OTHER)), OpErrorOutcome({"layer0": 0.1}))
+    ledger.record(ledger.begin(DistanceProbe(ONE, why="look")), DistanceOutcome(0.5))
+    ledger.record(ledger.begin(Trial(ONE)), TrialRecord(1, ONE, "pruned", 0.85))
+    ledger.record(ledger.begin(OpErrorProbe(OTHER)), OpErrorOutcome({"layer0": 0.1}))
     ledger.replace(ledger.trials[0], MISSED)
-    ledger.open(Trial(OTHER))
+    ledger.begin(Trial(OTHER))
 
 
 def test_requests_and_trials_are_numbered_apart(ledger: Ledger) -> None:
     """Each request has a number, each trial its own, also where several are open at once."""
-    jobs = [ledger.open(request) for request in (DistanceProbe(ONE), Trial(ONE), OpSpeedProbe(ONE), Trial(OTHER))]
+    jobs = [ledger.begin(request) for request in (DistanceProbe(ONE), Trial(ONE), OpSpeedProbe(ONE), Trial(OTHER))]
     assert [(job.number, job.trial) for job in jobs] == [(1, 0), (2, 1), (3, 0), (4, 2)]
     assert ledger.trials_begun == 2
     assert ledger.trials == ()
@@ -77,9 +77,11 @@ def test_the_journal_tells_all_that_a_ledger_knows(ledger: Ledger, tmp_path: Pat
     fill(ledger)
     entries = read_journal(tmp_path / JOURNAL).entries
     assert [type(entry) for entry in entries] == [Probed, Started, Tried, Probed, Tried, Started]
-    assert known(entries, PERFORMANCE) == ledger.known
-    ledger.close(ledger.open(OpSpeedProbe(ONE)), OpSpeedOutcome({}))
-    assert known(read_journal(tmp_path / JOURNAL).entries, PERFORMANCE) == ledger.known
+    assert state_of(entries, PERFORMANCE) == ledger.state
+    job = ledger.begin(OpSpeedProbe(ONE))
+    assert state_of(entries, PERFORMANCE) == ledger.state  # a probe under way is no entry yet
+    ledger.record(job, OpSpeedOutcome({}))
+    assert state_of(read_journal(tmp_path / JOURNAL).entries, PERFORMANCE) == ledger.state
 
 
 def test_the_journal_comes_first(ledger: Ledger, heard: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,12 +90,12 @@ def test_the_journal_comes_first(ledger: Ledger, heard: list[Any], monkeypatch: 
     def full(self: JournalWriter, entry: Any) -> None:
         raise RunError("journal.jsonl: the record cannot be written (No space left on device); free some space")
 
-    job = ledger.open(Trial(ONE))
+    job = ledger.begin(Trial(ONE))
     monkeypatch.setattr(JournalWriter, "append", full)
     with pytest.raises(RunError):
-        ledger.close(job, MISSED)
+        ledger.record(job, MISSED)
     with pytest.raises(RunError):
-        ledger.open(Trial(OTHER))
+        ledger.begin(Trial(OTHER))
     assert (ledger.trials, ledger.trials_begun, heard) == ((), 1, [])
     assert ledger.unanswered([Trial(ONE)]) == [Trial(ONE)]
 
@@ -101,7 +103,7 @@ def test_the_journal_comes_first(ledger: Ledger, heard: list[Any], monkeypatch: 
 def test_event_hooks_see_the_run_with_the_trial_in_it(ledger: Ledger, heard: list[Any]) -> None:
     """Records and probes so far, in order; a later record stands in the place of the earlier one."""
     fill(ledger)
-    ledger.close(ledger.open(Trial(Recipe({"layer2": FLOAT32}))), TrialRecord(3, OTHER, "failed", reason="no"))
+    ledger.record(ledger.begin(Trial(Recipe({"layer2": FLOAT32}))), TrialRecord(3, OTHER, "failed", reason="no"))
     assert [(trial.number, trial.status) for _, trial in heard] == [(1, "pruned"), (1, "missed"), (3, "failed")]
     first, second, third = (run for run, _ in heard)
     assert (len(first.probes), len(second.probes)) == (1, 2)
@@ -111,7 +113,7 @@ def test_event_hooks_see_the_run_with_the_trial_in_it(ledger: Ledger, heard: lis
 
 def test_a_record_that_is_not_changed_is_no_entry(ledger: Ledger, heard: list[Any], tmp_path: Path) -> None:
     """Replaced by itself it is neither written nor told again."""
-    ledger.close(ledger.open(Trial(ONE)), MISSED)
+    ledger.record(ledger.begin(Trial(ONE)), MISSED)
     ledger.replace(MISSED, MISSED)
     assert len(heard) == 1
     assert len(read_journal(tmp_path / JOURNAL).entries) == 2
@@ -132,7 +134,7 @@ def test_an_outcome_of_each_kind_is_found_by_its_request(ledger: Ledger) -> None
     """No kind of probe is taken for another, nor for a trial."""
     answers = {DistanceProbe: DistanceOutcome(1.0), OpErrorProbe: OpErrorOutcome({}), OpSpeedProbe: OpSpeedOutcome({})}
     for probe, outcome in answers.items():
-        ledger.close(ledger.open(probe(ONE)), outcome)
+        ledger.record(ledger.begin(probe(ONE)), outcome)
     assert {probe: ledger.outcome(probe(ONE)) for probe in answers} == answers
     assert ledger.unanswered([Trial(ONE)]) == [Trial(ONE)]
 

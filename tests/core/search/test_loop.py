@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ilit.adapter import Measurement
 from ilit.criterion import Criterion
 from ilit.errors import PluginError, RunError
 from ilit.evaluation.fidelity import Sample
@@ -444,6 +445,8 @@ def test_why_a_request_was_not_begun_stays_the_reason(loop: Loop) -> None:
         ),
         pytest.param([Trial(PASSES)], "yielded a list", id="a list"),
         pytest.param((Trial(PASSES), None), "yielded a NoneType", id="None in a tuple"),
+        pytest.param(Trial(PASSES.ops), "yielded a Trial whose recipe is a mappingproxy; give a Recipe", id="its ops"),
+        pytest.param(DistanceProbe(PASSES, why=3), "yielded a DistanceProbe whose why is a int; give a str", id="why"),
         pytest.param(Trial(Recipe({"layer9": FLOAT32})), "the space has no op 'layer9'", id="unknown op"),
         pytest.param(DistanceProbe(Recipe({"layer0": FLOAT32}, "128 rows")), "op 'layer1' is missing", id="missing op"),
         pytest.param(
@@ -479,6 +482,42 @@ def test_a_strategy_that_raises_loses_nothing(loop: Loop) -> None:
     )
     assert isinstance(ending.error.__cause__ if ending.error else None, IndexError)
     assert len(ending.trials) == 1
+
+
+@pytest.mark.parametrize("found", [None, []], ids=["nothing", "a list"])
+def test_a_search_that_is_no_generator_is_the_strategys_mistake(loop: Loop, found: Any) -> None:
+    """A method that forgot to yield is named, as one that raises is."""
+    ending = loop.run(lambda rng: found)
+    assert isinstance(ending.error, PluginError)
+    assert str(ending.error).startswith("strategy scripted: raised AttributeError: ")
+
+
+def test_what_is_not_the_strategys_is_not_blamed_on_it(loop: Loop) -> None:
+    """A bug elsewhere is returned as it was raised, with its traceback, beside the records so far."""
+    bug = ZeroDivisionError("division by zero")
+
+    class Broken:
+        def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            for item in items:
+                if item.trial == 2:
+                    raise bug
+                yield work(item)
+
+    loop.executor = Broken()
+    ending = loop.run(asking(Trial(MISSES), Trial(PASSES)))
+    assert ending.error is bug
+    assert bug.__traceback__ is not None
+    assert ending.reason == "ZeroDivisionError: division by zero"
+    assert [record.status for record in ending.trials] == ["missed"]
+
+
+def test_a_measurement_that_is_no_number_costs_its_trial(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adapter is named in the record, and the search goes on."""
+    monkeypatch.setattr(FakeAdapter, "measure", lambda self, model, batch: Measurement(math.nan, 1, 1))
+    ending = loop.run(asking(Trial(PASSES), Trial(MISSES)))
+    assert ending.error is None
+    assert [record.status for record in ending.trials] == ["failed", "missed"]
+    assert ending.trials[0].reason.startswith("adapter fake: measure gave seconds nan; ")
 
 
 def test_a_strategy_that_does_not_close_costs_nothing(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,8 @@ from ilit.adapter import (
     DescribesAll,
     DigestsModel,
     FindsFirstDifference,
+    KernelProfile,
+    ProfilesKernels,
     RegroupsRows,
     RunsOwnModel,
     SetsThreads,
@@ -78,6 +80,23 @@ class ReadsTheSkeleton(FakeAdapter):
         return replace(super().load(folder), weights=model.weights)
 
 
+class RunsNothing(FakeAdapter):
+    def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+        return KernelProfile((), ())
+
+
+class RunsFloatOps(FakeAdapter):
+    def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+        found = super().profile_kernels(model, batch)
+        return KernelProfile((*found.int8, *found.others), ())
+
+
+class RunsOthers(FakeAdapter):
+    def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+        found = super().profile_kernels(model, batch)
+        return KernelProfile(tuple(replace(row, ops=("other",)) for row in found.int8), ())
+
+
 class HalfAble(FakeAdapter):
     row_shapes = None  # type: ignore[assignment]  # gives up one half of an ability
 
@@ -132,6 +151,9 @@ BREAKS: dict[str, tuple[type[FakeAdapter], str]] = {
     "refuses what can be saved": (RefusesAll, "test_a_model_that_can_be_saved_is_not_refused"),
     "not blank": (NotBlank, "test_a_blank_model_is_filled_from_the_files"),
     "reads the skeleton": (ReadsTheSkeleton, "test_a_blank_model_is_filled_from_the_files"),
+    "runs nothing": (RunsNothing, "test_kernels_that_ran_are_those_of_the_recipe"),
+    "runs float ops in INT8": (RunsFloatOps, "test_kernels_that_ran_are_those_of_the_recipe"),
+    "runs others": (RunsOthers, "test_kernels_that_ran_are_those_of_the_recipe"),
     "half able": (HalfAble, "test_what_it_can_do_it_can_do_wholly"),
     "misspelt": (Misspelt, "test_what_it_can_do_it_can_do_wholly"),
     "ignores threads": (IgnoresThreads, "test_threads_are_those_that_were_set"),
@@ -165,6 +187,7 @@ def test_a_broken_law_is_found(broken: str, check_law: Callable[..., None]) -> N
         (FindsFirstDifference, "test_a_copy_differs_nowhere"),
         (ChecksSavable, "test_a_model_that_can_be_saved_is_not_refused"),
         (BlanksModel, "test_a_blank_model_is_filled_from_the_files"),
+        (ProfilesKernels, "test_kernels_that_ran_are_those_of_the_recipe"),
     ],
 )
 def test_an_ability_that_is_not_there_is_not_tested(ability: type, law: str, check_law: Callable[..., None]) -> None:

@@ -32,7 +32,7 @@ def test_an_island_loads_bit_equal(saved: Any, nets: Any) -> None:
     assert {p.name for p in saved.folder.iterdir()} == {"config.json", "model.safetensors", "recipe.json"}
 
 
-@pytest.mark.parametrize("name", ["conv", "shared-stub", "tied-embedding"])
+@pytest.mark.parametrize("name", ["conv", "transposed", "shared-stub", "tied-embedding"])
 def test_mixed_precision_loads_bit_equal(
     bench: Callable[..., Any], sample: Callable[[str], Any], name: str, tmp_path: Path
 ) -> None:

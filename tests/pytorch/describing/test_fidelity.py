@@ -85,7 +85,7 @@ def refuse(*_: Any) -> Any:
     raise RuntimeError("this was to be run eagerly")
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv", "stubbed-conv", "shared-stub", "tied-embedding"])
+@pytest.mark.parametrize("name", ["mlp", "transposed", "conv", "stubbed-conv", "shared-stub", "tied-embedding"])
 def test_the_all_float_recipe_is_the_users_model(
     bench: Callable[..., Any], sample: Callable[[str], Any], name: str
 ) -> None:

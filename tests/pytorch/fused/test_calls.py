@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ilit.recipe import QuantSpec
-from ilit_pytorch import QuantStub, feed_forward, linear_activation, linear_add
+from ilit_pytorch import QuantStub, feed_forward, linear_activation, linear_add, saturated_twin
 from ilit_pytorch.engine import kernels
 
 WIDTH, INNER = 16, 24
@@ -102,7 +102,7 @@ def lowered(bench: Any, x: torch.Tensor, config: Any, **others: Any) -> Any:
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("activation", [torch.nn.GELU(), torch.nn.SiLU(), torch.tanh], ids=str)
+@pytest.mark.parametrize("activation", [torch.nn.GELU(), torch.nn.SiLU(), torch.tanh], ids=["gelu", "silu", "tanh"])
 def test_in_float_nothing_changes(x: torch.Tensor, training: bool, activation: Any) -> None:
     """Outputs and gradients are those of the plain calls bit by bit, with dropout on as well."""
     torch.manual_seed(0)
@@ -375,6 +375,16 @@ def test_residuals_that_the_kernel_would_misread_are_added_after_it(
     hidden = torch.randn(2, 40, INNER)
     residual = RESIDUALS[kind](torch.randn(2, 40, WIDTH))
     assert torch.equal(linear_add(second, hidden, residual), second(hidden) + residual)
+    assert called == {}
+
+
+@torch.no_grad()
+def test_a_saturation_twin_makes_the_plain_calls(
+    bench: Any, x: torch.Tensor, nets: Any, called: dict[str, int]
+) -> None:
+    """Its ops run no kernel, so none may run in their place."""
+    twin = saturated_twin(lowered(bench, x, nets.STATIC))
+    assert torch.equal(twin(x), plain_of(twin)(x))
     assert called == {}
 
 

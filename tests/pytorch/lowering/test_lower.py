@@ -29,12 +29,20 @@ OPS: dict[str, tuple[Callable[[], torch.nn.Module], tuple[int, ...]]] = {
     "conv2d same dilated": (lambda: torch.nn.Conv2d(4, 6, 3, padding="same", dilation=2), (2, 4, 9, 9)),
     "conv2d valid": (lambda: torch.nn.Conv2d(4, 6, (3, 2), padding="valid", stride=(1, 2)), (2, 4, 9, 9)),
     "conv2d depthwise": (lambda: torch.nn.Conv2d(4, 4, 3, groups=4, padding=1), (2, 4, 9, 9)),
+    "conv1d replicated": (lambda: torch.nn.Conv1d(4, 6, 3, padding=2, padding_mode="replicate"), (2, 4, 9)),
+    "conv2d same even": (lambda: torch.nn.Conv2d(4, 6, (2, 3), padding="same"), (2, 4, 9, 9)),
+    "conv2d reflected": (
+        lambda: torch.nn.Conv2d(4, 6, 3, stride=2, padding=(2, 1), padding_mode="reflect"), (2, 4, 9, 9)
+    ),
+    "conv2d reflected unbatched": (lambda: torch.nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (4, 9, 9)),
+    "conv3d circular": (lambda: torch.nn.Conv3d(4, 6, 3, padding=1, padding_mode="circular"), (2, 4, 5, 5, 5)),
     "conv2d relu": (lambda: ConvReLU2d(torch.nn.Conv2d(4, 6, 3), RELU()), (2, 4, 9, 9)),
     "conv3d": (lambda: torch.nn.Conv3d(4, 6, 2, stride=2, padding=1, groups=2), (2, 4, 6, 6, 6)),
     "conv3d relu": (lambda: ConvReLU3d(torch.nn.Conv3d(4, 6, 2), RELU()), (2, 4, 6, 6, 6)),
-}
+}  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's advice, not ours
 @pytest.mark.parametrize("name", OPS)
 def test_each_op_agrees_with_exact_arithmetic_and_copies(bench: Callable[..., Any], name: str) -> None:
     """Outside islands an op gives the float sum of its codes, in any geometry; so do its copies."""

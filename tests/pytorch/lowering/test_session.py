@@ -72,3 +72,14 @@ def test_lowering_and_probing_leave_the_statistics_as_they_are(
     adapter = PyTorchAdapter()
     assert np.array_equal(subject.run(adapter.lower(model, recipe, again)), wanted)
     assert adapter.probe(model, [recipe], again) == distance
+
+
+def test_a_fold_is_made_once_and_follows_the_model(bench: Callable[..., Any], nets: SimpleNamespace) -> None:
+    """Recipes share it, with its packed weight, until a tensor that it is made of is written to."""
+    model: Any = nets.settled(nets.conv_net(), 1, 8, 8)
+    subject = bench(model, torch.randn(16, 1, 8, 8))
+    one, two = (subject.lower(static=["0"]) for _ in range(2))
+    assert one[0].packed is two[0].packed
+    with torch.no_grad():
+        model[1].weight.mul_(2.0)
+    torch.testing.assert_close(subject.lower(static=["0"])[0].weight_scale, one[0].weight_scale * 2)

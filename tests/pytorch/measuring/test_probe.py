@@ -165,3 +165,15 @@ def test_an_op_that_a_batch_sends_no_row_to_has_the_error_of_the_others(
     errors = adapter.probe_ops(model, recipe, calibration)
     assert set(errors) == {"bright", "dark"}
     assert all(0.0 < error < 0.1 for error in errors.values())
+
+
+def test_a_folded_convolution_is_compared_with_what_its_norm_gives(bench: Callable[..., Any], nets: Any) -> None:
+    """Its own error is that of rounding, however far the norm moves its output."""
+    model: Any = nets.settled(nets.conv_net(), 1, 8, 8)
+    with torch.no_grad():
+        model[1].bias.fill_(3.0)
+    subject = bench(model, torch.randn(16, 1, 8, 8))
+    assert subject.calibration.structure.folds
+    recipe = chosen(subject.ops, nets.STATIC, ("0",))
+    errors = subject.adapter.probe_ops(subject.model, recipe, subject.calibration)
+    assert 0 < errors["0"] < 1e-2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from ilit_pytorch.model.structure import Island, OpSite, Structure
+from ilit_pytorch.model.structure import Fold, Island, OpSite, Structure
 
 
 def test_json_has_the_names_of_saved_statistics() -> None:
@@ -16,6 +17,9 @@ def test_json_has_the_names_of_saved_statistics() -> None:
     assert json.loads(json.dumps(structure.to_json())) == {
         "sites": {"a": site}, "shared": {"s": ["a"]}, "leaky": ["t"], "islands": [], "dequant_stubs": [], "left": {},
     }  # fmt: skip
+    folded = replace(structure, folds={"a": Fold("b", "c")}).to_json()
+    assert folded == {**structure.to_json(), "folds": {"a": {"norm": "b", "relu": "c"}}}
+    assert replace(structure, channels_last=True).to_json() == {**structure.to_json(), "channels_last": True}
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_a_loaded_state_is_a_copy(int8: Callable[..., Any]) -> None:
     assert torch.equal(twin(x), one(x))
 
 
-@pytest.mark.parametrize("name", ["conv", "stubbed-conv", "shared-stub", "tied-embedding"])
+@pytest.mark.parametrize("name", ["conv", "transposed", "stubbed-conv", "shared-stub", "tied-embedding"])
 @pytest.mark.parametrize("float_op", [True, False], ids=["one op in float", "all in INT8"])
 def test_every_kind_of_module_has_a_state(
     bench: Callable[..., Any], sample: Callable[[str], Any], name: str, float_op: bool

@@ -66,6 +66,7 @@ KINDS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "named": (lambda: Named(4, 4), "linear"),
     "conv1d": (lambda: torch.nn.Conv1d(4, 4, 3), "conv1d"),
     "fused": (lambda: ConvReLU2d(torch.nn.Conv2d(4, 4, 3), torch.nn.ReLU()), "conv2d"),
+    "padded": (lambda: torch.nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "conv2d"),
     "conv3d": (lambda: torch.nn.Conv3d(4, 4, 3), "conv3d"),
     "embedding": (lambda: torch.nn.Embedding(4, 4), "embedding"),
     "normed": (lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(4, 4)), "linear"),
@@ -79,7 +80,6 @@ FLOATS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "attribute": (lambda: changed(packed=1), "it has a 'packed' of its own"),
     "hook inside": (fused_with_a_hook, "hooks stand on what is fused in it"),
     "max_norm": (lambda: torch.nn.Embedding(4, 4, max_norm=1.0), "its max_norm changes the weight"),
-    "padding": (lambda: torch.nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), "cannot pad as it does"),
     "dtype": (lambda: torch.nn.Linear(4, 4).double(), "its weight is float64, not float32"),
     "scripted": (lambda: torch.jit.trace(torch.nn.Linear(4, 4), torch.randn(2, 4)), "it is scripted or traced"),
 }

@@ -15,7 +15,7 @@ from ilit.cli.output import JsonFlag, only_json, report
 from ilit.config import Config, read_config, resolved, resolved_yaml
 from ilit.config.options import OPTIONS
 from ilit.config.schema import OptionTable
-from ilit.plugins.components import check_names
+from ilit.plugins.parts import check_names
 from ilit.plugins.registry import Registry, installed_plugins
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ilit.cli.output import JsonFlag, report
 from ilit.report.console import show_trials
+from ilit.report.receipt import read_receipt
 from ilit.report.summary import Summary, summary_of_run, summary_to_json, trial_to_json
 from ilit.report.wording import left_in_float
 from ilit.run.front import FrontMember, member_to_json
@@ -76,8 +77,10 @@ def _ending(summary: Summary) -> list[str]:
     in_float = f"in float: {', '.join(floats)}" if floats else "all of them in INT8"
     score = f", {summary.asked.metric} {trial.reached}" if trial.reached else ""
     saved = f", saved in {summary.folder / word}" if (summary.folder / word).is_dir() else ""
+    receipt = read_receipt(summary.folder / word)
     return [
         f"{word}: trial {trial.trial}{score}{saved}",
         *([trial.drop.verdict] if trial.drop.verdict else []),
         f"{summary.ops_total} ops, {in_float}",
+        *([receipt.sentence] if receipt else []),
     ]

@@ -26,7 +26,8 @@ def collect(root: Node, table: OptionTable[Any]) -> dict[str, ParsedValue]:
         present key -> value.
 
     Raises:
-        ConfigError: an unknown key, a key given twice under either of its names, rivals, or a value that is wrong.
+        ConfigError: an unknown key, a key given twice under either of its names, two keys that exclude each other, or
+            a value that is wrong.
     """
     found: dict[str, ParsedValue] = {}
     pending = [entries(root)]
@@ -48,8 +49,8 @@ def collect(root: Node, table: OptionTable[Any]) -> dict[str, ParsedValue]:
 
 
 def _check_free(entry: Node, key: str, found: Mapping[str, ParsedValue], table: OptionTable[Any]) -> None:
-    for rival in ({key} | table.rivals[key]) & found.keys():
-        other = found[rival].node
+    for other_key in ({key} | table.exclusive[key]) & found.keys():
+        other = found[other_key].node
         line = "" if other.line is None else f" (line {other.line})"
         raise entry.error(f"cannot stand beside {other.key}{line}; keep one")
 
@@ -68,6 +69,6 @@ def _unknown(entry: Node, spelled: str, table: OptionTable[Any]) -> ConfigError:
 def overlay(
     under: Mapping[str, ParsedValue], over: Mapping[str, ParsedValue], table: OptionTable[Any]
 ) -> dict[str, ParsedValue]:
-    """Return both with ``over`` winning; a key of it also replaces its rivals in ``under``."""
-    replaced = set(over).union(*(table.rivals[key] for key in over))
+    """Return both with ``over`` winning; a key of it also replaces the keys that exclude it in ``under``."""
+    replaced = set(over).union(*(table.exclusive[key] for key in over))
     return {**{key: value for key, value in under.items() if key not in replaced}, **over}

@@ -28,6 +28,7 @@ from ilit.config.readers import Reader, choice, counts, flag, real, share, text,
 from ilit.config.schema import Option, OptionTable
 from ilit.config.tree import Node
 from ilit.criterion import Criterion
+from ilit.errors import UnsupportedError
 from ilit.space import CalibrationSize
 
 
@@ -97,13 +98,22 @@ def _read_run_key(node: Node) -> str:
     raise unsupported(node, "resuming a run by its key is not built yet; remove it")
 
 
-def _read_executor(node: Node) -> PartSpec:
-    spec = part(node)
+def check_executor(spec: PartSpec) -> PartSpec:
+    """Return the executor's name and options.
+
+    Raises:
+        UnsupportedError: another one than ``serial``, which no run uses yet, also where a plugin offers it.
+    """
     if spec.name != "serial":
-        raise unsupported(
-            node, f"executor {spec.name!r} is not used yet, installed or not; write 'serial', or remove it"
+        where = spec.where or "run.executor"
+        raise UnsupportedError(
+            f"{where}: executor {spec.name!r} is not used yet, installed or not; write 'serial', or remove it"
         )
     return spec
+
+
+def _read_executor(node: Node) -> PartSpec:
+    return check_executor(part(node))
 
 
 def _sizes(unit: Literal["rows", "batches"]) -> Reader[tuple[CalibrationSize, ...]]:

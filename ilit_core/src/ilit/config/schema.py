@@ -97,8 +97,8 @@ class OptionTable(Generic[T]):
         return {older: option.key for option in self.options for older in option.older}
 
     @cached_property
-    def rivals(self) -> dict[str, frozenset[str]]:
-        """Present key -> the other keys that fill a field it fills."""
+    def exclusive(self) -> dict[str, frozenset[str]]:
+        """Present key -> the keys that exclude it, since they fill a field that it fills."""
         return {
             option.key: frozenset(
                 other.key for other in self.options if other is not option and set(other.fills) & set(option.fills)

@@ -23,7 +23,7 @@ class Stop:
     """When an evaluation ends early.
 
     Attributes:
-        hopeless: true of a bound on the score that misses the target, and not by rounding alone.
+        hopeless: true of a best reachable score that misses the target, and not by rounding alone.
         expired: true when the run's time is up.
     """
 
@@ -35,8 +35,8 @@ class Stop:
 class Watcher:
     """Watches one evaluation batch by batch, as ``Adapter.evaluate``'s ``on_batch``.
 
-    Exact: the bound is the metric's own, so an evaluation that would pass is never ended. Where the metric has no
-    bound, or the labels of the rows to come are not known, only time ends it.
+    Exact: the best reachable score is the metric's own, so an evaluation that would pass is never ended. Where the
+    metric gives none, or the labels of the rows to come are not known, only time ends it.
     """
 
     metric: Metric

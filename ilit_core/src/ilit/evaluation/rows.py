@@ -34,14 +34,14 @@ class CachedRows:
         counts: rows of each batch.
         bytes: of the batches seen.
         shapes: each row's shape, where rows may be put into other batches; else None.
-        bound: why every row is bound to its own batch, where its outputs depend on that; else empty.
+        batch_dependence: why rows stay in their own batches: outputs that depend on the batch; else empty.
     """
 
     batches: list[Any] | None = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     bytes: int = 0
     shapes: list[Hashable] | None = None
-    bound: str = ""
+    batch_dependence: str = ""
     _labels: list[NDArray[Any]] | None = field(default_factory=list)
     _label_bytes: int = 0
 
@@ -59,10 +59,10 @@ class CachedRows:
         _log.info("evaluation rows stay in the loader's order: %s", why)
         self.batches = None
 
-    def bind(self, why: str) -> None:
-        """Bind every row to its own batch."""
+    def note_batch_dependence(self, why: str) -> None:
+        """Leave every row in its own batch from now on."""
         _log.info("evaluation rows stay in the loader's batches: %s", why)
-        self.shapes, self.bound = None, why
+        self.shapes, self.batch_dependence = None, why
 
     def _add_labels(self, labels: Any) -> None:
         """Cache a copy, since a loader may fill the same array anew for each batch."""

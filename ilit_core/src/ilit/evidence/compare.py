@@ -19,9 +19,11 @@ class Claim:
 
     Attributes:
         criterion: the tolerance, and whether it is a share of the baseline.
-        comparisons: recipes evaluated on these units so far, this one included.
+        comparisons: the index j of this comparison in the order in which the search's trials were begun. The allowed
+            error is spent by alpha spending: the j-th bound may spend 1 / (j * (j + 1)) of it. A pruned trial that
+            is completed later retains its j. 1 on the holdout.
         confidence: that is to hold for all recipes of the search together.
-        holdout: the units were held out from the search, so that no correction is due; ``comparisons`` is then 1.
+        holdout: the units were held out from the search, so that no correction is due.
     """
 
     criterion: Criterion

@@ -23,7 +23,9 @@ class Evidence:
         confidence: of the bound, after every correction: what the verdict states, such as 0.95.
         tolerance: the drop that the criterion allows.
         method: ``tango`` (score interval for paired proportions) or ``bootstrap`` (paired, of the whole metric).
-        comparisons: recipes compared on these units up to this one; the bound is corrected for them. 1 on the holdout.
+        comparisons: the index j of this comparison in the order in which the search's trials were begun. The allowed
+            error is spent by alpha spending: the j-th bound may spend 1 / (j * (j + 1)) of it. A pruned trial that
+            is completed later retains its j. 1 on the holdout.
         holdout: the units were held out from the search.
         units_needed: about how many more units would settle it, did the drop stay as seen; 0 where it is settled, None
             where no number would (the drop seen is not below the tolerance).

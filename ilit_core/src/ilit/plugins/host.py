@@ -101,10 +101,10 @@ class PluginHost:
         problem = misuse(plugin, self._hooks())
         if problem:
             raise PluginError(problem)
-        trial = pluggy.PluginManager(GROUP)
+        scratch = pluggy.PluginManager(GROUP)
         for specs in self._specs:
-            trial.add_hookspecs(specs)
-        trial.register(plugin, name)
+            scratch.add_hookspecs(specs)
+        scratch.register(plugin, name)
         self._manager.register(plugin, name)
 
     @contextmanager

@@ -21,7 +21,7 @@ from ilit.errors import ConfigError, IlitError, did_you_mean
 
 MISSPELT = 0.8  # of 1: how much alike a name that an open part does not list must be to one it does, to be a mistake
 DEEPEST = 9  # wrappers round one callable
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 _log = logging.getLogger(__name__)
 
 
@@ -168,7 +168,7 @@ def _signature(factory: Callable[..., Any]) -> inspect.Signature | None:
 # --- What pydantic drops -------------------------------------------------------------------------------------------
 
 
-def _unknown(given: Any, made: Any, path: Path = ()) -> Iterator[tuple[Path, Names]]:
+def _unknown(given: Any, made: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Names]]:
     """Yield the path of each name that what was made of the options does not list, with the names listed there."""
     if isinstance(made, pydantic.RootModel):
         yield from _unknown(given, made.root, path)
@@ -201,7 +201,7 @@ def _names_and_parts(made: Any, given: Mapping[Any, Any]) -> tuple[Names | None,
     return None, {}
 
 
-def _is_read(model: Callable[..., Any], options: Mapping[str, Any], path: Path, made: Any) -> bool:
+def _is_read(model: Callable[..., Any], options: Mapping[str, Any], path: KeyPath, made: Any) -> bool:
     """Whether the options are others without the one at ``path``, as where a validator takes an older name.
 
     A value that is the default anyway tells nothing, so one that nothing takes is tried in its place as well.
@@ -215,7 +215,7 @@ def _is_read(model: Callable[..., Any], options: Mapping[str, Any], path: Path, 
 _REMOVED = object()
 
 
-def _without(value: Any, path: Path, instead: Any = _REMOVED) -> Any:
+def _without(value: Any, path: KeyPath, instead: Any = _REMOVED) -> Any:
     """Return options without the one at ``path``, or with another value there."""
     first, rest = path[0], path[1:]
     if isinstance(value, list | tuple):

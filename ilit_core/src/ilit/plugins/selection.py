@@ -13,14 +13,14 @@ from ilit.errors import ConfigError, PluginError, warn
 from ilit.executor import Executor
 from ilit.metric import Metric
 from ilit.objective import Objective
-from ilit.plugins.components import find_objective, make_executor, make_metric, make_strategy
+from ilit.plugins.parts import find_objective, make_executor, make_metric, make_strategy
 from ilit.plugins.registry import Registry
 from ilit.strategy import Strategy
 
 
 @dataclass(frozen=True)
-class Components:
-    """What the configuration names, constructed."""
+class Parts:
+    """The parts of one run, constructed."""
 
     adapter: Adapter
     strategy: Strategy
@@ -28,14 +28,14 @@ class Components:
     executor: Executor
 
 
-def select_components(config: Config, model: Any, plugins: Registry) -> Components:
+def select_parts(config: Config, model: Any, plugins: Registry) -> Parts:
     """Return the parts of a run.
 
     Raises:
         ConfigError: a name that nothing installed has, options a part does not take, or no framework named and no
             plugin that knows the model.
     """
-    return Components(
+    return Parts(
         adapter=select_adapter(config, model, plugins),
         strategy=make_strategy(config, plugins),
         objective=find_objective(config, plugins),

@@ -25,6 +25,7 @@ class Kind:
         word: what messages call it.
         hook: the hook that offers such parts.
         home: the distribution of the project whose parts of this kind most people want.
+        see: the public name that says what such a part must look like.
         needs: attributes a part must have beside ``name``.
         abilities: protocols of methods that a part may have, each wholly or not at all.
     """
@@ -32,6 +33,7 @@ class Kind:
     word: str
     hook: str
     home: str
+    see: str
     needs: tuple[str, ...]
     abilities: tuple[type, ...] = ()
 
@@ -43,14 +45,15 @@ KINDS: dict[str, Kind] = {
             "adapter",
             "ilit_adapters",
             "ilit-pytorch",
+            "ilit.adapter",
             ("describe", "calibrate", "lower", "evaluate", "save", "load"),
             ABILITIES,
         ),
-        Kind("strategy", "ilit_strategies", "ilit-strategies", ("Options", "search")),
-        Kind("metric", "ilit_metrics", "ilit-pytorch", ("higher_is_better", "update", "result")),
-        Kind("dataloader", "ilit_dataloaders", "ilit-bert", ("__call__",)),
-        Kind("objective", "ilit_objectives", "ilit-core", ("cost", "objection")),
-        Kind("executor", "ilit_executors", "ilit-core", ("map",)),
+        Kind("strategy", "ilit_strategies", "ilit-strategies", "ilit.strategy", ("Options", "search")),
+        Kind("metric", "ilit_metrics", "ilit-pytorch", "ilit.metric", ("higher_is_better", "update", "result")),
+        Kind("dataloader", "ilit_dataloaders", "ilit-bert", "ilit.hookspecs.ilit_dataloaders", ("__call__",)),
+        Kind("objective", "ilit_objectives", "ilit-core", "ilit.objective", ("cost", "objection")),
+        Kind("executor", "ilit_executors", "ilit-core", "ilit.executor", ("map",)),
     )
 }
 
@@ -59,11 +62,14 @@ def parts_in(package: ModuleType, kind: str) -> list[type[Any]]:
     """Return the classes of a package's modules that have the shape of a kind of part, by module and place in it.
 
     For a plugin's hook: a new part is then a new module, and no list has to name it. A class that a module only
-    imports, and one whose name begins with an underscore, is none.
+    imports, and one whose name begins with an underscore, is none; nor is one that has ``name`` alone.
 
     Args:
         package: its modules are imported, those of packages inside it are not.
         kind: ``strategy``, ``metric`` or another of ``KINDS``.
+
+    Raises:
+        PluginError: a class with a ``name`` of its own has at least half of what its kind needs, but not all.
     """
     found: list[type[Any]] = []
     for info in sorted(pkgutil.iter_modules(package.__path__, f"{package.__name__}."), key=lambda info: info.name):
@@ -73,10 +79,22 @@ def parts_in(package: ModuleType, kind: str) -> list[type[Any]]:
 
 
 def _is_part_of(module: str, member: Any, kind: Kind) -> bool:
-    """Whether a member is a public class of the module itself, or of one inside it, with the attributes of its kind."""
+    """Whether a member is a public class of the module itself, or of one inside it, with the attributes of its kind.
+
+    Raises:
+        PluginError: it has a ``name`` of its own and at least half of the others: meant as a part, and none.
+    """
     if not isinstance(member, type) or not f"{member.__module__}.".startswith(f"{module}."):
         return False
-    return not member.__name__.startswith("_") and all(hasattr(member, need) for need in ("name", *kind.needs))
+    if member.__name__.startswith("_") or not hasattr(member, "name"):
+        return False
+    missing = [need for need in kind.needs if not hasattr(member, need)]
+    if isinstance(vars(member).get("name"), str) and 0 < 2 * len(missing) <= len(kind.needs):
+        raise PluginError(
+            f"{kind.hook}: {member.__module__}.{member.__qualname__} is nearly a {kind.word}, but has no "
+            f"'{missing[0]}'; add it (see {kind.see}), or begin the class's name with an underscore"
+        )
+    return not missing
 
 
 def describe_failure(error: BaseException) -> str:
@@ -122,7 +140,7 @@ def check_part(part: Any, kind: Kind) -> Any:
         raise PluginError(f"{kind.hook}: {shown} has no name; give it a text in 'name'")
     for need in kind.needs:
         if not hasattr(part, need):
-            raise PluginError(f"{kind.hook}: {kind.word} '{part.name}' has no '{need}'; see ilit.{kind.word}")
+            raise PluginError(f"{kind.hook}: {kind.word} '{part.name}' has no '{need}'; see {kind.see}")
     for ability in kind.abilities:
         problem = incomplete(part, ability)
         if problem:

@@ -1,4 +1,4 @@
-"""The files beside a saved model for people and programs: ``README.md`` and ``result.json``."""
+"""The files beside a saved model for people and programs: ``README.md``, ``result.json``, ``receipt.json``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ilit.report.receipt import Receipt, write_receipt
 from ilit.report.summary import Cost, Summary, TrialSummary, summary_to_json
 from ilit.report.wording import drop, flips, left_in_float
 from ilit.run.records import Header
@@ -13,11 +14,13 @@ from ilit.run.records import Header
 FORMAT_VERSION = 2
 
 
-def write_card(folder: Path, header: Header, summary: Summary) -> None:
-    """Write both files into ``folder``."""
-    (folder / "README.md").write_text(card(header, summary), encoding="utf-8")
+def write_card(folder: Path, header: Header, summary: Summary, receipt: Receipt | None = None) -> None:
+    """Write the files into ``folder``, without a receipt where it is not known what ran."""
+    (folder / "README.md").write_text(card(header, summary, receipt), encoding="utf-8")
     text = json.dumps(result_json(header, summary), indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    if receipt is not None:
+        write_receipt(folder, receipt)
 
 
 def result_json(header: Header, summary: Summary) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def result_json(header: Header, summary: Summary) -> dict[str, Any]:
     }
 
 
-def card(header: Header, summary: Summary) -> str:
+def card(header: Header, summary: Summary, receipt: Receipt | None = None) -> str:
     """Return the model card as Markdown."""
     asked, trial = summary.asked, summary.chosen
     in_float = trial.ops.ops_float
@@ -44,6 +47,7 @@ def card(header: Header, summary: Summary) -> str:
         "note": trial.objection,
         "forward pass": _times(trial.cost),
         "size": _sizes(trial.cost),
+        "kernels": receipt.sentence if receipt is not None else "",
         "ops in INT8": f"{summary.ops_total - len(in_float)} of {summary.ops_total}",
         "ops in float": ", ".join(f"`{name}`" for name in in_float) or "none",
         "left in float": "; ".join(left_in_float(summary.left_in_float)),
@@ -96,5 +100,6 @@ import ilit
 model = ilit.load("path/to/this/folder")
 ```
 
-`recipe.json` says what every op runs in, `result.json` has these figures for programs.
+`recipe.json` says what every op runs in, `result.json` has these figures for programs, `receipt.json` the kernels that
+ran in one batch where they are known.
 """

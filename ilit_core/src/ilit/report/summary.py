@@ -160,7 +160,7 @@ class Summary:
         asked: metric, baseline and target.
         criterion: the target in the metric's own terms, one sentence.
         higher_is_better: the metric's direction.
-        passed: a recipe met the criterion and is accepted; None where the run has not ended.
+        passed: ``TuneResult.met``, a recipe was accepted; None where the run has not ended.
         chosen: the best trial, or the closest where none passed; without a number where none was evaluated.
         effort: of the search.
         ops_total: ops that could be quantized.

@@ -87,15 +87,20 @@ def flips(found: Evidence) -> str:
 
 
 def miss_message(result: TuneResult) -> str:
-    """Return a line for a run that met nothing: the criterion, the closest recipe's score, and how to get its model."""
-    closest = result.closest
-    asked = f"no recipe met {result.metric} {result.criterion} ({result.reason})"
+    """Return a line for a run that accepted nothing: the criterion, the closest recipe, and how to get its model.
+
+    Where recipes met the criterion, it says what the objective objects to in the closest of them.
+    """
+    closest, asked = result.closest, f"{result.metric} {result.criterion}"
     if closest is None:
         failed = [record.reason for record in result.trials if record.reason]
         why = f"; the first failed with: {failed[0]}" if failed else ""
-        return f"{asked}; none could be evaluated{why}; see {result.folder / LOG}"
-    against = f", and passes, but {closest.objection}" if closest.objection else ""
-    scores = score_in_full(closest, result.higher_is_better)
+        return f"no recipe met {asked} ({result.reason}); none could be evaluated{why}; see {result.folder / LOG}"
+    scores = f"the closest, trial {closest.number}, scores {score_in_full(closest, result.higher_is_better)}"
+    if closest.status == "passed":
+        told = f"no recipe was accepted: {scores} and meets {asked}, but {closest.objection} ({result.reason})"
+    else:
+        told = f"no recipe met {asked} ({result.reason}); {scores}"
     saved = (result.folder / CLOSEST).is_dir()
     where = f"is saved in {result.folder / CLOSEST}: get it by ilit.load or" if saved else "is not saved: get it by"
-    return f"{asked}; the closest, trial {closest.number}, scores {scores}{against}; it {where} on_miss='closest'"
+    return f"{told}; it {where} on_miss='closest'"

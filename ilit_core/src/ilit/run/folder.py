@@ -6,8 +6,8 @@
 | ``journal.jsonl`` | header and records (``journal.py``) |
 | ``calibration.safetensors`` | the statistics every recipe was lowered with |
 | ``predictions/`` | every complete evaluation's predictions (``predictions.py``) |
-| ``front.json`` | the recipes that met the criterion and that no other beats (``front.py``) |
-| ``best/``, ``closest/`` | the model that passed, or the one that came nearest |
+| ``front.json`` | the Pareto front of the accepted recipes (``front.py``) |
+| ``best/``, ``closest/`` | the best accepted model, or the one that came nearest |
 | ``best-unverified/`` and the like | a model that, read back, was not the one written |
 | ``log.txt`` | everything the logger ``ilit`` said (``log.py``) |
 | ``lock`` | held by the process that writes the folder |
@@ -131,23 +131,38 @@ def write_beside(final: Path, write: Callable[[Path], None]) -> None:
     Raises:
         ArtefactError: the disk does not take it.
     """
-    beside, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
+    beside, old = final.with_name(f".{final.name}.new"), _old(final)
     try:
         for leftover in (beside, old):
             shutil.rmtree(leftover, ignore_errors=True)
         beside.mkdir(parents=True)
         write(beside)
-        for file in (path for path in beside.rglob("*") if path.is_file()):
-            _sync(file)
-        if final.exists():
-            final.rename(old)
-        beside.rename(final)
-        _sync(final.parent)
+        move_into_place(beside, final)
     except OSError as error:
         raise ArtefactError(f"{final}: cannot be written ({error.strerror}); free some space") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(final: Path) -> Path:
+    return final.with_name(f".{final.name}.old")
+
+
+def move_into_place(beside: Path, final: Path) -> None:
+    """Rename a complete file or folder to ``final`` beside it, once all of its content is on the disk.
+
+    A file replaces one that is there; a folder that is there is renamed to ``.NAME.old``.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    for file in [beside] if beside.is_file() else [path for path in beside.rglob("*") if path.is_file()]:
+        _sync(file)
+    if beside.is_dir() and final.exists():
+        final.rename(_old(final))
+    beside.replace(final)
+    _sync(final.parent)
 
 
 def _sync(path: Path) -> None:

@@ -1,10 +1,14 @@
-"""``front.json``: the recipes that met the criterion and that no other beats, so that their owner can choose anew.
+"""``front.json``: the Pareto front of the accepted recipes, so that their owner can choose anew.
+
+An accepted recipe met the criterion without an objection of the objective's; on the front no other accepted one is at
+least as good in accuracy, latency and size and better in one of them.
 
 Format version 2: one JSON object with ``version`` and ``members``, the fastest first. A member has
 
 * ``trial``: the trial's number;
 * ``accuracy``: the metric's value;
-* ``relative_latency``, ``relative_size``: time of a forward pass and size as a share of the float32 model's;
+* ``relative_latency``, ``relative_size``: time of a forward pass and size as a share of the float32 model's; null
+  for an infinite share, of a float32 figure of 0;
 * ``latency_int8_ms``, ``latency_fp32_ms``, ``size_int8_bytes``, ``size_fp32_bytes``: the medians these are made of;
 * ``digest``, ``ops_float``, ``recipe``: what every op runs in.
 
@@ -14,7 +18,7 @@ Version 1, with other names and times in seconds, is read as well.
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +28,11 @@ from ilit.errors import RunError, one_line
 from ilit.objective import MODEL_SIZE, PERFORMANCE
 from ilit.recipe import Recipe
 from ilit.result import TrialRecord, relative_cost
+from ilit.run.folder import move_into_place
 
 FRONT = "front.json"
 FORMAT_VERSION = 2
+_SHARES = ("relative_latency", "relative_size")
 # Present name of a figure -> its name in version 1, and the factor to the present unit.
 _VERSION_1 = {
     "trial": ("number", 1),
@@ -94,12 +100,13 @@ def _member(record: TrialRecord) -> FrontMember:
 def member_to_json(member: FrontMember) -> dict[str, Any]:
     """Return one entry of ``members``."""
     plain = {name: getattr(member, name) for name in FrontMember.__dataclass_fields__}
+    shares = {name: plain[name] if math.isfinite(plain[name]) else None for name in _SHARES}
     recipe = member.recipe
-    return {**plain, "digest": recipe.digest, "ops_float": list(recipe.float_ops), "recipe": recipe.to_json()}
+    return {**plain, **shares, "digest": recipe.digest, "ops_float": list(recipe.float_ops), "recipe": recipe.to_json()}
 
 
 def write_front(folder: Path, front: Sequence[FrontMember]) -> None:
-    """Write ``front.json`` into a run folder: beside it first, then renamed, so that it is never half written.
+    """Write ``front.json`` into a run folder, whole or not at all.
 
     Raises:
         RunError: the disk does not take it.
@@ -107,11 +114,8 @@ def write_front(folder: Path, front: Sequence[FrontMember]) -> None:
     data = {"version": FORMAT_VERSION, "members": [member_to_json(member) for member in front]}
     file, beside = folder / FRONT, folder / f".{FRONT}.new"
     try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(file)
+        beside.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        move_into_place(beside, file)
     except OSError as error:
         raise RunError(f"{file}: cannot be written ({error.strerror}); free some space") from error
 
@@ -150,4 +154,5 @@ def _from_json(data: Mapping[str, Any]) -> FrontMember:
     if recipe.digest != data["digest"]:
         raise ValueError(f"the recipe of trial {data['trial']} has another digest")
     plain = {name: data[name] for name in FrontMember.__dataclass_fields__}
-    return FrontMember(**{**plain, "recipe": recipe})
+    shares = {name: math.inf if plain[name] is None else plain[name] for name in _SHARES}
+    return FrontMember(**{**plain, **shares, "recipe": recipe})

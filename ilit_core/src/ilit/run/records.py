@@ -103,7 +103,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Finished:
-    """The search has ended by itself or by Ctrl-C. ``best`` and ``closest`` are trial numbers."""
+    """The search has ended by itself or by Ctrl-C; ``met`` is the result's, ``best`` and ``closest`` trial numbers."""
 
     reason: str
     met: bool

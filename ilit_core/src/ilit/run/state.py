@@ -24,7 +24,7 @@ class Run:
         trials: the records so far, in order.
         probes: the probes so far, in order.
         finished: how it ended, None where it goes on or was killed.
-        front: the recipes that met the criterion and that no other beats, the fastest first; empty until the end.
+        front: the Pareto front of the accepted recipes, the fastest first; empty until the end.
         state: ``finished``; ``interrupted`` by Ctrl-C or killed; ``running`` while a process holds the lock.
         torn: the journal's last line was cut off, and dropped on reading.
     """

@@ -60,7 +60,7 @@ def models_of(adapter: Adapter, model: Any, space: SearchSpace, calibration: Cal
     return Models(adapter, model, float_model, calibration, space, sample)
 
 
-def assess(
+def evaluate_baseline(
     config: Config,
     scoring: Scoring,
     models: Models,
@@ -100,7 +100,7 @@ def assess(
     if found.reference is not None:
         _warn_of_resolution(criterion, found.reference)
         _save(folder, found.reference)
-    if found.bound:
+    if found.batch_dependent:
         models = replace(models, sample=replace(models.sample, batch=models.sample.whole))
     return RunContext(models, assessment, clock, folder)
 
@@ -115,7 +115,7 @@ class FloatEvaluation:
         cost_batches: batches to measure costs on.
         reference: its answers, where the metric compares unit by unit.
         holdout: the rows held out from the search.
-        bound: rows cannot be put into other batches than those they came in.
+        batch_dependent: rows cannot be put into other batches than those they came in, since outputs depend on those.
     """
 
     scorer: Scorer
@@ -123,7 +123,7 @@ class FloatEvaluation:
     cost_batches: Sequence[Any]
     reference: Reference | None = None
     holdout: Holdout | None = None
-    bound: bool = False
+    batch_dependent: bool = False
 
 
 def _assessment(config: Config, criterion: Criterion, objective: Objective, found: FloatEvaluation) -> Assessment:
@@ -225,7 +225,7 @@ def _try_regrouping(scoring: ByMetric, models: Models, seen: _FirstPass) -> None
     else:
         why = "its outputs differ from call to call"
     if why:
-        cached.bind(why)
+        cached.note_batch_dependence(why)
 
 
 def _with_reference(
@@ -244,7 +244,9 @@ def _with_reference(
         batches = UncachedLoader(data.evaluation, adapter.row_digests, seen.loader.digests)
     ordered = reordered(adapter, cached, reference.misses_first())
     orders = EvaluationOrders(EvaluationOrder(batches, cached.labels()), ordered)
-    return FloatEvaluation(scorer(orders), seen.score, seen.loader.cost_batches, reference, bound=bool(cached.bound))
+    return FloatEvaluation(
+        scorer(orders), seen.score, seen.loader.cost_batches, reference, batch_dependent=bool(cached.batch_dependence)
+    )
 
 
 # --- The reference ---------------------------------------------------------------------------------------------------

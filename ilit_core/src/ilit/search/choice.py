@@ -14,9 +14,9 @@ from ilit.result import TrialRecord, relative_cost
 def best_of(records: Sequence[TrialRecord], objective: Objective, criterion: Criterion) -> TrialRecord | None:
     """Return the accepted record of least relative cost; of equals the more accurate, then the earlier one."""
     sign = -1.0 if criterion.higher_is_better else 1.0
-    admissible = [record for record in records if record.accepted]
+    accepted = [record for record in records if record.accepted]
     return min(
-        admissible, key=lambda r: (relative_cost(r, objective), sign * (r.accuracy or 0.0), r.number), default=None
+        accepted, key=lambda r: (relative_cost(r, objective), sign * (r.accuracy or 0.0), r.number), default=None
     )
 
 
@@ -35,17 +35,15 @@ def closest_of(records: Sequence[TrialRecord], criterion: Criterion, baseline: f
 def most_promising(records: Sequence[TrialRecord], criterion: Criterion, baseline: float) -> TrialRecord | None:
     """Return the pruned record that may come closest, where it may be closer than every complete one; else None.
 
-    All bounds of pruned records are just beyond the target, so what tells them apart is how many rows that took: the
-    one that held out longest loses the fewest rows out of so many. Of equals the larger bound counts.
+    What pruned records could still reach is always just beyond the target, so what tells them apart is how many rows
+    that took: the one that has seen the most rows loses the fewest out of so many. Of equals the one that could still
+    reach more counts.
     """
     complete = closest_of([record for record in records if record.status != "pruned"], criterion, baseline)
     least = math.inf if complete is None else criterion.shortfall(complete.accuracy or 0.0, baseline)
-    bounds = [
-        (criterion.shortfall(record.accuracy, baseline), record)
-        for record in records
-        if record.status == "pruned" and record.accuracy is not None
-    ]
-    hopeful = [(-record.rows, bound, record.number, record) for bound, record in bounds if bound < least]
+    reachable = [(r.accuracy, r) for r in records if r.status == "pruned" and r.accuracy is not None]
+    pruned = [(criterion.shortfall(accuracy, baseline), record) for accuracy, record in reachable]
+    hopeful = [(-record.rows, short, record.number, record) for short, record in pruned if short < least]
     return min(hopeful, key=lambda entry: entry[:3])[3] if hopeful else None
 
 

@@ -8,11 +8,14 @@ costs differ by a few percent may come out either way round. Sizes are counted, 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ilit.adapter import Adapter, Measurement
+from ilit.errors import EvaluationError
 
 CLEAR_ROUNDS = 3  # suffice where one model is faster in each of them by CLEAR
 CLEAR = 1.1
@@ -38,9 +41,12 @@ def interleave(
         The INT8 model's and the float model's cost. Where one of them is faster by more than a tenth in each of the
         first 3 pairs of passes, these are all. Else at least 7 pairs are run, and more until about one second was
         spent in them; never more than 99.
+
+    Raises:
+        EvaluationError: the adapter measured something that is negative or no finite number.
     """
     for model in () if warm else (int8, float32):
-        adapter.measure(model, batches[0])
+        _measured(adapter, model, batches[0])
     ours: list[Measurement] = []
     theirs: list[Measurement] = []
     while not _enough(ours, theirs):
@@ -48,8 +54,20 @@ def interleave(
             # Who goes first alternates: the second of a pair finds the batch in the CPU's caches.
             pair = ((int8, ours), (float32, theirs))
             for model, costs in pair if len(ours) % 2 == 0 else reversed(pair):
-                costs.append(adapter.measure(model, batch))
+                costs.append(_measured(adapter, model, batch))
     return _median(ours), _median(theirs)
+
+
+def _measured(adapter: Adapter, model: Any, batch: Any) -> Measurement:
+    """Return the cost of one pass in plain numbers, which any journal takes."""
+    cost = adapter.measure(model, batch)
+    for name, figure in asdict(cost).items():
+        if not math.isfinite(figure) or figure < 0:
+            raise EvaluationError(
+                f"adapter {adapter.name}: measure gave {name} {figure}; it must be a finite number of 0 or more, so "
+                "report it to the adapter's author"
+            )
+    return Measurement(float(cost.seconds), int(cost.bytes), int(cost.activation_bytes))
 
 
 def _enough(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> bool:

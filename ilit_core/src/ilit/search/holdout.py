@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the evaluation rows: how evaluations go over it, and the float model's answers there."""
+class Split:
+    """Some of the evaluation rows: how evaluations go over them, and the float model's answers there."""
 
     orders: EvaluationOrders
     reference: Reference
@@ -46,11 +46,11 @@ def no_holdout(why: str) -> ConfigError:
     return ConfigError(f"evaluation.holdout: {why}, so no rows can be held out; remove the key")
 
 
-def hold_out(config: Config, adapter: Adapter, cached: CachedRows, reference: Reference) -> tuple[Part, Part]:
+def hold_out(config: Config, adapter: Adapter, cached: CachedRows, reference: Reference) -> tuple[Split, Split]:
     """Split the rows into those searched on and those held out; the float model's predictions are there already.
 
     Raises:
-        ConfigError: a part would be empty, or rows cannot be put into other batches.
+        ConfigError: one of the two would be empty, or rows cannot be put into other batches.
     """
     rows = len(reference.labels)
     searched, held_out = split(rows, config.holdout, config.random_seed)
@@ -59,15 +59,15 @@ def hold_out(config: Config, adapter: Adapter, cached: CachedRows, reference: Re
             f"evaluation.holdout: {config.holdout:g} of {rows} rows holds out {len(held_out)} and leaves "
             f"{len(searched)} to the search; choose another share, or evaluate on more rows"
         )
-    if cached.bound:
-        raise no_holdout(cached.bound)
+    if cached.batch_dependence:
+        raise no_holdout(cached.batch_dependence)
     plain = order_over(adapter, cached, cached.own_batches(searched))
     theirs = reordered(adapter, cached, held_out)
     if not plain or not theirs:
         raise no_holdout("the evaluation rows cannot be told apart, or take too much memory; log.txt says which")
     orders = EvaluationOrders(plain, reordered(adapter, cached, reference.misses_first(searched)))
     _log.info("%d of %d rows are held out from the search", len(held_out), rows)
-    return Part(orders, reference.on(searched)), Part(EvaluationOrders(theirs), reference.on(held_out))
+    return Split(orders, reference.on(searched)), Split(EvaluationOrders(theirs), reference.on(held_out))
 
 
 def judged_on_holdout(context: RunContext, record: TrialRecord) -> TrialRecord:

@@ -45,15 +45,15 @@ class Job:
 
 
 @dataclass
-class Known:
-    """The state of a search: a function of the journal's entries alone.
+class SearchState:
+    """The state of a search, which follows from its journal's entries alone.
 
     Attributes:
         objective: of whose costs strategies are told.
         trials: trial number -> its last record.
         probes: in order.
         outcomes: what a strategy is answered, by the outcome's class and the recipe's digest.
-        requests: the last request number given.
+        requests: the last request number among the entries.
         requested: trial number -> its request number, of every trial begun.
     """
 
@@ -65,7 +65,7 @@ class Known:
     requested: dict[int, int] = field(default_factory=dict)
 
     def take(self, entry: Entry) -> None:
-        """Take in one entry; that a search has finished adds nothing to what is known."""
+        """Take in one entry; that a search has finished changes nothing."""
         match entry:
             case Started(request, trial):
                 self.requests = max(self.requests, request)
@@ -79,9 +79,9 @@ class Known:
                 self.outcomes[type(outcome), digest] = outcome
 
 
-def known(entries: Iterable[Entry], objective: Objective) -> Known:
-    """Return the state of a search with this journal."""
-    state = Known(objective)
+def state_of(entries: Iterable[Entry], objective: Objective) -> SearchState:
+    """Return the state of the search that wrote these entries into its journal."""
+    state = SearchState(objective)
     for entry in entries:
         state.take(entry)
     return state
@@ -96,39 +96,42 @@ class Ledger:
         header: the journal's.
         journal: where each entry goes before anything else.
         plugins: whose event hooks hear of each trial.
-        known: the state in memory.
+        state: what the journal's entries say, in memory.
     """
 
     folder: Path
     header: Header
     journal: JournalWriter
     plugins: Registry
-    known: Known
+    state: SearchState
+
+    def __post_init__(self) -> None:
+        self._last_request = self.state.requests  # ahead of the entries while a probe is under way
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
         """The records so far, in order."""
-        return tuple(self.known.trials.values())
+        return tuple(self.state.trials.values())
 
     @property
     def trials_begun(self) -> int:
         """The number of trials begun, whether they have a record yet or not."""
-        return len(self.known.requested)
+        return len(self.state.requested)
 
     @property
     def run(self) -> Run:
         """The run as event hooks see it while it goes on."""
-        return Run(self.folder, self.header, self.trials, tuple(self.known.probes))
+        return Run(self.folder, self.header, self.trials, tuple(self.state.probes))
 
     def outcome(self, request: Request) -> Outcome:
         """Return the answer to a request that has one."""
-        return self.known.outcomes[_key(request)]
+        return self.state.outcomes[_key(request)]
 
     def unanswered(self, requests: Iterable[Request]) -> list[Request]:
         """Return the requests that are new, each once, in order."""
         new: dict[Key, Request] = {}
         for request in requests:
-            if (key := _key(request)) not in self.known.outcomes:
+            if (key := _key(request)) not in self.state.outcomes:
                 new.setdefault(key, request)
         return list(new.values())
 
@@ -136,20 +139,19 @@ class Ledger:
         """Tell that the search begins."""
         self.plugins.notify("ilit_run_started", run=self.run)
 
-    def open(self, request: Request) -> Job:
+    def begin(self, request: Request) -> Job:
         """Give the request its numbers; a trial is in the journal before anything of it runs.
 
         Raises:
             RunError: the disk does not take it, here and wherever the journal is written.
         """
-        number, trial = self.known.requests + 1, self.trials_begun + 1
-        if not isinstance(request, Trial):
-            self.known.requests = number
-            return Job(number, 0, request)
-        self._enter(Started(number, trial, request.recipe.digest))
+        number, trial = self._last_request + 1, self.trials_begun + 1 if isinstance(request, Trial) else 0
+        if trial:
+            self._enter(Started(number, trial, request.recipe.digest))
+        self._last_request = number
         return Job(number, trial, request)
 
-    def close(self, job: Job, answer: TrialRecord | ProbeOutcome) -> None:
+    def record(self, job: Job, answer: TrialRecord | ProbeOutcome) -> None:
         """Record the answer to a request."""
         if isinstance(answer, TrialRecord):
             self._enter(Tried(job.number, answer))
@@ -160,7 +162,7 @@ class Ledger:
     def replace(self, old: TrialRecord, new: TrialRecord) -> None:
         """Put a trial's later record in the place of its earlier one."""
         if new != old:
-            self._enter(Tried(self.known.requested[old.number], new))
+            self._enter(Tried(self.state.requested[old.number], new))
             self._tell(new)
 
     def finish(self, result: TuneResult, reason: str) -> None:
@@ -178,7 +180,7 @@ class Ledger:
 
     def _enter(self, entry: Entry) -> None:
         self.journal.append(entry)
-        self.known.take(entry)
+        self.state.take(entry)
 
     def _tell(self, record: TrialRecord) -> None:
         """Log one record, and tell plugins of it."""
@@ -191,13 +193,13 @@ class Ledger:
 
 @contextlib.contextmanager
 def open_ledger(folder: Path, header: Header, plugins: Registry, objective: Objective) -> Iterator[Ledger]:
-    """Create a run's journal, and yield the ledger that knows nothing yet; the journal is closed afterwards.
+    """Create a run's journal, and yield the ledger, still empty; the journal is closed afterwards.
 
     Raises:
         RunError: the folder has a journal already, or cannot be written.
     """
     with contextlib.closing(JournalWriter(folder / JOURNAL, header)) as journal:
-        yield Ledger(folder, header, journal, plugins, known((), objective))
+        yield Ledger(folder, header, journal, plugins, SearchState(objective))
 
 
 def outcome_of(record: TrialRecord, objective: Objective) -> TrialOutcome:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ilit.errors import IlitError, PluginError, one_line
 from ilit.executor import Executor
+from ilit.recipe import Recipe
 from ilit.result import TrialRecord
 from ilit.search.choice import best_of, closest_of, most_promising
 from ilit.search.context import RunContext
@@ -34,12 +35,12 @@ class Budget:
         max_trials: recipes evaluated, at most.
         seconds: as the user gave them, for messages; what counts is the run clock's deadline. It is looked at before
             each request and, where a metric scores, after each batch of a trial.
-        until_met: end at the first accepted record.
+        until_accepted: end at the first accepted record.
     """
 
     max_trials: int
     seconds: float = 0.0
-    until_met: bool = True
+    until_accepted: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ class SearchEnd:
         trials: every record, in order.
         probes: recipes probed.
         interrupted: by Ctrl-C.
-        error: what the strategy or the disk did wrong; to be raised once everything found out is saved.
+        error: what ended the search by mistake, to be raised once everything found out is saved: an ``IlitError`` of
+            the strategy or the disk, or any other exception as it was raised, with its traceback.
     """
 
     reason: str
     trials: tuple[TrialRecord, ...]
     probes: int
     interrupted: bool = False
-    error: IlitError | None = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,13 @@ def search(
     """Answer the strategy's requests until it ends, a record is accepted, the budget is spent or Ctrl-C comes.
 
     A recipe asked for twice is answered from memory the second time, and not counted. Whatever ends the search,
-    what it found out is returned: a strategy that breaks its laws and a disk that is full give a ``SearchEnd`` with
-    ``error``, never an exception.
+    what it found out is returned: a strategy that breaks its laws, a disk that is full and a bug give a ``SearchEnd``
+    with ``error``, never an exception.
     """
     session = _Session(context, strategy.name, executor, budget, ledger)
     try:
-        requests = strategy.search(context.models.space, context.assessment.baseline, rng)
+        space, baseline = context.models.space, context.assessment.baseline
+        requests: Requests = _from_strategy(strategy.name, strategy.search, space, baseline, rng)
         try:
             reason = _converse(session, requests)
         finally:
@@ -108,14 +111,30 @@ def search(
         _evaluate_further(context, ledger)
     except KeyboardInterrupt:
         return _ending(ledger, "interrupted by Ctrl-C", interrupted=True)
-    except IlitError as error:
-        return _ending(ledger, one_line(error), error=error)
     except Exception as error:  # noqa: BLE001 - handed on in the ending, to be raised once the results are saved
-        _log.info("strategy %s raised", strategy.name, exc_info=True)
-        broken = PluginError(f"strategy {strategy.name}: raised {one_line(error)}; report it to the strategy's author")
-        broken.__cause__ = error
-        return _ending(ledger, one_line(broken), error=broken)
+        _log.info("the search ended by %s", one_line(error), exc_info=True)
+        return _ending(ledger, one_line(error), error=error)
     return _ending(ledger, reason)
+
+
+def _from_strategy(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the result of a call of the strategy's own code.
+
+    Raises:
+        StopIteration: it is a generator that has ended.
+        IlitError: as it was raised.
+        PluginError: anything else that was raised, blamed on the strategy.
+    """
+    try:
+        return call(*arguments)
+    except (StopIteration, IlitError):
+        raise
+    except Exception as error:
+        raise PluginError(f"strategy {name}: raised {one_line(error)}; report it to the strategy's author") from error
+
+
+def _send(requests: Requests, outcome: Any) -> Any:
+    return requests.send(outcome)
 
 
 def _evaluate_further(context: RunContext, ledger: Ledger) -> None:
@@ -126,7 +145,8 @@ def _evaluate_further(context: RunContext, ledger: Ledger) -> None:
         _complete_closest(context, ledger)
     best = best_of(ledger.trials, context.assessment.objective, criterion)
     chosen = best or closest_of(ledger.trials, criterion, baseline)
-    # The best is owed its verdict, be it a little late; a miss is one without it.
+    # The verdict on the holdout is part of what a best recipe promises, so it is reached even once the time is up. The
+    # closest recipe has missed whatever the holdout says, so it is judged there only while there is time.
     if chosen is not None and chosen.status != "pruned" and (best or in_time):
         ledger.replace(chosen, judged_on_holdout(context, chosen))
 
@@ -140,8 +160,8 @@ def _complete_closest(context: RunContext, ledger: Ledger) -> None:
         ledger.replace(promising, run_to_the_end(context, promising))
 
 
-def _ending(ledger: Ledger, reason: str, interrupted: bool = False, error: IlitError | None = None) -> SearchEnd:
-    trials, probes = ledger.trials, len(ledger.known.probes)
+def _ending(ledger: Ledger, reason: str, interrupted: bool = False, error: Exception | None = None) -> SearchEnd:
+    trials, probes = ledger.trials, len(ledger.state.probes)
     full = f"{reason} after {len(trials)} trial{'' if len(trials) == 1 else 's'}"
     return SearchEnd(reason if error else full, trials, probes, interrupted, error)
 
@@ -160,12 +180,12 @@ def _converse(session: _Session, requests: Requests) -> str:
     repeats = 0
     while True:
         try:
-            asked = requests.send(outcome)
+            asked = _from_strategy(session.strategy, _send, requests, outcome)
         except StopIteration:
             return f"strategy {session.strategy} has no more recipes"
         batch: tuple[Request, ...] = asked if isinstance(asked, tuple) else (asked,)
         for request in batch:
-            check_lawful(request, session.context.models.space, session.strategy)
+            check_request(request, session.context.models.space, session.strategy)
         new = session.ledger.unanswered(batch)
         repeats = 0 if new else repeats + 1
         _check_repeats(repeats, session.strategy)
@@ -181,18 +201,18 @@ def _answer(session: _Session, requests: Sequence[Request]) -> str:
     jobs: list[Job] = []
     ends: list[str] = []
 
-    def opened() -> Iterator[Job]:
-        # A job is opened when the executor pulls it, so the budget is looked at before each, not once a batch.
+    def begun() -> Iterator[Job]:
+        # A job is begun when the executor pulls it, so the budget is looked at before each, not once a batch.
         for request in requests:
             if end := session.spent(request):
                 ends.append(end)
                 return
-            jobs.append(ledger.open(request))
+            jobs.append(ledger.begin(request))
             yield jobs[-1]
 
-    for index, answer in enumerate(session.executor.map(partial(_run, session.context), opened())):
-        ledger.close(jobs[index], answer)
-        if session.budget.until_met and isinstance(answer, TrialRecord) and answer.accepted:
+    for index, answer in enumerate(session.executor.map(partial(_run, session.context), begun())):
+        ledger.record(jobs[index], answer)
+        if session.budget.until_accepted and isinstance(answer, TrialRecord) and answer.accepted:
             return "the criterion is met"
     return ends[0] if ends else session.spent()
 
@@ -216,22 +236,29 @@ def _check_repeats(repeats: int, strategy: str) -> None:
         )
 
 
-def check_lawful(request: object, space: SearchSpace, strategy: str) -> None:
+def check_request(request: object, space: SearchSpace, strategy: str) -> None:
     """Refuse what no strategy may yield.
 
     Raises:
-        PluginError: not a request, or a recipe outside the space; says where it leaves it.
+        PluginError: not a request, one that is not made of a recipe and a text, or a recipe outside the space; says
+            where it leaves it.
     """
     if not isinstance(request, Request):
         raise PluginError(
             f"strategy {strategy}: yielded a {type(request).__name__}; "
             "only Trial, DistanceProbe, OpErrorProbe, OpSpeedProbe and tuples of them are requests"
         )
+    for name, value, wanted in (("recipe", request.recipe, Recipe), ("why", request.why, str)):
+        if not isinstance(value, wanted):
+            raise PluginError(
+                f"strategy {strategy}: yielded a {type(request).__name__} whose {name} is a {type(value).__name__}; "
+                f"give a {wanted.__name__}"
+            )
     if request.recipe not in space:
-        raise PluginError(f"strategy {strategy}: asked for a recipe outside the space: {_trespass(request, space)}")
+        raise PluginError(f"strategy {strategy}: asked for a recipe outside the space: {_violation(request, space)}")
 
 
-def _trespass(request: Request, space: SearchSpace) -> str:
+def _violation(request: Request, space: SearchSpace) -> str:
     recipe = request.recipe
     for name in (*recipe.ops, *space.ops):
         if name not in space.ops:

@@ -37,7 +37,7 @@ from ilit.strategy import (
     Trial,
 )
 
-ROUNDING = 1e-12
+TARGET_SLACK = 1e-12  # relative: a reachable score misses the target where it does so by more
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +80,7 @@ def _evaluated(context: RunContext, failed: TrialRecord, prune: bool, begun: flo
     """Return the record of a lowered and scored recipe, with its cost where it passed."""
     recipe, assessment = failed.recipe, context.assessment
     model = context.models.lower(recipe)
-    kernels = context.models.adapter.int8_kernels(model)
+    kernels = int(context.models.adapter.int8_kernels(model))
     if not kernels:
         return replace(failed, reason="nothing runs in INT8: the lowered model has no INT8 kernel")
     score = assessment.scorer.score(model, recipe, _stop(context, prune))
@@ -100,24 +100,25 @@ def _stop(context: RunContext, prune: bool) -> Stop:
     assessment = context.assessment
 
     def hopeless(best: float) -> bool:
-        # A metric may round its bound and its result differently, so a bound at the target itself ends nothing.
-        slack = ROUNDING * max(1.0, abs(best))
+        # A metric may round what is reachable and its result differently, so what reaches the target ends nothing.
+        slack = TARGET_SLACK * max(1.0, abs(best))
         return not assessment.is_met(best + slack if assessment.criterion.higher_is_better else best - slack)
 
     return Stop(hopeless, context.clock.expired) if prune else Stop(expired=context.clock.expired)
 
 
-def _evidence(context: RunContext, score: Score, comparisons: int) -> Evidence | None:
+def _evidence(context: RunContext, score: Score, number: int) -> Evidence | None:
     """Return the evidence of a complete evaluation, and save its predictions; None where units cannot be compared.
 
-    Every trial so far counts as a comparison on the rows, a failed one too: that can only widen the bound.
+    Every trial begun so far counts as a comparison on the rows, so that the trial's number is the comparison's: a
+    pruned or failed one counts too, which can only widen the bound.
     """
     reference = context.assessment.reference
     if reference is None or score.predictions is None:
         return None
     if context.folder is not None:
-        write_predictions(context.folder, comparisons, score.predictions)
-    return compare(context.assessment, reference, score.predictions, comparisons)
+        write_predictions(context.folder, number, score.predictions)
+    return compare(context.assessment, reference, score.predictions, comparisons=number)
 
 
 def compare(
@@ -133,7 +134,7 @@ def compare(
         assessment: the tolerance and the confidence.
         reference: the float model's answers on the same units.
         predictions: (units,) of the recipe, in the same order.
-        comparisons: recipes evaluated on these units so far, this one included.
+        comparisons: as ``Claim.comparisons``.
         holdout: the units were held out from the search.
     """
     claim = Claim(assessment.criterion, comparisons, assessment.confidence, holdout)
@@ -146,7 +147,11 @@ def compare(
 
 
 def _with_cost(context: RunContext, model: Any, record: TrialRecord) -> TrialRecord:
-    """Return the passed record with both models' costs, and the objective's objection."""
+    """Return the passed record with both models' costs, and the objective's objection.
+
+    Raises:
+        EvaluationError: as ``interleave``.
+    """
     models, assessment = context.models, context.assessment
     # A scorer that may have changed the model it was given has it lowered anew, and only one that has run is warm.
     warm = not assessment.scorer.may_change_model

@@ -20,6 +20,7 @@ from ilit.adapter import (
     DescribesAll,
     DigestsModel,
     FindsFirstDifference,
+    ProfilesKernels,
     RegroupsRows,
     RunsOwnModel,
     SetsThreads,
@@ -143,6 +144,20 @@ class AbilityLaws:
         lowered = adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
         adapter.check_savable(case.model, lowered, case.batches[0], adapter.outputs(lowered, case.batches[0]))
 
+    def test_kernels_that_ran_are_those_of_the_recipe(self, prepared: Prepared) -> None:
+        """INT8 kernels ran for a recipe's INT8 ops and no others, and none for the all-float one."""
+        case, adapter = prepared.case, prepared.case.adapter
+        if not isinstance(adapter, ProfilesKernels):
+            _lacks(ProfilesKernels)
+        plain = adapter.lower(case.model, prepared.space.float_recipe(), prepared.calibration)
+        assert adapter.profile_kernels(plain, case.batches[0]).int8 == ()
+        found = adapter.profile_kernels(prepared.lowered(), case.batches[0])
+        rows = (*found.int8, *found.others)
+        assert found.int8_calls > 0
+        assert {op for row in found.int8 for op in row.ops} <= set(prepared.recipe.quantized_ops)
+        assert set(found.ops_without) <= set(prepared.recipe.quantized_ops)
+        assert all(row.calls > 0 and math.isfinite(row.seconds) and row.seconds >= 0 and row.bytes >= 0 for row in rows)
+
 
 def _misspelt(part: type) -> dict[str, str]:
     """Return the public names of an adapter class that are almost an optional method's, and which one's."""
@@ -195,6 +210,8 @@ def optional_calls(prepared: Prepared) -> dict[str, Callable[[], object]]:
         calls["check_savable"] = partial(adapter.check_savable, case.model, plain, batch, answers)
     if isinstance(adapter, BlanksModel):
         calls["blank"] = partial(adapter.blank, case.model)
+    if isinstance(adapter, ProfilesKernels):
+        calls["profile_kernels"] = partial(adapter.profile_kernels, plain, batch)
     return calls
 
 

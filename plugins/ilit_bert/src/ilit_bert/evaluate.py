@@ -18,7 +18,7 @@ from ilit_bert.score_check.objection import objection
 from ilit_bert.tasks.labels import name_labels
 from ilit_bert.tasks.squad.read import read_questions
 from ilit_bert.tasks.table import Task, find_task
-from ilit_pytorch import PyTorchAdapter
+from ilit_pytorch import PyTorchAdapter, saturated_twin
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Evaluation:
         examples: examples it was evaluated on; for SQuAD questions, each of which has one window or more.
         seconds: wall time of the forward passes and the metric.
         notes: warnings for the user: a score no better than a constant answer's, a casing that is in doubt.
+        saturated: the score is of the model's saturation twin.
     """
 
     task: str
@@ -40,6 +41,7 @@ class Evaluation:
     examples: int
     seconds: float
     notes: tuple[str, ...] = ()
+    saturated: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class EvaluateJob:
         batch_size: rows of a batch.
         eval_samples: only the first so many examples.
         labels: what the model's ids stand for, in their order; by default what its configuration names them.
+        saturate: score the model's saturation twin, ``ilit_pytorch.saturated_twin``.
     """
 
     model: str | Path
@@ -65,6 +68,7 @@ class EvaluateJob:
     batch_size: int = 32
     eval_samples: int | None = None
     labels: Sequence[str] | None = None
+    saturate: bool = False
 
 
 def evaluate(job: EvaluateJob, on_rows: Callable[[int], None] | None = None) -> Evaluation:
@@ -82,6 +86,8 @@ def evaluate(job: EvaluateJob, on_rows: Callable[[int], None] | None = None) -> 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", IlitWarning)
         model, tokenizer = load_model(job.model, task.kind)
+    if job.saturate:
+        model = saturated_twin(model)
     if job.labels is not None:
         name_labels(model.config, job.labels, task)
     lengths: dict[str, Any] = {"batch_size": job.batch_size, "max_length": job.max_length}
@@ -93,7 +99,7 @@ def evaluate(job: EvaluateJob, on_rows: Callable[[int], None] | None = None) -> 
     found = objection(task, metric, accuracy, model.config, who="the model")
     notes = (*(str(warning.message) for warning in caught), *([found.text] if found else []))
     examples = _examples(task, job.data_dir, job.eval_samples, loader.row_ids)
-    return Evaluation(task.name, name, accuracy, examples, seconds, tuple(dict.fromkeys(notes)))
+    return Evaluation(task.name, name, accuracy, examples, seconds, tuple(dict.fromkeys(notes)), job.saturate)
 
 
 def _metric(named: Mapping[str, Mapping[str, Any]]) -> Metric:

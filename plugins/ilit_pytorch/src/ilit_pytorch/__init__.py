@@ -7,6 +7,7 @@ What ``__all__`` names is public; all else may change from release to release.
 * ``unobserved``: whether modeling code may run what is inside a module past its call;
   ``rowwise``: whether it may leave out rows that nobody reads.
 * ``PyTorchAdapter``: the adapter ``pytorch``, for who runs or loads models without a tuner.
+* ``saturated_twin``: a copy of a tuned model that answers as on a CPU without VNNI, saturation included.
 * ``add_files``, ``read_recipe``: further files in the folder of a tuned model, and its recipe with all digests checked.
 * ``TopK``, ``Accuracy``, ``F1``, ``MeanSquaredError``, ``RootMeanSquaredError``, ``MeanAbsoluteError``: the metrics.
 * ``refuse_nan``, ``rows_with_nan``: checks for metrics of your own.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ilit_pytorch.artefact.files import add_files, read_recipe
     from ilit_pytorch.fused.calls import feed_forward, linear_activation, linear_add
     from ilit_pytorch.fused.conditions import rowwise, unobserved
+    from ilit_pytorch.lowering.twin import saturated_twin
     from ilit_pytorch.metrics.f1 import F1
     from ilit_pytorch.metrics.inputs import refuse_nan, rows_with_nan
     from ilit_pytorch.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
@@ -45,12 +47,14 @@ __all__ = [
     "refuse_nan",
     "rows_with_nan",
     "rowwise",
+    "saturated_twin",
     "unobserved",
 ]
 
 _MODULES = {
     "adapter": ("PyTorchAdapter",),
     "artefact.files": ("add_files", "read_recipe"),
+    "lowering.twin": ("saturated_twin",),
     "fused.calls": ("feed_forward", "linear_activation", "linear_add"),
     "fused.conditions": ("rowwise", "unobserved"),
     "metrics.inputs": ("refuse_nan", "rows_with_nan"),

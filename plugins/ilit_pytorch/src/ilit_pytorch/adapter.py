@@ -17,7 +17,9 @@ from ilit.adapter import (
     Cpu,
     DescribesAll,
     FindsFirstDifference,
+    KernelProfile,
     Measurement,
+    ProfilesKernels,
     RegroupsRows,
     RunsOwnModel,
     SetsThreads,
@@ -31,13 +33,16 @@ from ilit_pytorch.artefact import files
 from ilit_pytorch.calibration.calibrate import calibrate
 from ilit_pytorch.calibration.result import TorchCalibration
 from ilit_pytorch.describing.fidelity import check_savable, first_difference, own_outputs
-from ilit_pytorch.describing.replaceable import replaceable
+from ilit_pytorch.describing.folding import with_folds
+from ilit_pytorch.describing.layout import with_layout
+from ilit_pytorch.describing.replaceable import reference_of, replaceable
 from ilit_pytorch.describing.space import describe
 from ilit_pytorch.engine import cpu, kernels
 from ilit_pytorch.lowering.info import LoweringInfo, int8_kernels
 from ilit_pytorch.lowering.lower import lower
 from ilit_pytorch.lowering.session import LoweringCache, LoweringSession
 from ilit_pytorch.measuring.forward_cost import forward_seconds, forward_seconds_and_bytes, model_bytes
+from ilit_pytorch.measuring.kernel_profile import profile_kernels
 from ilit_pytorch.measuring.op_speed import op_speedups
 from ilit_pytorch.measuring.probe import distance, op_distances
 from ilit_pytorch.model import batch as batches
@@ -92,8 +97,12 @@ class PyTorchAdapter:
 
     def _described(self, model: torch.nn.Module, structure: Structure, example: Any) -> SearchSpace:
         eager = uncompiled(model)
-        self._structures[model] = replaceable(eager, structure, batches.model_input(example))
-        return describe(eager, self._structures[model])
+        reference = reference_of(eager, batches.model_input(example))
+        structure = replaceable(structure, reference)
+        for found_out in (with_folds, with_layout):
+            structure = found_out(eager, structure, reference.inputs)
+        self._structures[model] = structure
+        return describe(eager, structure)
 
     def calibrate(self, model: Any, batches: Iterable[Any], space: SearchSpace) -> TorchCalibration:
         """See ``ilit_pytorch.calibration.calibrate``."""
@@ -206,6 +215,10 @@ class PyTorchAdapter:
         self._sizes[model] = (model_bytes(runnable), activations)
         return Measurement(seconds, *self._sizes[model])
 
+    def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+        """See ``ilit_pytorch.measuring.kernel_profile``."""
+        return profile_kernels(_runnable(model), batches.model_input(batch))
+
     def outputs(self, model: Any, batch: Any) -> Any:
         """Return the model's predictions on one batch as numpy arrays."""
         with torch.no_grad():
@@ -233,6 +246,7 @@ if TYPE_CHECKING:
         FindsFirstDifference,
         ChecksSavable,
         BlanksModel,
+        ProfilesKernels,
         Protocol,
     ):
         """What mypy holds the adapter to: every ability but ``DigestsModel``."""

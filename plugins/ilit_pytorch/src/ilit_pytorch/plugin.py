@@ -25,7 +25,7 @@ def ilit_adapters() -> list[type[Adapter]]:
 
 @hookimpl
 def ilit_metrics() -> list[type[Metric]]:
-    """Offer ``topk``, ``accuracy``, ``f1``, ``mse``, ``rmse`` and ``mae``."""
+    """Offer every metric of ``ilit_pytorch.metrics``."""
     from ilit_pytorch import metrics
 
     return parts_in(metrics, "metric")

@@ -11,5 +11,5 @@ from ilit.plugins import parts_in
 
 @hookimpl
 def ilit_strategies() -> list[type[Any]]:
-    """Offer ``basic``, ``exhaustive``, ``mse`` and ``random``."""
+    """Offer every strategy of this package."""
     return parts_in(package, "strategy")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ilit.adapter import Calibration, Cpu, Measurement
+from ilit.adapter import Calibration, Cpu, KernelCalls, KernelProfile, Measurement
 from ilit.errors import ArtefactError, DataError, LoweringError, ModelError
 from ilit.metric import Metric
 from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
@@ -197,6 +197,17 @@ class FakeAdapter:
             size += weight.size + 4 * out if quantized else 4 * weight.size
             widest = max(widest, rows * (4 * out + (1 if quantized else 4) * into))
         return Measurement(seconds, size, widest)
+
+    def profile_kernels(self, model: FakeModel, batch: Any) -> KernelProfile:
+        """Count a product for each op, as long as ``measure`` says."""
+        rows, int8, others = len(_run(model, batch)), list[KernelCalls](), list[KernelCalls]()
+        for name, weight in model.weights.items():
+            seconds = 1e-9 * rows * weight.size
+            if model.config(name).quantized:
+                int8.append(KernelCalls("fake::int8", (name,), 1, seconds / model.int8_speed, weight.size))
+            else:
+                others.append(KernelCalls("fake::float", (), 1, seconds, 4 * weight.size))
+        return KernelProfile(tuple(int8), tuple(others))
 
     def outputs(self, model: FakeModel, batch: Any) -> Array:
         """Return the logits."""

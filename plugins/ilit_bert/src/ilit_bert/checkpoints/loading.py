@@ -21,6 +21,11 @@ from ilit_bert.checkpoints.heads import AUTO_CLASSES, CLASSIFICATION, QUESTION_A
 from ilit_bert.checkpoints.modeling import prepare
 from ilit_bert.checkpoints.tokenizer import load_tokenizer
 
+try:
+    from transformers.initialization import no_init_weights as _no_init_weights
+except ImportError:  # the first releases of transformers 5 have it elsewhere; then weights are drawn for nothing
+    _no_init_weights = contextlib.nullcontext  # type: ignore[assignment, unused-ignore] # used alike
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "tf_model.h5", "flax_model.msgpack")
@@ -72,6 +77,32 @@ def load_float(source: str | Path, kind: Kind) -> tuple[torch.nn.Module, Any]:
     return prepare(model).eval(), tokenizer
 
 
+def load_plain(source: str | Path) -> torch.nn.Module:
+    """Load a float checkpoint as transformers alone has it, in eval mode: no stubs, no tokenizer.
+
+    Weights stored in half precision become float32. A head without weights is random: enough to time the model.
+
+    Raises:
+        ModelError: as ``load_float``, but for head and tokenizer.
+    """
+    model_class = class_of(source)
+    with quiet(), _translated(str(source)):
+        model: torch.nn.Module = model_class.from_pretrained(str(source), use_safetensors=True, dtype=torch.float32)
+    return model.eval()
+
+
+def class_of(source: str | Path) -> Any:
+    """Return the class of transformers that the checkpoint's config names, ``AutoModel`` where it names none.
+
+    Raises:
+        ModelError: there is no readable checkpoint.
+    """
+    _check_source(str(source))
+    with _translated(str(source)), quiet():
+        names = transformers.AutoConfig.from_pretrained(str(source)).architectures or []
+    return getattr(transformers, next(iter(names), "AutoModel"), transformers.AutoModel)
+
+
 def load_tuned(folder: str | Path, kind: Kind | None = None) -> tuple[torch.nn.Module, Any]:
     """Load the INT8 model saved in ``folder`` and its tokenizer; neither float weights nor data are needed.
 
@@ -104,7 +135,10 @@ def head_of(source: str | Path) -> str:
 
 
 def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
-    """Return the architecture a tuned folder's ``config.json`` names, with stubs, untrained and in eval mode.
+    """Return the architecture a tuned folder's ``config.json`` names, with stubs and in eval mode.
+
+    No weight is drawn for it, which would take most of the time of loading: parameters hold what was in memory, until
+    the artefact's reader has put every one of them there.
 
     Args:
         config: the content of ``config.json``: transformers' own keys, ``model_type`` and ``architectures`` among them.
@@ -118,7 +152,7 @@ def build(config: Mapping[str, Any]) -> torch.nn.Module | None:
     architecture = getattr(transformers, names[0], None)
     if not isinstance(architecture, type) or not issubclass(architecture, transformers.PreTrainedModel):
         return None
-    with torch.random.fork_rng(devices=[]), quiet():  # initial weights are drawn, the caller's generator stays
+    with torch.random.fork_rng(devices=[]), quiet(), _no_init_weights():  # some draw all the same
         model = architecture(transformers.CONFIG_MAPPING[model_type].from_dict(dict(config)))
     return prepare(model).eval()
 

@@ -18,6 +18,7 @@ def evaluate(
     batch_size: options.BatchSize = 32,
     eval_samples: options.EvalSamples = None,
     labels: options.Labels = None,
+    saturate: options.Saturate = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Score a float checkpoint or a tuned model on a task's dev split."""
@@ -33,9 +34,12 @@ def evaluate(
             batch_size=batch_size,
             eval_samples=eval_samples,
             labels=options.label_names(labels),
+            saturate=saturate,
         )
         scored = work.evaluate(job)
     for note in scored.notes:
         sys.stderr.write(f"warning: {note}\n")
     line = f"{scored.task}: {scored.metric} {scored.accuracy:.4f} on {scored.examples} examples, {scored.seconds:.1f} s"
-    report(asdict(scored), as_json, lambda console: console.print(line, highlight=False))
+    if scored.saturated:
+        line += "; emulated: INT8 sums as on a CPU without VNNI, held within 16 bits a pair of products"
+    report(asdict(scored), as_json, lambda console: console.print(line, highlight=False, soft_wrap=True))

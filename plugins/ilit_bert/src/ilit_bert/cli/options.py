@@ -35,6 +35,15 @@ EvalSamples = Annotated[
     int | None, typer.Option("--eval-samples", min=1, help="Only the first so many examples of the dev split.")
 ]
 
+Saturate = Annotated[
+    bool,
+    typer.Option(
+        "--saturate",
+        help="Score a tuned model as it would answer on a CPU without VNNI, where pairs of products saturate in 16 "
+        "bits. Emulated, so it takes long.",
+    ),
+]
+
 
 def label_names(text: str | None) -> tuple[str, ...] | None:
     """Return the names in the value of ``--labels``.

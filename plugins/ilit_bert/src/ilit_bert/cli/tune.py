@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ilit.cli import DONE, INTERRUPTED, MISSED, JsonFlag, only_json, report
-from ilit.report import drop, figures
+from ilit.report import drop, figures, read_receipt
 from ilit_bert.cli import options
 from ilit_bert.cli.progress import progress
 
@@ -95,6 +95,8 @@ def show(tuned: TuneReport, console: Console) -> None:
     console.print(f"search    {summary.reason}: {_effort(summary.effort)}", highlight=False)
     if trial.cost.speedup is not None:
         console.print(f"speed     {trial.cost.speedup:.2f} times float32 on {summary.cpu.model}", highlight=False)
+    if tuned.output is not None and (receipt := read_receipt(tuned.output)) is not None:
+        console.print(f"kernels   {receipt.sentence}", highlight=False, soft_wrap=True, markup=False)
     if trial.ops.ops_float:
         console.print(f"in float  {', '.join(trial.ops.ops_float)}", highlight=False, soft_wrap=True)
     if len(summary.front) > 1:

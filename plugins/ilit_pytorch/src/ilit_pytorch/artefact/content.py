@@ -11,6 +11,7 @@ import torch
 from ilit.errors import ArtefactError
 from ilit_pytorch.artefact.float_state import float_state
 from ilit_pytorch.lowering.info import LoweringInfo, lowered_modules
+from ilit_pytorch.lowering.twin import EMULATED
 from ilit_pytorch.module_parts.lowered import Lowered
 
 FORMAT = 2
@@ -37,12 +38,14 @@ def content_of(model: Any) -> Content:
     file as a float checkpoint, as transformers does, is stopped by its shape, and gets no random weight in its place.
 
     Raises:
-        ArtefactError: the model was not lowered by this adapter.
+        ArtefactError: the model was not lowered by this adapter, or is a saturation twin.
         ModelError: it holds something that the artefact's files cannot.
     """
     info = getattr(model, "ilit", None)
     if not isinstance(info, LoweringInfo):
         raise ArtefactError(f"{type(model).__name__} was not lowered by ilit; save what tune() returned")
+    if not EMULATED.isdisjoint(info.paths.values()):
+        raise ArtefactError("a saturation twin is for scores alone; save the model it was made of")
     state = float_state(model, info.paths)
     tensors, aliases = _without_aliases(state.tensors)
     made = list(zip(info.paths, lowered_modules(model), strict=True))
@@ -69,7 +72,7 @@ def content_of(model: Any) -> Content:
 def _guard(path: str, module: Lowered) -> str:
     """Return the name of the float weight; in torch's fused forms the op is the first of two."""
     meta = module.meta()
-    fused = meta.get("post_op") == "relu" or meta.get("op", (None, False))[1]
+    fused = (meta.get("post_op") == "relu" and not meta.get("folded")) or meta.get("op", (None, False))[1]
     return f"{path}.0.weight" if fused else f"{path}.weight"
 
 

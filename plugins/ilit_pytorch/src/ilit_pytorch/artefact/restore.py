@@ -16,8 +16,10 @@ from ilit_pytorch.artefact.float_state import extra_tensors, fill_extra, float_s
 from ilit_pytorch.engine import cpu
 from ilit_pytorch.lowering.info import LoweringInfo, say_in_config
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, uncompiled
+from ilit_pytorch.model.weights import is_transposed, output_first
 from ilit_pytorch.module_parts.lowered import RESTORE
-from ilit_pytorch.modules.conv import geometry
+from ilit_pytorch.modules.conv import geometry, padding_before
+from ilit_pytorch.modules.folded import FLOAT_FORMS
 from ilit_pytorch.quantization.checks import check_numbers
 from ilit_pytorch.tracing.ops import inner_op
 
@@ -103,14 +105,18 @@ def _check_kind(
 ) -> None:
     """Compare an INT8 module with the float one it is to stand for: kind, geometry, whether there is a bias."""
     inner = inner_op(original)
-    wanted: Any = {"linear": torch.nn.Linear, "embedding": torch.nn.Embedding, "conv": _CONVOLUTIONS}.get(kind)
-    if wanted is not None and not isinstance(inner, wanted):
+    wanted: Any = {"linear": torch.nn.Linear, "embedding": torch.nn.Embedding, "conv": _CONVOLUTIONS, **FLOAT_FORMS}
+    wanted = wanted.get(kind)
+    if wanted is not None and not isinstance(inner, wanted) and not (kind == "linear" and is_transposed(inner)):
         raise ArtefactError(f"{place} is an INT8 {kind}, the architecture given has a {type(inner).__name__} there")
     if kind == "conv":
         found = [meta[name] for name in ("stride", "padding", "dilation", "groups")]
         there = geometry(inner)
-        if there is None or list(there) != found:
-            raise ArtefactError(f"{place} has the geometry {found}, the architecture given {there and list(there)}")
+        if list(there) != found:
+            raise ArtefactError(f"{place} has the geometry {found}, the architecture given {list(there)}")
+        padded = padding_before(inner)
+        if (padded and list(padded)) != meta.get("padded"):
+            raise ArtefactError(f"{place} is padded by {meta.get('padded')} before, in the architecture by {padded}")
     if kind in ("linear", "conv") and inner._parameters.get("bias") is not None and "bias" not in own:  # noqa: SLF001 - reading might compute
         raise ArtefactError(f"{place} lacks its bias; write the model again")
 
@@ -165,7 +171,8 @@ def _submodule(model: torch.nn.Module, path: str, folder: Path) -> torch.nn.Modu
 
 def _check_weight(folder: Path, path: str, own: Mapping[str, torch.Tensor], original: torch.nn.Module) -> None:
     """Compare an INT8 weight with the float one it stands for."""
-    old, new = getattr(inner_op(original), "weight", None), own.get("weight")
+    inner, new = inner_op(original), own.get("weight")
+    old = output_first(inner) if hasattr(inner, "weight") else None
     if new is not None and (not isinstance(old, torch.Tensor) or old.shape != new.shape):
         found = tuple(old.shape) if isinstance(old, torch.Tensor) else "none"
         raise ArtefactError(f"{folder}: {path}.weight is {tuple(new.shape)}, the architecture given has {found}")

@@ -28,6 +28,7 @@ from ilit_pytorch.model.batch import (
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone
 from ilit_pytorch.model.padding import Padding, padding_of
 from ilit_pytorch.model.structure import Structure
+from ilit_pytorch.model.weights import in_features
 from ilit_pytorch.quantization.observers import SAMPLE_ROWS, ChannelStats
 from ilit_pytorch.tracing.ops import inner_op
 from ilit_pytorch.tracing.trace import trace
@@ -171,7 +172,7 @@ def _make_room(model: torch.nn.Module, structure: Structure, seen: CalibrationSt
     """Take the room for all Linears' inputs before the first activation, for the reason ``ChannelStats`` gives."""
     for name, site in structure.sites.items():
         if site.kind == "linear" and site.channel_axis is not None:
-            features = inner_op(model.get_submodule(name)).in_features
+            features = in_features(inner_op(model.get_submodule(name)))
             seen.channels.setdefault(structure.input_of(name), ChannelStats.empty(features))
 
 

@@ -13,6 +13,7 @@ import torch
 
 from ilit_pytorch.model.clone import submodule
 from ilit_pytorch.model.structure import Structure
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.quantization.observers import ActivationStats
 from ilit_pytorch.tracing.ops import inner_op
 
@@ -49,6 +50,6 @@ def usual_reach(model: torch.nn.Module, readers: Iterable[str]) -> float:
     A trained network's activations mostly are, as the usual ways to initialise and to normalise it want. An output's
     spread is its input's times the length of its row of the weight; so it is by the longest row.
     """
-    weights = [inner_op(submodule(model, name)).weight.detach() for name in readers]
+    weights = [output_first(inner_op(submodule(model, name))).detach() for name in readers]
     longest = max((float(weight.flatten(1).norm(dim=1).max()) for weight in weights), default=1.0)
     return SPREADS / longest if 1e-6 < longest < 1e6 else SPREADS

@@ -26,6 +26,7 @@ from ilit_pytorch.lowering.session import LoweringCache, LoweringSession
 from ilit_pytorch.model.batch import call, first_rows, predictions
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, submodule
 from ilit_pytorch.model.structure import Island, Structure
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.module_parts.dequantized import Dequantized
 from ilit_pytorch.module_parts.lowered import Lowered, frozen
 from ilit_pytorch.module_parts.output import float_output
@@ -38,16 +39,9 @@ _log = logging.getLogger("ilit.pytorch")
 _STATIC = OpConfig("int8", "static", QuantSpec("int8", "sym", "per_channel", "minmax", 7), QuantSpec("uint8"))
 
 
-def replaceable(model: torch.nn.Module, structure: Structure, inputs: Any) -> Structure:
-    """Return the structure without what cannot be replaced; ``Structure.left`` says why.
-
-    Args:
-        model: the user's.
-        structure: what its forward calls.
-        inputs: of a forward; a few of their rows are taken where the model takes so few.
-    """
-    reference = _reference(model, inputs)
-    structure = _passable_islands(model, structure, reference.inputs)
+def replaceable(structure: Structure, reference: Reference) -> Structure:
+    """Return the structure of the reference's model without what cannot be replaced; ``Structure.left`` says why."""
+    structure = _passable_islands(reference.model, structure, reference.inputs)
     reasons = _looked_at(structure, reference)
     if not reasons:
         return structure
@@ -57,7 +51,7 @@ def replaceable(model: torch.nn.Module, structure: Structure, inputs: Any) -> St
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """A forward of the float model.
 
     Attributes:
@@ -73,22 +67,23 @@ class _Reference:
     wanted: Any
 
 
-def _reference(model: torch.nn.Module, inputs: Any) -> _Reference:
+def reference_of(model: torch.nn.Module, inputs: Any) -> Reference:
+    """Return a forward on a few of the rows, or on all where the model does not take so few."""
     clone = structural_clone(model)
     leave_fast_path(clone)
     few = first_rows(inputs, TRACED_ROWS)
     if few is not None:
         try:
-            return _Reference(model, clone, few, _answers(clone, few))
+            return Reference(model, clone, few, _answers(clone, few))
         except Exception as error:  # noqa: BLE001 - the whole batch is tried then
             _log.info("the model does not take %d rows: %s", TRACED_ROWS, error)
-    return _Reference(model, clone, inputs, _answers(clone, inputs))
+    return Reference(model, clone, inputs, _answers(clone, inputs))
 
 
 # --- Ops that the forward looks at ---------------------------------------------------------------------------------
 
 
-class _FloatForm(Lowered):
+class FloatForm(Lowered):
     """An INT8 op from outside, the float op inside."""
 
     kind: ClassVar[str] = "float_form"
@@ -98,26 +93,29 @@ class _FloatForm(Lowered):
         super().__init__()
         vars(self)["op"] = op  # past torch's __setattr__: it is no submodule, as an INT8 op has none
         inner, bias = inner_op(op), getattr(inner_op(op), "bias", None)
-        self._parameters.update(weight_scale=frozen(torch.ones(inner.weight.shape[0])))
+        self._parameters.update(weight_scale=frozen(torch.ones(output_first(inner).shape[0])))
         self._parameters.update(int8_bias=None if bias is None else frozen(bias))
 
     @property
     def weight(self) -> torch.Tensor:
+        """The float weight, read only."""
         weight = inner_op(vars(self)["op"]).weight
         return Dequantized(tuple(weight.shape), self.dtype, weight.detach)
 
     @property
     def bias(self) -> torch.Tensor | None:
+        """The float bias; None where the op has none."""
         return self.int8_bias if self.biased else None
 
     def forward(self, input: Any) -> Any:  # noqa: A002 - named as torch names it
+        """Return the float op's output, in the form in which an INT8 one gives it."""
         op: Any = vars(self)["op"]
         with torch.no_grad():
             output = type(op).forward(op, input)  # past its hooks, which this module has taken over
         return output if isinstance(op, torch.nn.Embedding) else float_output(output, input, self.weight_scale)
 
 
-def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
+def _looked_at(structure: Structure, reference: Reference) -> dict[str, str]:
     """Return the ops outside islands that the forward does not take an INT8 module for, each with the reason."""
     ops = [name for name, site in structure.sites.items() if site.island < 0]
     if not _objection(ops, structure, reference):
@@ -135,9 +133,9 @@ def _looked_at(structure: Structure, reference: _Reference) -> dict[str, str]:
     return reasons
 
 
-def _objection(ops: Sequence[str], structure: Structure, reference: _Reference) -> str:
+def _objection(ops: Sequence[str], structure: Structure, reference: Reference) -> str:
     """Return the objection to replacing all of these ops at once, an empty string where there is none."""
-    new = {op: _FloatForm(submodule(reference.clone, op)) for op in ops}
+    new = {op: FloatForm(submodule(reference.clone, op)) for op in ops}
     for op, form in new.items():
         site = structure.sites[op]
         vars(form).update(computed=site.computed, computing=site.computing)

@@ -18,6 +18,7 @@ from ilit_pytorch.engine import cpu
 from ilit_pytorch.lowering.op import BIAS_CORRECTION
 from ilit_pytorch.model.clone import submodule
 from ilit_pytorch.model.structure import OpSite, Structure
+from ilit_pytorch.model.weights import in_features, is_transposed
 from ilit_pytorch.quantization.qparams import max_activation_code, max_weight_code
 from ilit_pytorch.tracing.ops import inner_op
 
@@ -63,6 +64,8 @@ def describe(model: Any, structure: Structure) -> SearchSpace:
 def _terms(model: Any, name: str) -> int:
     """Return the number of products, of an activation's and a weight's code, in one value of an op's output."""
     op = inner_op(submodule(model, name))
+    if is_transposed(op):
+        return in_features(op)
     weight = op._parameters.get("weight")  # noqa: SLF001 - reading a computed one would compute it
     if weight is not None:
         return int(weight.numel() // max(1, weight.shape[0]))

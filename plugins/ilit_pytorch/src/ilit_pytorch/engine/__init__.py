@@ -1,1 +1,1 @@
-"""The CPU and the INT8 operators that run on it: its class of arithmetic, and the calls of oneDNN's kernels."""
+"""The CPU and the INT8 operators that run on it: its class of arithmetic, and the calls of their kernels."""

@@ -122,7 +122,7 @@ def linear(
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
     codes = activation.codes
-    _check_linear(codes, packed, weight_scale, bias, post_op)
+    check_linear(activation, packed, weight_scale, bias, post_op, LINEAR_POST_OPS)
     if codes.numel() == 0:
         return torch.zeros(*codes.shape[:-1], packed.shape[1])
     return _linear(activation, packed, weight_scale, bias, post_op, (1.0, 0, torch.float32))
@@ -150,7 +150,7 @@ def linear_codes(
         LoweringError: a dtype, shape, post-op or grid the kernel would misread.
     """
     scale, zero_point, max_code = grid
-    _check_linear(activation.codes, packed, weight_scale, bias, post_op)
+    check_linear(activation, packed, weight_scale, bias, post_op, LINEAR_POST_OPS)
     if not (0 <= zero_point <= max_code <= 255 and scale > 0.0):
         raise LoweringError(f"an INT8 kernel gives codes of 0 to 255, not by scale, zero point, largest code {grid}")
     codes = _linear(activation, packed, weight_scale, bias, post_op, (scale, zero_point, torch.uint8))
@@ -170,7 +170,7 @@ def linear_add(
         LoweringError: a dtype, shape or layout the kernel would misread.
     """
     codes, scale, zero_point = activation
-    _check_linear(codes, packed, weight_scale, bias, "none")
+    check_linear(activation, packed, weight_scale, bias, "none")
     wanted = (*codes.shape[:-1], packed.shape[1])
     if residual.dtype != torch.float32 or residual.shape != wanted or not residual.is_contiguous():
         raise LoweringError(
@@ -216,24 +216,60 @@ def conv(
     Raises:
         LoweringError: a dtype, shape or post-op the kernel would misread.
     """
+    check_conv(activation, packed, weight_scale, bias, geometry, post_op)
     codes, scale, zero_point = activation
-    out_channels = packed.shape[0]
-    _check_call(codes, packed, weight_scale, bias, out_channels)
-    _check_post_op(post_op, POST_OPS)
     operator: Any = {
         3: torch.ops.onednn.qconv1d_pointwise,
         4: torch.ops.onednn.qconv2d_pointwise,
         5: torch.ops.onednn.qconv3d_pointwise,
-    }.get(codes.ndim)
-    if operator is None:
-        raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
-    _check_window(codes, packed, geometry)
+    }[codes.ndim]
     fused = post_op if codes.ndim < 5 else "none"  # torch's 3d kernel has no post-ops
     output: torch.Tensor = operator(
-        codes, scale, zero_point, packed, weight_scale, _zeros(out_channels), bias,
+        codes, scale, zero_point, packed, weight_scale, _zeros(packed.shape[0]), bias,
         *geometry, 1.0, 0, torch.float32, fused, [], "",
     )  # fmt: skip
     return output if fused == post_op else output.relu_()
+
+
+def check_linear(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    post_op: str,
+    known: tuple[str, ...] = POST_OPS,
+) -> None:
+    """Check what ``linear`` is given; ``known`` are the post-ops it may have.
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    codes = activation.codes
+    _check_call(codes, packed, weight_scale, bias, packed.shape[-1])
+    _check_post_op(post_op, known)
+    if codes.shape[-1] != packed.shape[0]:
+        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
+
+
+def check_conv(
+    activation: Codes,
+    packed: torch.Tensor,
+    weight_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    geometry: tuple[Sequence[int], Sequence[int], Sequence[int], int],
+    post_op: str,
+) -> None:
+    """Check what ``conv`` is given.
+
+    Raises:
+        LoweringError: a dtype, shape or post-op the kernel would misread.
+    """
+    codes = activation.codes
+    _check_call(codes, packed, weight_scale, bias, packed.shape[0])
+    _check_post_op(post_op, POST_OPS)
+    if codes.ndim not in (3, 4, 5):
+        raise LoweringError(f"INT8 convolution: the input has {codes.ndim} axes; 3, 4 or 5 are needed")
+    _check_window(codes, packed, geometry)
 
 
 def _zeros(count: int) -> torch.Tensor:
@@ -266,15 +302,6 @@ def _check_call(
 def _check_post_op(post_op: str, known: tuple[str, ...]) -> None:
     if post_op not in known:
         raise LoweringError(f"an INT8 kernel has no post-op {post_op!r}; it has {', '.join(known)}")
-
-
-def _check_linear(
-    codes: torch.Tensor, packed: torch.Tensor, weight_scale: torch.Tensor, bias: torch.Tensor | None, post_op: str
-) -> None:
-    _check_call(codes, packed, weight_scale, bias, packed.shape[-1])
-    _check_post_op(post_op, LINEAR_POST_OPS)
-    if codes.shape[-1] != packed.shape[0]:
-        raise LoweringError(f"INT8 linear: the input has {codes.shape[-1]} features, the weight {packed.shape[0]}")
 
 
 def _check_window(

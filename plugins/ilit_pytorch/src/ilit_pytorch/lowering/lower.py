@@ -13,8 +13,9 @@ from ilit_pytorch.lowering.info import LoweringInfo, say_in_config
 from ilit_pytorch.lowering.op import build_op
 from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone, submodule
-from ilit_pytorch.model.structure import Island
+from ilit_pytorch.model.structure import Fold, Island
 from ilit_pytorch.modules.bfloat16 import BFloat16Linear
+from ilit_pytorch.modules.folded import FoldedNorm, FoldedRelu
 from ilit_pytorch.modules.island import IslandEnd, IslandFloat, IslandFunctional, IslandStart, lower_other
 from ilit_pytorch.modules.stub import FloatReader, SharedSource
 from ilit_pytorch.quantization.qparams import ActivationParams
@@ -54,6 +55,7 @@ def _lowered_modules(session: LoweringSession, recipe: Recipe) -> dict[str, Any]
             new[name] = build_op(session, name, recipe)
             if structure.sites[name].computed:
                 vars(new[name]).update(computed=True, computing=structure.sites[name].computing)
+            new.update(folded_modules(structure.folds.get(name)))
         elif config.dtype == "bfloat16":
             new[name] = BFloat16Linear(_own(session.model, name))
     for stub, readers in structure.shared.items():
@@ -70,6 +72,13 @@ def _lowered_modules(session: LoweringSession, recipe: Recipe) -> dict[str, Any]
     if active:
         new.update({stub: IslandEnd() for stub in structure.dequant_stubs})
     return new
+
+
+def folded_modules(fold: Fold | None) -> dict[str, Any]:
+    """Return the stand-ins, by path, of the modules that an INT8 convolution does along with its sums."""
+    if fold is None:
+        return {}
+    return {fold.norm: FoldedNorm(), **({fold.relu: FoldedRelu()} if fold.relu else {})}
 
 
 def _own(model: torch.nn.Module, name: str) -> torch.nn.Module:

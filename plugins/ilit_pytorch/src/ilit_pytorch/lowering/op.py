@@ -13,8 +13,9 @@ from ilit_pytorch.engine import kernels
 from ilit_pytorch.lowering.packs import Pack
 from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.clone import own_copy
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.module_parts.activation import Quantizer, quantizer_for
-from ilit_pytorch.modules.conv import Geometry, Int8Conv, geometry
+from ilit_pytorch.modules.conv import Int8Conv, geometry, padding_before
 from ilit_pytorch.modules.embedding import Int8Embedding
 from ilit_pytorch.modules.island import IslandOp
 from ilit_pytorch.modules.linear import Int8Linear
@@ -31,7 +32,7 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     op = session.float_op(name)
     spec = weight_spec(name, config)
     if config.approach == "static" and site.island >= 0:
-        weight, scale = quantize_weight(op.weight, spec)
+        weight, scale = quantize_weight(output_first(op), spec)
         params = session.params(recipe.calibration, f"{name}:out", activation_spec(name, config))
         shape = None if site.kind == "linear" else geometry(op)
         return IslandOp((site.kind, site.relu), weight, scale, _bias(op), shape, params)
@@ -43,10 +44,15 @@ def build_op(session: LoweringSession, name: str, recipe: Recipe) -> torch.nn.Mo
     if site.kind == "embedding":
         return Int8Embedding(own_copy(pack.codes), own_copy(pack.scale))
     quantizer = input_quantizer(session, name, recipe)
-    bias, post_op = lowered_bias(op, pack, recipe), "relu" if site.relu else "none"
+    fold = session.structure.folds.get(name)
+    relu = site.relu or (fold is not None and bool(fold.relu))
+    bias, post_op = lowered_bias(op, pack, recipe), "relu" if relu else "none"
     if site.kind == "linear":
         return Int8Linear(pack.codes, own_copy(pack.scale), bias, quantizer, post_op)
-    return Int8Conv(pack.codes, own_copy(pack.scale), bias, _geometry(op), quantizer, post_op)
+    conv = Int8Conv(pack.codes, own_copy(pack.scale), bias, geometry(op), quantizer, post_op, fold is not None)
+    conv.padded = padding_before(op)
+    conv.channels_last = session.structure.channels_last and site.kind != "conv1d"
+    return conv
 
 
 def input_quantizer(session: LoweringSession, name: str, recipe: Recipe) -> Quantizer:
@@ -64,7 +70,8 @@ def round_weight(session: LoweringSession, name: str, recipe: Recipe) -> Pack:
     """Return an op's weight as plain int8 codes of its shape, with what rounding and smoothing add to the bias."""
     config, size, op = recipe.ops[name], recipe.calibration, session.float_op(name)
     smoothing = session.smoothing(size, name, config.smoothing)
-    weight = op.weight.detach() if smoothing is None else op.weight.detach() * smoothing.vector
+    plain = output_first(op).detach()
+    weight = plain if smoothing is None else plain * smoothing.vector
     codes, scale = weight_codes(weight, weight_spec(name, config))
     channels = session.calibration.channels(size, session.structure.input_of(name))
     shift = centre = None
@@ -72,7 +79,7 @@ def round_weight(session: LoweringSession, name: str, recipe: Recipe) -> Pack:
         mean = channels.mean if smoothing is None else (channels.mean - smoothing.centre) / smoothing.vector
         shift = bias_shift(weight, codes, scale, mean, getattr(op, "groups", 1))
     if smoothing is not None:
-        centre = op.weight.detach().float() @ smoothing.centre  # (out,)
+        centre = plain.float() @ smoothing.centre  # (out,)
     return Pack(codes.to(torch.int8), scale, shift, centre)
 
 
@@ -108,15 +115,8 @@ def _packed(op: Any, kind: str, rounded: Pack) -> Pack:
         return rounded
     packed = kernels.pack_linear(rounded.codes) if kind == "linear" else None
     if packed is None:
-        packed = kernels.pack_conv(rounded.codes, rounded.scale, _geometry(op))
+        packed = kernels.pack_conv(rounded.codes, rounded.scale, geometry(op))
     return replace(rounded, codes=packed)
-
-
-def _geometry(op: Any) -> Geometry:
-    shape = geometry(op)
-    if shape is None:
-        raise LoweringError(f"{type(op).__name__}: the INT8 kernels cannot pad as this convolution does")
-    return shape
 
 
 def _bias(op: Any, *shifts: torch.Tensor | None) -> torch.Tensor | None:

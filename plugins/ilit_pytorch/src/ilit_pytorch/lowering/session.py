@@ -10,11 +10,13 @@ import torch
 from ilit.errors import LoweringError
 from ilit.recipe import QuantSpec
 from ilit_pytorch.calibration.result import TorchCalibration
+from ilit_pytorch.lowering.fold import folded
 from ilit_pytorch.lowering.packs import PackCache
 from ilit_pytorch.lowering.replay import Replay
-from ilit_pytorch.model.clone import submodule
+from ilit_pytorch.model.clone import submodule, writes
 from ilit_pytorch.model.computed_weights import SettledClone
 from ilit_pytorch.model.structure import Structure
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.quantization.observers import ChannelStats
 from ilit_pytorch.quantization.qparams import ActivationParams
 from ilit_pytorch.quantization.smoothing import Smoothing, smoothing_for
@@ -37,6 +39,7 @@ class LoweringCache:
         settled: where weights are read that the model computes before each forward.
         params: scales and zero points of activations.
         smoothings: smoothings of inputs.
+        folds: convolutions with what is folded into them, each with the tensors it was made of and their writes.
         replay: the float32 activations that probes reuse, made by the first probe that can.
     """
 
@@ -44,6 +47,7 @@ class LoweringCache:
     settled: SettledClone = field(default_factory=SettledClone)
     params: dict[ParamsKey, ActivationParams] = field(default_factory=dict)
     smoothings: dict[SmoothingKey, Smoothing] = field(default_factory=dict)
+    folds: dict[str, tuple[list[tuple[torch.Tensor, Any]], Any]] = field(default_factory=dict)
     replay: Replay | None = None
 
     @classmethod
@@ -75,12 +79,26 @@ class LoweringSession:
         """Return the float op at a path, its weight the one that the next forward would use.
 
         Returns:
-            The Linear, convolution or Embedding: the user's own, or a clone's where its weight is computed.
+            The Linear, convolution or Embedding: the user's own, or a clone's where its weight is computed. A
+            convolution with a fold is one that computes what its BatchNorm gives.
         """
         model = self.model
         if self.structure.sites[name].computed:
             model = self.cache.settled.clone_of(model, self.calibration.probe_batches[0])
-        return inner_op(submodule(model, name))
+        op = inner_op(submodule(model, name))
+        fold = self.structure.folds.get(name)
+        return op if fold is None else self._folded(name, op, submodule(model, fold.norm))
+
+    def _folded(self, name: str, conv: Any, norm: Any) -> Any:
+        """Return ``folded``, made again once a tensor that it is made of is another or was written to."""
+        held = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        state = [(tensor, writes(tensor)) for tensor in held if tensor is not None]
+        known, op = self.cache.folds.get(name, ([], None))
+        same = len(known) == len(state) and all(a is b and m == n for (a, m), (b, n) in zip(known, state, strict=True))
+        if not same or any(tensor.is_inference() for tensor, _ in state):  # such a tensor has no count of its writes
+            op = folded(conv, norm)
+            self.cache.folds[name] = (state, op)
+        return op
 
     def params(
         self, size: str, activation: str, spec: QuantSpec, smoothing: Smoothing | None = None
@@ -111,7 +129,7 @@ class LoweringSession:
     def _new_smoothing(self, size: str, name: str, strength: float) -> Smoothing:
         source = self.structure.input_of(name)
         stats = self.calibration.channels(size, source)
-        readers = [self.float_op(reader).weight for reader in self.structure.readers_of(name)]
+        readers = [output_first(self.float_op(reader)) for reader in self.structure.readers_of(name)]
         if stats is None and source in self.calibration.unseen.get(size, {}):
             stats = ChannelStats.zeros(readers[0].shape[1])
         if stats is None:

@@ -23,6 +23,7 @@ from ilit_pytorch.lowering.session import LoweringSession
 from ilit_pytorch.model.batch import call, flat_predictions
 from ilit_pytorch.model.clone import leave_fast_path, structural_clone
 from ilit_pytorch.model.padding import padding_of
+from ilit_pytorch.model.weights import output_first
 from ilit_pytorch.modules.torch_quantized import quantize
 
 LEAST_ROW = 1e-3  # of the mean row's squared deviation
@@ -108,7 +109,7 @@ def _linear_outputs(session: LoweringSession, name: str, recipe: Recipe) -> Both
     values = (codes.float() - zero_point) * scale  # (rows, in)
     weight = rounded.codes.float().mul_(rounded.scale[:, None])  # (out, in)
     found = torch.nn.functional.linear(values, weight, lowered_bias(op, rounded, recipe))
-    expected = torch.nn.functional.linear(rows, op.weight, op.bias)
+    expected = torch.nn.functional.linear(rows, output_first(op), op.bias)
     return (expected.relu_(), found.relu_()) if site.relu else (expected, found)
 
 
@@ -127,8 +128,8 @@ def _run_beside(session: LoweringSession, recipe: Recipe, errors: dict[str, Erro
     clone = structural_clone(session.model)
     leave_fast_path(clone)
     for name, error in errors.items():
-        int8 = _float_to_float(session, name, recipe)
-        clone.get_submodule(name).register_forward_hook(_compare(int8, error), with_kwargs=True, prepend=True)
+        compare = _compare(_float_to_float(session, name, recipe), error, _folded(session, name))
+        clone.get_submodule(name).register_forward_hook(compare, with_kwargs=True, prepend=True)
     with torch.no_grad():
         for inputs in session.calibration.probe_batches:
             call(clone, inputs)
@@ -159,11 +160,22 @@ class Error:
         return self.total / max(1, self.rows) if math.isfinite(self.total) else math.inf
 
 
-def _compare(int8: Callable[..., torch.Tensor], error: Error) -> Callable[..., None]:
+def _compare(
+    int8: Callable[..., torch.Tensor], error: Error, folded: Callable[..., torch.Tensor] | None
+) -> Callable[..., None]:
     def hook(_module: torch.nn.Module, args: Any, kwargs: Any, output: torch.Tensor) -> None:
-        error.update(output, int8(*args, **kwargs))
+        error.update(output if folded is None else folded(*args, **kwargs), int8(*args, **kwargs))
 
     return hook
+
+
+def _folded(session: LoweringSession, name: str) -> Callable[..., torch.Tensor] | None:
+    """Return in float32 what an op with a fold computes in INT8; None for others."""
+    fold = session.structure.folds.get(name)
+    if fold is None:
+        return None
+    op = session.float_op(name)
+    return (lambda input: op(input).relu_()) if fold.relu else op  # noqa: A006 - named as torch names it
 
 
 def _float_to_float(session: LoweringSession, name: str, recipe: Recipe) -> Callable[..., torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 ESCAPING_IN_JSON = "leaky"
 """The name of ``Structure.escaping_stubs`` in saved statistics and their digest."""
+_OF_CONVOLUTIONS = ("folds", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,19 @@ class Island:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """What a convolution outside islands does along with its sums where it runs in INT8.
+
+    Attributes:
+        norm: path of the BatchNorm that alone reads the convolution's output.
+        relu: path of the ReLU that alone reads the BatchNorm's, empty where there is none.
+    """
+
+    norm: str
+    relu: str = ""
+
+
+@dataclass(frozen=True)
 class Structure:
     """What a trace showed.
 
@@ -58,6 +72,8 @@ class Structure:
         islands: the islands, ``OpSite.island`` counts them.
         dequant_stubs: paths of torch's ``DeQuantStub``s.
         left: paths of modules of a quantizable kind that stay in float -> why.
+        folds: path of a convolution -> what is folded into it.
+        channels_last: convolutions of two and three axes may answer in that memory format, whatever they are given.
     """
 
     sites: dict[str, OpSite]
@@ -66,6 +82,8 @@ class Structure:
     islands: tuple[Island, ...] = ()
     dequant_stubs: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
+    folds: dict[str, Fold] = field(default_factory=dict)
+    channels_last: bool = False
 
     def input_of(self, name: str) -> str:
         """Return the name that calibration gives the activation op ``name`` reads."""
@@ -84,5 +102,9 @@ class Structure:
         return {**{name: name for name in own}, **{name: f"{name}.activation_post_process" for name in functionals}}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the structure as a JSON object, under the names that saved statistics have had from the first."""
-        return {ESCAPING_IN_JSON if name == "escaping_stubs" else name: value for name, value in asdict(self).items()}
+        """Return the structure as a JSON object, under the names that saved statistics have had from the first.
+
+        What concerns convolutions alone is in it only where there is some, so that other models' digests stay.
+        """
+        fields = {name: value for name, value in asdict(self).items() if name not in _OF_CONVOLUTIONS or value}
+        return {ESCAPING_IN_JSON if name == "escaping_stubs" else name: value for name, value in fields.items()}

@@ -126,3 +126,9 @@ def _refuse_writing(func: Any, args: Any, kwargs: Any) -> None:
 def dequantized(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Return the float weight, float32 of the codes' shape (out, ...), for a scale of shape (out,)."""
     return codes.float() * scale.reshape(-1, *[1] * (codes.ndim - 1))
+
+
+def transposed(weight: Dequantized) -> Dequantized:
+    """Return a stand-in for the transpose of a weight of two axes."""
+    dequantize = weight.dequantize_now
+    return Dequantized((weight.shape[1], weight.shape[0]), weight.dtype, lambda: dequantize().t().contiguous())

@@ -13,6 +13,7 @@ import torch
 
 from ilit.errors import LoweringError
 from ilit_pytorch.model.clone import MODULE_STATE
+from ilit_pytorch.model.weights import is_transposed
 from ilit_pytorch.module_parts.state_entries import OWN, entries_of, misfit, misfit_numbers, parts_from
 
 _WEIGHT_NAMES = ("weight", "bias", "parametrizations")
@@ -46,6 +47,7 @@ class Lowered(torch.nn.Module):
         computed: the float module's weight is computed before or in each forward, from what is then not taken over.
         computing: which of its forward pre-hooks do so, in the order they run; these are not taken over.
         biased: the float module has a bias; an INT8 one may add a correction all the same.
+        input_first: the float module's weight is (in, out), as this one's is when it is read.
         int8_kernels: INT8 kernels one forward call runs, 0 for stubs and for what stays float.
         dtype: of the float module's weight, had it been cast as this one was; float32 as long as nobody does.
     """
@@ -55,6 +57,7 @@ class Lowered(torch.nn.Module):
     computed: bool = False
     computing: tuple[int, ...] = ()
     biased: bool = True
+    input_first: bool = False
     int8_kernels: int = 0
     dtype: torch.dtype = torch.float32
 
@@ -78,7 +81,7 @@ class Lowered(torch.nn.Module):
         if self.wraps_original():
             return
         self.take_hooks(original, copied)
-        vars(self)["biased"] = _is_biased(original)
+        vars(self).update(biased=_is_biased(original), input_first=is_transposed(original))
         own, theirs = vars(self), vars(original)
         for name in theirs.keys() - MODULE_STATE - own.keys():
             if not hasattr(type(self), name):

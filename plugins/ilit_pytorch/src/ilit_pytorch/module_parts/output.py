@@ -42,6 +42,12 @@ def float_output(
     return without_backward(output, tensor, scale)
 
 
+def channels_last(output: torch.Tensor) -> torch.Tensor:
+    """Return a convolution's output (rows, channels, *size) with its channels last in memory; others as they are."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return output.contiguous(memory_format=formats[output.ndim]) if output.ndim in formats else output
+
+
 def without_backward(output: torch.Tensor, *sources: torch.Tensor | None) -> torch.Tensor:
     """Return an output whose backward is refused where one of its sources asks for a gradient."""
     if torch.is_grad_enabled():

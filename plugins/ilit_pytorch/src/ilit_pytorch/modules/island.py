@@ -15,7 +15,7 @@ import torch.ao.nn.quantized as torch_quantized
 from torch.utils._pytree import tree_iter, tree_map
 
 from ilit.errors import LoweringError
-from ilit_pytorch.module_parts.dequantized import Dequantized
+from ilit_pytorch.module_parts.dequantized import Dequantized, transposed
 from ilit_pytorch.module_parts.lowered import RESTORE, Lowered, frozen, read_only, restorable
 from ilit_pytorch.modules.conv import Geometry
 from ilit_pytorch.modules.torch_quantized import QUANTIZED_FORMS, quantize, torch_form, torch_op
@@ -128,7 +128,8 @@ class IslandOp(_Island):
     def weight(self) -> torch.Tensor:
         """The dequantized weight, (out, in / groups, *kernel); its values are computed when read."""
         weight = self.quantized.weight()
-        return Dequantized(tuple(weight.shape), self.dtype, weight.dequantize)
+        found = Dequantized(tuple(weight.shape), self.dtype, weight.dequantize)
+        return transposed(found) if self.input_first else found
 
     def forward(self, activation: torch.Tensor) -> torch.Tensor:
         """Run torch's quantized module on a quint8 activation; a single unbatched row works as well."""

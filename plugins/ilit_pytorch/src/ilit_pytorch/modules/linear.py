@@ -16,7 +16,7 @@ from ilit_pytorch.module_parts.activation import (
     quantizer_meta,
     quantizer_tensors,
 )
-from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized
+from ilit_pytorch.module_parts.dequantized import Dequantized, dequantized, transposed
 from ilit_pytorch.module_parts.lowered import Lowered, frozen, read_only, restorable
 from ilit_pytorch.module_parts.output import float_output
 
@@ -28,6 +28,7 @@ class Int8Linear(Lowered):
     kind: ClassVar[str] = "linear"
     made = frozenset({"packed", "weight_scale", "int8_bias", "quantizer", "post_op", "in_features", "out_features"})
     int8_kernels = 1
+    multiply = staticmethod(kernels.linear)
 
     def __init__(
         self,
@@ -65,10 +66,11 @@ class Int8Linear(Lowered):
 
     @read_only
     def weight(self) -> torch.Tensor:
-        """The dequantized weight, (out, in); its form costs nothing, its values are computed when read."""
+        """The dequantized weight, (out, in) or as the float one is; its values are computed when it is read."""
         packed, scale = self.packed, self.weight_scale
         shape = (int(packed.shape[1]), int(packed.shape[0]))
-        return Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_linear(packed), scale))
+        found = Dequantized(shape, self.dtype, lambda: dequantized(kernels.unpack_linear(packed), scale))
+        return transposed(found) if self.input_first else found
 
     def forward(self, input: torch.Tensor | SharedActivation) -> torch.Tensor:  # noqa: A002 - named as torch names it
         """Return (..., out) for (..., in), computed from float32, in the dtype of the input or of autocast."""
@@ -80,9 +82,9 @@ class Int8Linear(Lowered):
         codes = codes_of(activation, self.quantizer)
         scale = codes.scale
         if not isinstance(scale, torch.Tensor):
-            return kernels.linear(codes, self.packed, self.weight_scale, self.int8_bias, self.post_op)
+            return self.multiply(codes, self.packed, self.weight_scale, self.int8_bias, self.post_op)
         plain = kernels.Codes(codes.codes, 1.0, codes.zero_point)
-        product = kernels.linear(plain, self.packed, self.weight_scale, None)  # (..., out)
+        product = self.multiply(plain, self.packed, self.weight_scale, None)  # (..., out)
         output = product.mul_(scale) if self.int8_bias is None else torch.addcmul(self.int8_bias, product, scale)
         return output.relu_() if self.post_op == "relu" else output
 

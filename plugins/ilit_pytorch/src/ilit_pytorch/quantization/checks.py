@@ -43,7 +43,7 @@ def check_numbers(place: str, kind: str, meta: Mapping[str, Any], tensors: Mappi
     low, high = (int(bound) for bound in torch.aminmax(weight))
     if weight.dtype != torch.int8 or low < -_MOST_CODE:
         raise ArtefactError(f"{place}: its weight is no int8 tensor of codes from -127; write the model again")
-    largest = _largest_activation(kind, meta)
+    largest = largest_activation(kind, meta)
     if largest and cpu.int8_class() == "A" and not cpu.is_safe(largest, max(high, -low)):
         raise ArtefactError(
             f"{place}: activation codes up to {largest} and weight codes up to {max(high, -low)} saturate in silence "
@@ -51,7 +51,7 @@ def check_numbers(place: str, kind: str, meta: Mapping[str, Any], tensors: Mappi
         )
 
 
-def _largest_activation(kind: str, meta: Mapping[str, Any]) -> int:
+def largest_activation(kind: str, meta: Mapping[str, Any]) -> int:
     """Return the largest activation code that can occur, 0 where no activation is multiplied."""
     if kind == "embedding":
         return 0

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_iter, tree_map
 from ilit_pytorch.model.batch import tensors_in
 from ilit_pytorch.model.computed_weights import watch_weights
 from ilit_pytorch.module_parts.activation import LOOKING_ATTRIBUTES, LOOKING_METHODS
+from ilit_pytorch.modules.conv import padding_before
 from ilit_pytorch.modules.stub import QuantStub
 from ilit_pytorch.tracing.islands import Marks
 from ilit_pytorch.tracing.ops import has_hooks, inner_op, is_fused, op_kind, why_float
@@ -106,6 +107,8 @@ def _watch_op(name: str, module: torch.nn.Module, state: TraceState) -> None:
         state.never.add(name)
     else:
         state.ops.append(name)
+    if kind.startswith("conv") and padding_before(inner_op(module)) is not None:
+        state.padded.add(name)
     state.watches[name] = watch_weights(inner_op(module))
     if has_hooks(module):
         state.hooked.add(name)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.ao.nn.intrinsic as fused
 
-from ilit_pytorch.modules.conv import geometry
+from ilit_pytorch.model.weights import has_transposed_forward, is_transposed
 
 _BY_FORWARD: dict[Any, str] = {
     torch.nn.Linear.forward: "linear",
@@ -23,8 +23,9 @@ _STATE_HOOKS = (
     "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 RESERVED = frozenset({
-    "axes", "biased", "codes", "computed", "computing", "dtype", "geometry", "int8_bias", "int8_kernels", "kind",
-    "made", "packed", "post_op", "quantized", "quantizer", "weight_scale",
+    "axes", "biased", "channels_last", "codes", "computed", "computing", "dtype", "folded", "geometry", "input_first",
+    "int8_bias", "int8_kernels", "kind", "made", "packed", "padded", "post_op", "quantized", "quantizer",
+    "weight_scale",
 })  # fmt: skip
 """What INT8 modules call their own parts."""
 FUSED_RELU = (fused.LinearReLU, fused.ConvReLU1d, fused.ConvReLU2d, fused.ConvReLU3d)
@@ -34,8 +35,12 @@ def op_kind(module: torch.nn.Module) -> str | None:
     """Return the op's kind, or None where a kernel could not stand for this module."""
     if isinstance(module, torch.jit.ScriptModule):
         return None
-    kind = _BY_FORWARD.get(type(inner_op(module)).forward)
+    kind = _kind_of(inner_op(module))
     return kind if kind is not None and not why_float(module) else None
+
+
+def _kind_of(inner: Any) -> str | None:
+    return "linear" if has_transposed_forward(inner) else _BY_FORWARD.get(type(inner).forward)
 
 
 def inner_op(module: torch.nn.Module) -> Any:
@@ -62,24 +67,28 @@ def why_float(module: torch.nn.Module) -> str:
         scripted = getattr(module, "original_name", "") in {cls.__name__ for cls in _CLASSES}
         return "it is scripted or traced; put the eager module there" if scripted else ""
     inner = inner_op(module)
-    if not isinstance(inner, _CLASSES):
+    if not isinstance(inner, _CLASSES) and not is_transposed(inner):
         return ""
     patched = next(filter(None, map(_patch, {module, inner})), "")
     if patched:
         return patched
-    if _BY_FORWARD.get(type(inner).forward) is None:
+    if _kind_of(inner) is None:
         return f"its class {type(inner).__name__} has a forward of its own"
     own = next(filter(None, map(_own_state, {module, inner})), "")
     if own:
         return own
     if is_fused(module) and any(map(has_hooks, module.children())):
         return "hooks stand on what is fused in it"
-    if isinstance(inner, torch.nn.Embedding):
-        if inner.max_norm is not None:
-            return "its max_norm changes the weight when it is read"
-    elif not isinstance(inner, torch.nn.Linear) and geometry(inner) is None:
-        return f"the INT8 kernels cannot pad as it does ({inner.padding_mode}, {inner.padding})"
+    if isinstance(inner, torch.nn.Embedding) and inner.max_norm is not None:
+        return "its max_norm changes the weight when it is read"
     return _weight_problem(inner)
+
+
+def why_irreplaceable(module: torch.nn.Module, kind: type[torch.nn.Module]) -> str:
+    """Return the reason for which nothing can stand for a module of torch's class ``kind``, else an empty string."""
+    if hasattr(module, "parametrizations"):
+        return "its parameters are computed"
+    return _patch(module) or _own_state(module, kind)
 
 
 def _patch(module: torch.nn.Module) -> str:
@@ -91,12 +100,12 @@ def _patch(module: torch.nn.Module) -> str:
     return ""
 
 
-def _own_state(module: torch.nn.Module) -> str:
+def _own_state(module: torch.nn.Module, kind: type[torch.nn.Module] = torch.nn.Module) -> str:
     """Name a state or attribute of a module that an INT8 module could not take over; else return an empty string."""
     taken = RESERVED & {*vars(module), *module._parameters, *module._buffers, *module._modules}  # noqa: SLF001 - no public name
     if taken:
         return f"it has a {min(taken)!r} of its own, which is what an INT8 module calls one of its parts"
-    if any(getattr(type(module), name) is not getattr(torch.nn.Module, name) for name in _STATE_METHODS):
+    if any(getattr(type(module), name) is not getattr(kind, name) for name in _STATE_METHODS):
         return f"its class {type(module).__name__} has a state dict of its own"
     if any(not _is_torchs(hook) for name in _STATE_HOOKS for hook in vars(module).get(name, {}).values()):
         return "hooks on its state dict speak of its float weight"

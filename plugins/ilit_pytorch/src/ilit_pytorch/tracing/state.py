@@ -27,6 +27,7 @@ class TraceState:
         hooked: ops on which hooks stand.
         never: ops that no forward calls, since torch's own code reads their weight.
         watches: op path -> what computed its weight.
+        padded: convolutions whose input is padded before the kernel's call, which torch's quantized modules do not do.
         left: modules of a quantizable kind that stay in float -> why.
         reading: number of ops whose forward is running; what they do with an activation is theirs.
     """
@@ -44,6 +45,7 @@ class TraceState:
     hooked: set[str] = field(default_factory=set)
     never: set[str] = field(default_factory=set)
     watches: dict[str, Watch] = field(default_factory=dict)
+    padded: set[str] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
     reading: int = 0
 
@@ -56,6 +58,7 @@ class TraceState:
         self.watches.update((name, later.watches[name]) for name in later.kinds if name not in self.kinds)
         self.left.update(later.left)
         self.hooked |= later.hooked
+        self.padded |= later.padded
         self.kinds = {**self.kinds, **later.kinds}
         for name, all_marks in later.marks.items():
             self.marks.setdefault(name, []).extend(all_marks)
@@ -70,8 +73,11 @@ class TraceState:
         """Return the structure that follows, a frozen value."""
         self._join_uses()
         self._find_escaping_stubs()
+        self._leave_padded()
         number = {root: index for index, root in enumerate(self.joined.roots(self.stubs))}
-        mixed = {name: self._all_marks(name) for name in self.kinds if not self._consistent(name)}
+        mixed = {
+            name: self._all_marks(name) for name in self.kinds if name in self.padded or not self._consistent(name)
+        }
         sites = {name: self._site(name, number) for name in self.kinds if name not in self.left and name not in mixed}
         shared = {
             stub: tuple(name for name, site in sites.items() if site.source == stub)
@@ -80,6 +86,11 @@ class TraceState:
         islands = find_islands(self.stubs, self.joined, sites, {**self.others, **mixed}, self.functionals)
         escaping = tuple(sorted(self.escaping_stubs))
         return Structure(sites, shared, escaping, islands, tuple(self.dequant_stubs), dict(self.left))
+
+    def _leave_padded(self) -> None:
+        """Leave padded convolutions between torch's stubs in float; outside they are like any other."""
+        self.padded = {name for name in self.padded & self.kinds.keys() if self._all_marks(name) - self.shared}
+        self.left.update(dict.fromkeys(self.padded, "between torch's stubs no INT8 kernel pads as it does"))
 
     def _join_uses(self) -> None:
         """Join the islands that use one module: it has one lowered form."""

@@ -1,8 +1,7 @@
-"""Loading tuned models by folder alone."""
+"""Saving tuned models: what is read back is compared with what was written."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +12,13 @@ import numpy as np
 import pytest
 
 import ilit
-from ilit.artefact import SavedModel, save_and_verify
-from ilit.errors import ArtefactError, PluginError
+from ilit.adapter import KernelProfile
+from ilit.artefact.saving import SavedModel, save_and_verify
+from ilit.errors import ArtefactError, IlitWarning
 from ilit.evaluation.fidelity import SAMPLE_ROWS, Sample
 from ilit.evaluation.outputs import identical
 from ilit.plugins.registry import Registry
+from ilit.report.receipt import read_receipt
 from ilit.space import CalibrationSize
 from ilit.testing import FakeAdapter, fake, fake_data, fake_model
 from ilit.tuner import Tuner
@@ -29,26 +30,6 @@ DATA = fake_data(MODEL)
 def only_first(space: Any, baseline: Any) -> Any:
     """Ask for the space's first choices."""
     yield ilit.Trial(space.recipe({}))
-
-
-@pytest.fixture
-def best(tuner: Callable[..., Tuner], installed: Callable[..., Registry]) -> tuple[Path, Any]:
-    """Return the folder of a tuned model and the model as ``tune`` returned it; the fake adapter is installed."""
-    installed(fake=fake)
-    tuned = tuner(only_first, metric="fake_accuracy")
-    model = tuned.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA)
-    assert tuned.result is not None
-    return tuned.result.folder / "best", model
-
-
-def test_a_tuned_model_is_loaded_by_its_folder(best: tuple[Path, Any]) -> None:
-    """``recipe.json`` names the adapter; the folder may be moved, and nothing else of the run is needed."""
-    folder, model = best
-    moved = folder.rename(folder.parent.parent / "elsewhere")
-    assert identical(ilit.load(str(moved))(DATA[0][0]), model(DATA[0][0]))
-
-
-# --- Saving -------------------------------------------------------------------------------------------------------
 
 
 class Watching(FakeAdapter):
@@ -147,36 +128,83 @@ def test_what_cannot_be_renamed_is_said_to_be_where_it_is(tmp_path: Path, monkey
     assert f"{tmp_path / 'best'}, and the model itself in memory" in found.doubt
 
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        pytest.param(None, r"recipe.json: cannot be read .*give the folder of a tuned model, such as best/", id="none"),
-        pytest.param("{", "names no adapter, so it is damaged or not ilit's", id="no JSON"),
-        pytest.param("[]", "names no adapter", id="a list"),
-        pytest.param("{}", "names no adapter", id="no key"),
-        pytest.param(json.dumps({"adapter": 3}), "names no adapter", id="no text"),
-    ],
-)
-def test_what_is_no_tuned_model_is_refused(tmp_path: Path, content: str | None, text: str) -> None:
-    """One line with the file and what to give instead."""
-    if content is not None:
-        (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(ArtefactError, match=text) as caught:
-        ilit.load(tmp_path)
-    assert len(str(caught.value).splitlines()) == 1
+# --- The receipt --------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_adapter_is_named(tmp_path: Path, installed: Callable[..., Registry]) -> None:
-    """A model of a framework that is not installed says what it needs."""
+Make = Callable[..., Tuner]
+
+
+def tuned_with(tuner: Make, monkeypatch: pytest.MonkeyPatch, adapter: type[FakeAdapter]) -> Tuner:
+    """Tune the fake model with an adapter."""
+    monkeypatch.setattr(fake, "FakeAdapter", adapter)
+    made = tuner(only_first, metric="fake_accuracy")
+    assert made.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA) is not None
+    return made
+
+
+def folder_of(tuned: Tuner) -> Path:
+    """Return the folder of the best model."""
+    assert tuned.result is not None
+    return tuned.result.folder / "best"
+
+
+def test_the_receipt_stands_beside_the_model(tuner: Make, installed: Callable[..., Registry]) -> None:
+    """All four ops ran in INT8; the card says so, and the model loads whatever becomes of the receipt."""
     installed(fake=fake)
-    (tmp_path / "recipe.json").write_text(json.dumps({"adapter": "pytorch"}))
-    with pytest.raises(PluginError, match="no adapter 'pytorch'; installed: fake"):
-        ilit.load(tmp_path)
+    tuned = tuner(only_first, metric="fake_accuracy")
+    model, folder = tuned.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA), folder_of(tuned)
+    receipt = read_receipt(folder)
+    assert receipt is not None
+    assert [row.ops for row in receipt.profile.int8] == [(name,) for name in MODEL.weights]
+    assert f"| kernels | {receipt.sentence} |" in (folder / "README.md").read_text()
+    (folder / "receipt.json").write_text("{")
+    assert identical(ilit.load(folder)(DATA[0][0]), model(DATA[0][0]))
 
 
-def test_damage_is_the_adapters_to_find(best: tuple[Path, Any]) -> None:
-    """A folder without its weights is an error with the folder."""
-    (best[0] / "model.safetensors").unlink()
-    with pytest.raises(ArtefactError, match="best: is no saved fake model"):
-        ilit.load(best[0])
-    assert FakeAdapter.name == "fake"
+@pytest.mark.filterwarnings("error:.*kernel")
+def test_an_adapter_that_cannot_tell_gives_none(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the ability, or where it fails, the model is saved without a receipt and without a warning."""
+
+    class CannotTell(FakeAdapter):
+        profile_kernels = None  # type: ignore[assignment]  # gives the ability up
+
+    class Fails(FakeAdapter):
+        def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+            raise RuntimeError("no profiler here")
+
+    for adapter in (CannotTell, Fails):
+        folder = folder_of(tuned_with(tuner, monkeypatch, adapter))
+        assert (folder / "README.md").exists()
+        assert read_receipt(folder) is None
+
+
+def test_kernels_that_did_not_run_are_warned_of(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, after the model is saved, with the folder; the model is returned all the same."""
+
+    class RunsFloat(FakeAdapter):
+        def profile_kernels(self, model: Any, batch: Any) -> KernelProfile:
+            return KernelProfile((), super().profile_kernels(model, batch).int8, ("layer0",))
+
+    with pytest.warns(IlitWarning, match="best: no INT8 kernel ran in one batch, though 4 should") as caught:
+        folder = folder_of(tuned_with(tuner, monkeypatch, RunsFloat))
+    assert len([one for one in caught if one.category is IlitWarning and "INT8 kernel" in str(one.message)]) == 1
+    assert "none for layer0" in (folder / "README.md").read_text()
+
+
+def test_ops_that_the_search_has_timed_as_slower_are_named(tuner: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipt has them with their speed-ups; the search itself decides what to do about it."""
+
+    class Timing(FakeAdapter):
+        def time_ops(self, model: Any, recipe: Any, calibration: Any) -> dict[str, float]:
+            return {"layer0": 0.5, "layer1": 2.0}
+
+    def timed(space: Any, baseline: Any) -> Any:
+        yield ilit.OpSpeedProbe(space.recipe({}))
+        yield ilit.Trial(space.recipe({}))
+
+    monkeypatch.setattr(fake, "FakeAdapter", Timing)
+    made = tuner(timed, metric="fake_accuracy")
+    made.tune(MODEL, fake_data(MODEL, 64, seed=9), DATA)
+    receipt = read_receipt(folder_of(made))
+    assert receipt is not None
+    assert dict(receipt.slower) == {"layer0": 0.5}

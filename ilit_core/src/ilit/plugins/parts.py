@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ilit.config import Config, PartSpec
-from ilit.errors import ConfigError, PluginError, UnsupportedError
-from ilit.executor import Executor, SerialExecutor
+from ilit.config.options import check_executor
+from ilit.errors import ConfigError, PluginError
+from ilit.executor import Executor
 from ilit.metric import Metric
 from ilit.objective import Objective
 from ilit.plugins.options import constructed, filled
@@ -99,14 +100,11 @@ def make_executor(config: Config, registry: Registry) -> Executor:
     """Return the executor with its options.
 
     Raises:
-        UnsupportedError: another executor than ``serial``, which no run uses yet, also where a plugin offers it.
+        UnsupportedError: as ``check_executor``.
         ConfigError: options it does not take.
     """
     named, where = config.executor, _where(config.executor, "run.executor")
-    if named.name != SerialExecutor.name:
-        raise UnsupportedError(
-            f"{where}: executor '{named.name}' is not used yet, installed or not; write 'serial', or remove it"
-        )
+    check_executor(named)
     factory = _found(lambda: registry.executor(named.name), where)
     part = f"executor '{named.name}'"
     executor: Executor = _at(where, lambda: constructed(factory, part, (), named.options))

@@ -12,8 +12,10 @@ from ilit.config import Config, PartSpec, read_config
 from ilit.errors import ConfigError, UnsupportedError
 from ilit.executor import SerialExecutor
 from ilit.hookspecs import hookimpl
-from ilit.objective import MODEL_SIZE
-from ilit.plugins.components import check_names, find_objective, make_executor, make_metric, make_strategy
+from ilit.objective import MODEL_SIZE, OBJECTIVES
+from ilit.plugins.parts import check_names, find_objective, make_executor, make_metric, make_strategy
+
+OBJECTIVE_NAMES = ", ".join(sorted(one.name for one in OBJECTIVES))
 
 
 class Options(pydantic.BaseModel, extra="forbid"):
@@ -178,8 +180,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "conf.yaml:2: tuning.metric: metric 'free': too many positional arguments; it takes none",
     ),
     "objective": (
-        "tuning:\n  objective: latency\n",
-        "conf.yaml:2: tuning.objective: no objective 'latency'; installed: footprint, modelsize, performance",
+        "tuning:\n  objective: none_such\n",
+        f"conf.yaml:2: tuning.objective: no objective 'none_such'; installed: {OBJECTIVE_NAMES}",
     ),
     "objective's option": (
         "tuning:\n  objective: {name: footprint, batch: 2}\n",

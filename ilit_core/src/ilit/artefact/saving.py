@@ -1,32 +1,28 @@
-"""Tuned models on disk: written beside and renamed, read back, and compared bit by bit; never lost where that fails."""
+"""Saving of a tuned model: written beside and renamed, read back, compared bit by bit; never lost where that fails."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ilit.adapter import Adapter, BlanksModel
-from ilit.errors import ArtefactError, one_line
+from ilit.adapter import Adapter, BlanksModel, ProfilesKernels
+from ilit.errors import one_line
 from ilit.evaluation.fidelity import Sample, fresh
 from ilit.evaluation.outputs import ROUNDING, apart, compared
-from ilit.plugins.registry import installed_plugins
 from ilit.recipe import Recipe
 from ilit.report.card import write_card
+from ilit.report.receipt import Receipt, slower_ops
 from ilit.report.summary import summary_of_result, with_chosen
 from ilit.result import TuneResult
 from ilit.run.folder import BEST, CLOSEST, FRONT_MODELS, LOG, UNVERIFIED, write_beside
-from ilit.run.records import Header
+from ilit.run.records import Header, Probed
 from ilit.search.context import Models
 
-__all__ = ["load"]
-
-RECIPE = "recipe.json"
 _log = logging.getLogger(__name__)
 
 
@@ -92,20 +88,21 @@ class SavedModels:
 
     Attributes:
         chosen: the best or the closest one; None where nothing was evaluated.
-        doubts: why a model is not proven, a line each.
+        doubts: why a model is not proven, or which of its ops run no INT8 kernel, a line each.
     """
 
     chosen: Any = None
     doubts: tuple[str, ...] = ()
 
 
-def save_models(result: TuneResult, models: Models, header: Header) -> SavedModels:
+def save_models(result: TuneResult, models: Models, header: Header, probes: Iterable[Probed] = ()) -> SavedModels:
     """Save the model of the best or the closest recipe, and those of the other members of the front.
 
     Args:
         result: names the recipes and the run folder.
         models: lower recipes anew, since an ``eval_func`` may have changed the model it was given.
         header: for the model cards.
+        probes: the search's, for the speed of single ops.
 
     Raises:
         LoweringError: the chosen recipe cannot be lowered a second time; of another recipe that is a doubt.
@@ -114,23 +111,57 @@ def save_models(result: TuneResult, models: Models, header: Header) -> SavedMode
     if chosen is None:
         return SavedModels()
     summary = summary_of_result(result)
+    timed = partial(slower_ops, tuple(probes), result.trials)
     card = partial(write_card, header=header, summary=summary)
-    saved = _save(chosen.recipe, models, card, result.folder / (BEST if result.met else CLOSEST))
+    job = _Saving(chosen.recipe, models, card, timed(chosen.recipe))
+    saved = _save(job, result.folder / (BEST if result.met else CLOSEST))
     doubts = [saved.doubt]
     for number, recipe in ((record.number, record.recipe) for record in result.front if record.number != chosen.number):
         card = partial(write_card, header=header, summary=with_chosen(summary, number))
-        doubts.append(_save_other(recipe, models, card, result.folder / FRONT_MODELS / f"{number:03d}"))
+        job = _Saving(recipe, models, card, timed(recipe))
+        doubts.append(_save_other(job, result.folder / FRONT_MODELS / f"{number:03d}"))
     return SavedModels(saved.model, tuple(filter(None, doubts)))
 
 
-def _save(recipe: Recipe, models: Models, add_card: Callable[[Path], None], folder: Path) -> SavedModel:
-    return save_and_verify(models.adapter, models.lower(recipe), models.model, folder, models.sample, add_card)
+@dataclass(frozen=True)
+class _Saving:
+    """One model to save: its recipe, the card to write with its receipt, and the ops known to be slower in INT8."""
+
+    recipe: Recipe
+    models: Models
+    card: Callable[..., None]
+    slower: Mapping[str, float]
 
 
-def _save_other(recipe: Recipe, models: Models, add_card: Callable[[Path], None], folder: Path) -> str:
+def _save(job: _Saving, folder: Path) -> SavedModel:
+    models, lowered = job.models, job.models.lower(job.recipe)
+    receipt = _receipt(models, lowered, job.slower)
+    card = partial(job.card, receipt=receipt)
+    saved = save_and_verify(models.adapter, lowered, models.model, folder, models.sample, card)
+    if receipt is None or not receipt.doubt:
+        return saved
+    return replace(saved, doubt="; ".join(filter(None, [saved.doubt, f"{folder}: {receipt.doubt}"])))
+
+
+def _receipt(models: Models, lowered: Any, slower: Mapping[str, float]) -> Receipt | None:
+    """Return the receipt of a lowered model; None where the adapter cannot tell, or fails to."""
+    adapter = models.adapter
+    if not isinstance(adapter, ProfilesKernels):
+        return None
+    try:
+        profile = adapter.profile_kernels(lowered, fresh(models.sample.whole))
+        receipt = Receipt(profile, adapter.int8_kernels(lowered), slower)
+    except Exception as error:  # noqa: BLE001 - the model must not be lost to a receipt
+        _log.info("which kernels run is not known: %s", one_line(error), exc_info=True)
+        return None
+    _log.info("%s", receipt.sentence)
+    return receipt
+
+
+def _save_other(job: _Saving, folder: Path) -> str:
     """Save one more model; return the doubt about it, empty where all is well."""
     try:
-        return _save(recipe, models, add_card, folder).doubt
+        return _save(job, folder).doubt
     except Exception as error:  # noqa: BLE001 - the chosen model is there, and must not be lost to another
         doubt = f"{folder}: the model cannot be made again ({one_line(error)}); see {LOG}"
         _log.info("%s", doubt, exc_info=True)
@@ -182,33 +213,3 @@ def _set_aside(folder: Path) -> Path:
     except OSError as error:
         _log.warning("%s: cannot be renamed to %s (%s)", folder, aside, error.strerror)
         return folder
-
-
-def load(folder: str | Path, model: Any = None) -> Any:
-    """Return a tuned model, ready to use, from ``best/`` or ``closest/`` of a run or wherever it was moved to.
-
-    Args:
-        folder: holds ``recipe.json`` and ``model.safetensors``.
-        model: the float model it was tuned from; needed only where no installed plugin can build its architecture.
-
-    Raises:
-        ArtefactError: no tuned model is there, or it is damaged.
-        PluginError: the adapter it needs is not installed.
-    """
-    folder = Path(folder)
-    return installed_plugins().adapter(_adapter_name(folder))().load(folder, model=model)
-
-
-def _adapter_name(folder: Path) -> str:
-    file = folder / RECIPE
-    try:
-        name = json.loads(file.read_text(encoding="utf-8"))["adapter"]
-    except OSError as error:
-        raise ArtefactError(
-            f"{file}: cannot be read ({error.strerror}); give the folder of a tuned model, such as best/ of a run"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{file}: names no adapter, so it is damaged or not ilit's; tune again") from error
-    if not isinstance(name, str):
-        raise ArtefactError(f"{file}: names no adapter, so it is damaged or not ilit's; tune again")
-    return name
