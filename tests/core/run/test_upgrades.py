@@ -11,45 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ilit.adapter import Cpu, Measurement
-from ilit.recipe import FLOAT32, OpConfig, QuantSpec, Recipe
-from ilit.result import TrialRecord
 from ilit.run.journal import read_journal, trial_to_json
-from ilit.run.records import Header, Journal, Probed, Tried
+from ilit.run.records import Journal, Probed, Tried
 from ilit.strategy import DistanceOutcome, OpErrorOutcome, OpSpeedOutcome, Status
 
 DATA = Path(__file__).parents[2] / "data"
-
-
-INT8 = OpConfig("int8", "static", QuantSpec(granularity="per_channel"), QuantSpec("uint8", "asym"))
-
-
-RECIPE = Recipe({"a": INT8, "b": FLOAT32}, "128 rows", {"smooth": 0.7})
-
-
-HEADER = Header(
-    created="2026-11-23T21:27:05",
-    adapter="fake",
-    versions={"ilit": "0.1.0", "python": "3.11.7"},
-    cpu=Cpu("a CPU", "avx2", "A", 2),
-    seed=9527,
-    digests={"config": "c" * 64, "calibration": "d" * 64},
-    metric="f1",
-    criterion="1 % relative of 0.9042: at least 0.8952",
-    baseline=0.9042,
-    target=0.895158,
-    higher_is_better=True,
-    strategy="basic",
-    objective="performance",
-    max_trials=100,
-    ops=2,
-    recipes=10**5000,
-)
-
-
-PASSED = TrialRecord(
-    1, RECIPE, "passed", 0.9, "", "model-wise", 1.5, Measurement(0.001, 100, 50), Measurement(0.002, 400, 60), 7
-)
+OLD = read_journal(DATA / "journal-v1.jsonl")  # to which values it reads, ``test_journal.py`` says
+PASSED = next(entry.record for entry in OLD.entries if isinstance(entry, Tried) and entry.record.status == "passed")
+RECIPE = PASSED.recipe
 
 
 @pytest.mark.parametrize(
@@ -100,5 +69,5 @@ def test_the_probes_of_version_1_are_of_one_kind_each() -> None:
         (OpSpeedOutcome({"a": 0.5}), why[3]),
     )
     probes = tuple(Probed(number, RECIPE.digest, *each) for number, each in enumerate(outcomes, 1))
-    header = replace(HEADER, recipes=10**30, left_in_float={"layer1": "its forward was replaced"})
+    header = replace(OLD.header, left_in_float={"layer1": "its forward was replaced"})
     assert read_journal(DATA / "journal-v1-probes.jsonl") == Journal(header, probes)

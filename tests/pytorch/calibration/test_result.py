@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from ilit.errors import LoweringError
 from ilit.recipe import QuantSpec
@@ -25,6 +26,14 @@ def test_the_file_holds_what_the_digest_is_of(bench: Callable[..., Any], nets: S
     before = subject.calibration.digest
     subject.calibration.seen["1 batches"].channels["0:in"].total += 1
     assert subject.calibration.digest != before
+
+
+def test_the_file_says_its_version(bench: Callable[..., Any], nets: SimpleNamespace, tmp_path: Any) -> None:
+    """The one that the CHANGELOG names."""
+    bench(nets.mlp(), torch.randn(30, 8)).calibration.save(tmp_path / "calibration.safetensors")
+
+    with safe_open(tmp_path / "calibration.safetensors", "pt") as file:
+        assert file.metadata()["version"] == "3"
 
 
 def test_parameters_cover_what_was_seen(bench: Callable[..., Any], nets: SimpleNamespace) -> None:

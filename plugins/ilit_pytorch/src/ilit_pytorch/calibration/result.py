@@ -20,6 +20,9 @@ from ilit_pytorch.quantization.observers import ChannelStats
 from ilit_pytorch.quantization.qparams import ActivationParams, activation_params, max_activation_code
 from ilit_pytorch.quantization.smoothing import Smoothing
 
+FORMAT_VERSION = "3"
+"""Of ``calibration.safetensors``; 3 also holds the activations never seen but as zeros."""
+
 
 @dataclass(frozen=True, eq=False)
 class TorchCalibration:
@@ -53,7 +56,11 @@ class TorchCalibration:
 
     def save(self, file: Path) -> None:
         """Write statistics and structure as safetensors."""
-        metadata = {"version": "2", "rows": str(self.rows), "structure": json.dumps(self.structure.to_json())}
+        metadata = {
+            "version": FORMAT_VERSION,
+            "rows": str(self.rows),
+            "structure": json.dumps(self.structure.to_json()),
+        }
         tensorfile.write(self._arrays(), file, metadata)
 
     def params(
